@@ -1,0 +1,107 @@
+// Importing adaptors before a step needs them, in such a way that the runtime's
+// own import finds the very same module instance.
+
+import module from "node:module";
+
+import { getModuleEntryPoint, registerEsmHook } from "@openfn/runtime";
+
+// Part of each adaptor's URL. The reference uses the run's id, but a spare
+// thread imports adaptors before there is a run.
+const KEY = "engine-thread";
+const KEY_PATTERN = /\?cache=engine-thread-\d+/g;
+
+let generation = 1;
+let imports = new Map();
+let hasFailedImport = false;
+
+/** The `linker.cacheKey` under which this thread's adaptors are imported. */
+export function cacheKey() {
+  return `${KEY}-${generation}`;
+}
+
+/** Replaces our cache key in a message by what the reference shows, the run's id. */
+export function withRunCacheKey(text, run) {
+  return text.includes(KEY)
+    ? text.replace(KEY_PATTERN, () => `?cache=${run}`)
+    : text;
+}
+
+/**
+ * Makes extension-less relative imports work in adaptors. Once per thread; the
+ * runtime would do it again for each run.
+ */
+export function installResolveHook() {
+  if (typeof module.registerHooks !== "function") {
+    registerEsmHook();
+    return;
+  }
+  // The runtime's own hook lives in a thread of its own, which costs memory and
+  // a round trip for each import. Node 22.15 and later can do without.
+  module.registerHooks({
+    resolve(specifier, context, nextResolve) {
+      try {
+        return nextResolve(specifier, context);
+      } catch (error) {
+        const mayLackExtension =
+          error?.code === "ERR_MODULE_NOT_FOUND" &&
+          !/\.[a-z]+$/.test(specifier);
+        if (!mayLackExtension) throw error;
+        return nextResolve(`${specifier}.js`, context);
+      }
+    },
+  });
+}
+
+/**
+ * Imports the entry modules of these adaptor folders. Failures are not reported
+ * here: the step that needs the adaptor meets them again.
+ */
+export async function preload(folders) {
+  await Promise.all(folders.map(importOnce));
+}
+
+/**
+ * Call before the run's own adaptors are preloaded. Node remembers a failed
+ * import for ever; after one in a spare thread, e.g. of an adaptor that was just
+ * being installed, the run imports everything under a new key.
+ */
+export function forgetFailedImports() {
+  if (!hasFailedImport) return;
+  hasFailedImport = false;
+  generation += 1;
+  imports = new Map();
+}
+
+function importOnce(folder) {
+  let loading = imports.get(folder);
+  if (loading === undefined) {
+    loading = importFolder(folder);
+    imports.set(folder, loading);
+  }
+  return loading;
+}
+
+async function importFolder(folder) {
+  let entry;
+  try {
+    entry = await getModuleEntryPoint(folder, folder);
+  } catch {
+    imports.delete(folder);
+    return;
+  }
+  try {
+    await import(`${entry.path}?cache=${cacheKey()}`);
+  } catch {
+    hasFailedImport = true;
+  }
+}
+
+/** The adaptor folders that the steps of a plan link to. */
+export function adaptorFolders(plan) {
+  const steps = Array.isArray(plan?.workflow?.steps) ? plan.workflow.steps : [];
+  const paths = steps
+    .flatMap((step) => Object.values(step?.linker ?? {}))
+    .map((link) => link?.path)
+    .filter((path) => typeof path === "string");
+  return [...new Set(paths)];
+}

@@ -1,0 +1,256 @@
+// The program of one worker thread: loads the runtime, waits as a spare, then
+// executes exactly one run and ends. Started by threads.mjs.
+//
+// Messages from the main thread: `{ type: "preload", adaptors }`,
+// `{ type: "execute", header, body }`, `{ type: "go" }`. The only message to it
+// is "loaded"; what the run has to say goes to the parent process directly.
+
+import module from "node:module";
+import v8 from "node:v8";
+import workerThreads from "node:worker_threads";
+
+import { createLogger } from "./console.mjs";
+import { describeUncaught, describeWorkflowError } from "./errors.mjs";
+import { guardGlobals } from "./globals.mjs";
+import { EVENT_FD, FrameWriter } from "./wire.mjs";
+
+const { parentPort, threadId, workerData } = workerThreads;
+const { control, cacheDir } = workerData;
+
+// Out of reach for adaptors and for job code that has left its sandbox. No
+// boundary, but then nobody posts messages or touches the flags by accident.
+workerThreads.parentPort = null;
+workerThreads.workerData = null;
+module.syncBuiltinESMExports();
+
+// Taken now, because adaptors may replace it.
+const exitThread = process.exit.bind(process);
+
+const PHASE = 0;
+const TORN = control.subarray(1);
+const COMPLETED = 1;
+
+const originalConsole = globalThis.console;
+let report = null;
+let sanitize = "none";
+
+const startLogger = (name, level) =>
+  createLogger(name, {
+    level,
+    policy: () => sanitize,
+    write: (lineLevel, source, messageJson) => {
+      if (report !== null) report.log(lineLevel, source, messageJson);
+      else originalConsole.log(`[${source}]`, messageJson);
+    },
+  });
+
+// Before any adaptor is loaded: dependencies keep references to its methods.
+// `debug` stays the original, so that it ends on this process's stdout.
+globalThis.console = {
+  ...startLogger("ADA"),
+  debug: originalConsole.debug.bind(originalConsole),
+};
+
+if (cacheDir !== undefined) module.enableCompileCache?.(cacheDir);
+keepMemoryUsageWorking();
+
+const { default: run } = await import("@openfn/runtime");
+const adaptors = await import("./adaptors.mjs");
+const { RunReport } = await import("./report.mjs");
+
+let go;
+const gone = new Promise((resolve) => {
+  go = resolve;
+});
+let isExecuting = false;
+let isWarm = false;
+
+// Started right away, finished step by step: an `execute` which comes in between
+// waits only for the step in work.
+const warming = warmUp();
+let preloading = warming;
+
+parentPort.on("message", (message) => {
+  switch (message.type) {
+    case "preload":
+      preloading = preloading.then(() => preloadWhileSpare(message.adaptors));
+      break;
+    case "execute":
+      isExecuting = true;
+      void execute(message);
+      break;
+    case "go":
+      go();
+      break;
+  }
+});
+parentPort.postMessage("loaded");
+
+// `process.memoryUsage` reads /proc/self, which a sandbox may hide; the runtime
+// calls it after each step.
+function keepMemoryUsageWorking() {
+  try {
+    process.memoryUsage();
+  } catch {
+    process.memoryUsage = () => {
+      const heap = v8.getHeapStatistics();
+      return {
+        rss: process.resourceUsage().maxRSS * 1024,
+        heapTotal: heap.total_heap_size,
+        heapUsed: heap.used_heap_size,
+        external: heap.external_memory,
+        arrayBuffers: 0,
+      };
+    };
+  }
+}
+
+async function warmUp() {
+  // A turn of the event loop, so that an `execute` that is already waiting is
+  // seen before time goes into steps it does not need.
+  await nextTurn();
+  adaptors.installResolveHook();
+  await nextTurn();
+  if (!isExecuting) await rehearse();
+  isWarm = true;
+}
+
+async function preloadWhileSpare(folders) {
+  if (isExecuting) return;
+  await adaptors.preload(folders);
+}
+
+function nextTurn() {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+}
+
+// One failing step runs through the linker, the vm and the source map reader
+// (whose wasm is read from disk on first use). Nobody hears of it.
+async function rehearse() {
+  const mute = createLogger("R/T", { level: "none", write: () => {} });
+  const step = {
+    id: "rehearsal",
+    name: "rehearsal",
+    expression: "export default [() => { throw new Error(); }]",
+    sourceMap: {
+      version: 3,
+      sources: ["rehearsal.js"],
+      names: [],
+      mappings: "AAAA",
+      sourcesContent: [""],
+    },
+  };
+  await run(
+    { workflow: { steps: [step] } },
+    {},
+    {
+      logger: mute,
+      jobLogger: mute,
+      disableEsmHook: true,
+    },
+  );
+}
+
+async function execute({ header, body }) {
+  const isReady = isWarm;
+  const { run: id, plan, options } = JSON.parse(asText(header));
+  report = new RunReport(new FrameWriter(EVENT_FD, TORN), id, options);
+  sanitize = options.sanitize ?? "none";
+  catchUncaught(id);
+  try {
+    const input = parseInput(body);
+    plan.workflow.globals = guardGlobals(plan.workflow.globals);
+    report.workflowStart(threadId, isReady);
+    await preloading;
+    adaptors.forgetFailedImports();
+    await adaptors.preload(adaptors.adaptorFolders(plan));
+    await gone;
+    report.workflowComplete(await run(plan, input, runOptions(options)));
+  } catch (error) {
+    report.workflowError(describeWorkflowError(error));
+  }
+  end();
+}
+
+function asText(bytes) {
+  return Buffer.from(
+    bytes.buffer,
+    bytes.byteOffset,
+    bytes.byteLength,
+  ).toString();
+}
+
+function parseInput(body) {
+  if (body.byteLength === 0) return {};
+  try {
+    return JSON.parse(asText(body));
+  } catch (error) {
+    // Our fault or the parent's, not the job's.
+    throw {
+      name: "ExecutionError",
+      severity: "exception",
+      source: "engine",
+      message: `input dataclip cannot be read: ${error.message}`,
+    };
+  }
+}
+
+function runOptions(options) {
+  return {
+    logger: startLogger("R/T"),
+    jobLogger: startLogger("JOB", options.job_log_level ?? undefined),
+    linker: {
+      repo: options.repo_dir,
+      whitelist: ["/^@openfn\\//"],
+      cacheKey: adaptors.cacheKey(),
+    },
+    statePropsToRemove: options.state_props_to_remove ?? [
+      "configuration",
+      "response",
+    ],
+    stateLimitMb: options.state_limit_mb ?? undefined,
+    profile: options.profile ?? false,
+    profilePollInterval: options.profile_poll_interval_ms ?? undefined,
+    globals: options.globals ?? undefined,
+    disableEsmHook: true,
+    callbacks: { notify },
+  };
+}
+
+function notify(event, payload) {
+  switch (event) {
+    case "job-start":
+      report.jobStart(payload.jobId);
+      break;
+    case "job-complete":
+      report.jobComplete(payload);
+      break;
+    case "job-error":
+      report.jobError(payload);
+      break;
+  }
+}
+
+// Errors outside the run's own promise: a timer or a forgotten promise of job
+// code or of an adaptor. They end the run whichever step is active.
+function catchUncaught(id) {
+  process.on("uncaughtException", (error) => {
+    console.error(`Uncaught exception in worker thread (workflow ${id} )`);
+    try {
+      console.error(error);
+    } catch {
+      // A value that throws when it is looked at; the line above has to do.
+    }
+    report.workflowError(describeUncaught(error));
+    end();
+  });
+}
+
+function end() {
+  // What `exit` listeners of adaptors log must not follow the last event.
+  report = null;
+  Atomics.store(control, PHASE, COMPLETED);
+  exitThread(0);
+}

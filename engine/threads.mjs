@@ -1,0 +1,94 @@
+// Worker threads as the main thread sees them. A thread is used for one run and
+// never again; of what it does, only its end is believed.
+
+import { Worker } from "node:worker_threads";
+
+const PROGRAM = new URL("./thread.mjs", import.meta.url);
+
+// Elements of the memory shared with a thread, see thread.mjs.
+const PHASE = 0;
+const TORN = 1;
+const COMPLETED = 1;
+
+/** A thread that has loaded the runtime, or is about to. */
+export class EngineThread {
+  #worker;
+  #control = new Int32Array(new SharedArrayBuffer(8));
+  #isCancelled = false;
+  #error = null;
+
+  /** Resolves when the runtime is loaded; rejects when it cannot be. */
+  loaded;
+
+  /** Resolves to the thread's [`ThreadEnd`](#end) when it is gone. */
+  ended;
+
+  /** The heap limit in MB, undefined for none. */
+  memoryLimitMb;
+
+  constructor({ memoryLimitMb, cacheDir }) {
+    this.memoryLimitMb = memoryLimitMb;
+    this.#worker = new Worker(PROGRAM, {
+      env: {},
+      workerData: { control: this.#control, cacheDir },
+      resourceLimits:
+        memoryLimitMb === undefined
+          ? {}
+          : { maxOldGenerationSizeMb: memoryLimitMb },
+    });
+    this.ended = new Promise((resolve) => {
+      this.#worker.on("error", (error) => {
+        this.#error ??= { value: error };
+      });
+      this.#worker.once("exit", (code) => resolve(this.#end(code)));
+    });
+    this.loaded = new Promise((resolve, reject) => {
+      this.#worker.once("message", resolve);
+      void this.ended.then((end) =>
+        reject(new Error(end.message ?? `thread exited with code ${end.code}`)),
+      );
+    });
+    // A thread may end unloaded while nobody waits for it.
+    this.loaded.catch(() => {});
+  }
+
+  preload(adaptors) {
+    this.#worker.postMessage({ type: "preload", adaptors });
+  }
+
+  /** Hands over a run. `header` and `body` are moved, not copied. */
+  execute(header, body) {
+    this.#worker.postMessage({ type: "execute", header, body }, [
+      header.buffer,
+      body.buffer,
+    ]);
+  }
+
+  go() {
+    this.#worker.postMessage({ type: "go" });
+  }
+
+  /** Ends the thread at once, unless it is inside one long native call. */
+  cancel() {
+    this.#isCancelled = true;
+    return this.#worker.terminate();
+  }
+
+  /** Whether the thread died inside a frame: nothing may be sent behind it. */
+  get hasTornFrame() {
+    return Atomics.load(this.#control, TORN) !== 0;
+  }
+
+  #end(code) {
+    if (Atomics.load(this.#control, PHASE) === COMPLETED)
+      return { cause: "done", code };
+    const error = this.#error?.value;
+    if (error?.code === "ERR_WORKER_OUT_OF_MEMORY")
+      return { cause: "oom", code };
+    if (this.#isCancelled) return { cause: "cancelled", code };
+    if (this.#error !== null) {
+      return { cause: "error", code, message: String(error?.message ?? error) };
+    }
+    return { cause: "exit", code };
+  }
+}

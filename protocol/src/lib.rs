@@ -1,0 +1,17 @@
+//! What the worker and Lightning, and the worker and its engine children, say to each other.
+//!
+//! Types and rules only: no I/O, no actors, no clock, no environment. "Protocol spec" in the comments is the project's
+//! description of Lightning's worker protocol, "engine spec" that of the JavaScript runtime.
+
+pub mod backoff;
+pub mod engine;
+pub mod ids;
+pub mod js;
+pub mod lightning;
+pub mod logs;
+pub mod phoenix;
+pub mod plan;
+pub mod reasons;
+pub mod token;
+pub mod versions;
+pub mod workloop;

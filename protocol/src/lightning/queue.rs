@@ -1,0 +1,115 @@
+//! `worker:queue` (protocol spec, section 3).
+
+use std::fmt;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::RunId;
+use crate::phoenix::Payload;
+
+/// The payload of the join.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueJoin {
+    /// Slots of all groups together.
+    pub capacity: u32,
+    /// Queue list, joined with `>`, → slots.
+    pub queues: IndexMap<String, u32>,
+}
+
+/// The payload of `claim`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimRequest {
+    /// How many runs at most.
+    pub demand: u32,
+    /// Also on the wire when null: the server's handler needs the key.
+    pub worker_name: Option<String>,
+    /// Queue names in order of preference.
+    pub queues: Vec<String>,
+}
+
+/// A run that is this worker's now.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimedRun {
+    /// The run.
+    pub id: RunId,
+    /// The run token, which opens the run's channel.
+    pub token: String,
+}
+
+impl fmt::Debug for ClaimedRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClaimedRun")
+            .field("id", &self.id)
+            .field("token", &"***")
+            .finish()
+    }
+}
+
+/// The answer to a claim.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimReply {
+    /// The runs, possibly none.
+    pub runs: Vec<ClaimedRun>,
+}
+
+/// An answer to a claim that is no list of runs.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimReplyError {
+    /// Bytes instead of JSON.
+    #[error("it is binary")]
+    Binary,
+    /// Something else than `{"runs":[{"id","token"}]}`.
+    #[error("{0}")]
+    Shape(#[source] serde_json::Error),
+}
+
+impl ClaimReply {
+    /// Reads the response of a claim. An answer without runs, which is `null` in some failures, is an error (W26).
+    ///
+    /// # Errors
+    /// [`ClaimReplyError`].
+    pub fn from_payload(payload: &Payload) -> Result<Self, ClaimReplyError> {
+        match payload {
+            Payload::Json(json) => serde_json::from_str(json.get()).map_err(ClaimReplyError::Shape),
+            Payload::Binary(_) => Err(ClaimReplyError::Binary),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+
+    use super::*;
+
+    fn read(json: &str) -> Result<ClaimReply, ClaimReplyError> {
+        ClaimReply::from_payload(&Payload::Json(
+            RawValue::from_string(json.to_owned()).unwrap(),
+        ))
+    }
+
+    #[test]
+    fn a_claim_names_the_worker_even_when_it_has_no_name() {
+        let claim = ClaimRequest {
+            demand: 1,
+            worker_name: None,
+            queues: vec!["manual".into(), "*".into()],
+        };
+        assert_eq!(
+            serde_json::to_string(&claim).unwrap(),
+            r#"{"demand":1,"worker_name":null,"queues":["manual","*"]}"#
+        );
+    }
+
+    #[test]
+    fn runs_are_read_and_an_answer_without_runs_is_an_error() {
+        let reply = read(r#"{"runs":[{"id":"r","token":"secret","more":1}]}"#).unwrap();
+        assert_eq!(reply.runs[0].id, RunId::new("r"));
+        assert!(!format!("{reply:?}").contains("secret"));
+        assert!(read(r#"{"runs":[]}"#).unwrap().runs.is_empty());
+        for bad in ["null", "{}", r#"{"runs":null}"#, r#"{"runs":[{"id":"r"}]}"#] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+}

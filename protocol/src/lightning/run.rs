@@ -1,0 +1,245 @@
+//! `run:<id>`: requests and reports (protocol spec, section 4).
+
+use indexmap::IndexMap;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{OutputDataclip, Timestamp};
+use crate::ids::{CredentialId, DataclipId, JobId, StepId};
+use crate::reasons::{ExitReason, Outcome};
+
+/// The events that a worker pushes on a run's channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RunEvent {
+    /// Asks for the plan.
+    FetchPlan,
+    /// Asks for the input.
+    FetchDataclip,
+    /// Asks for one credential.
+    FetchCredential,
+    /// The run begins.
+    RunStart,
+    /// One log line.
+    RunLog,
+    /// Several log lines.
+    BatchLogs,
+    /// A step begins.
+    StepStart,
+    /// A step has ended.
+    StepComplete,
+    /// The run has ended.
+    RunComplete,
+}
+
+impl RunEvent {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FetchPlan => "fetch:plan",
+            Self::FetchDataclip => "fetch:dataclip",
+            Self::FetchCredential => "fetch:credential",
+            Self::RunStart => "run:start",
+            Self::RunLog => "run:log",
+            Self::BatchLogs => "run:batch_logs",
+            Self::StepStart => "step:start",
+            Self::StepComplete => "step:complete",
+            Self::RunComplete => "run:complete",
+        }
+    }
+}
+
+/// The payload of the join.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunJoin {
+    /// The run token, unchanged.
+    pub token: String,
+}
+
+/// The payload of `fetch:dataclip`.
+#[derive(Debug, Clone, Serialize)]
+pub struct FetchDataclip {
+    /// The plan's `dataclip_id`.
+    pub id: DataclipId,
+}
+
+/// The payload of `fetch:credential`.
+#[derive(Debug, Clone, Serialize)]
+pub struct FetchCredential {
+    /// The credential.
+    pub id: CredentialId,
+}
+
+/// The payload of `run:start`.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunStart {
+    /// See [`crate::versions`].
+    pub versions: IndexMap<String, serde_json::Value>,
+    /// When the run began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<Timestamp>,
+}
+
+/// The payload of `step:start`.
+#[derive(Debug, Clone, Serialize)]
+pub struct StepStart {
+    /// Made by the worker.
+    pub step_id: StepId,
+    /// The job.
+    pub job_id: JobId,
+    /// When the step began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<Timestamp>,
+    /// Its input; left out if unknown or withheld (protocol spec, section 4.14).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_dataclip_id: Option<DataclipId>,
+}
+
+/// Memory figures of a step, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, serde::Deserialize)]
+pub struct Memory {
+    /// Heap used.
+    pub job: u64,
+    /// Resident size of the process.
+    pub system: u64,
+    /// Largest heap seen while profiling.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak: Option<u64>,
+}
+
+/// The payload of `step:complete`.
+#[derive(Debug, Clone, Serialize)]
+pub struct StepComplete {
+    /// The step.
+    pub step_id: StepId,
+    /// Its job.
+    pub job_id: JobId,
+    /// Absent after an error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mem: Option<Memory>,
+    /// Milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration: Option<u64>,
+    /// Any number that is unique in the run's child.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thread_id: Option<u64>,
+    /// When the step ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<Timestamp>,
+    /// Absent when the dataclip is withheld.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_dataclip_id: Option<DataclipId>,
+    /// Absent when the dataclip is withheld or not to be kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_dataclip: Option<OutputDataclip>,
+    /// `DATACLIP_TOO_LARGE`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_dataclip_error: Option<String>,
+    /// The state's truthy `webhookResponse`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook_response: Option<Box<RawValue>>,
+    /// See [`crate::js::size_mb`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dataclip_size_mb: Option<String>,
+    /// How the step ended.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+impl StepComplete {
+    /// The completion of a step without anything but its outcome.
+    pub fn new(step_id: StepId, job_id: JobId, outcome: Outcome) -> Self {
+        Self {
+            step_id,
+            job_id,
+            mem: None,
+            duration: None,
+            thread_id: None,
+            timestamp: None,
+            output_dataclip_id: None,
+            output_dataclip: None,
+            output_dataclip_error: None,
+            webhook_response: None,
+            dataclip_size_mb: None,
+            outcome,
+        }
+    }
+}
+
+/// The payload of `run:complete`; no other key may be sent.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunComplete {
+    /// Absent after an error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<Timestamp>,
+    /// The engine's result (protocol spec, section 4.13).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub final_state: Option<Box<RawValue>>,
+    /// How the run ended.
+    pub reason: ExitReason,
+    /// Null on success.
+    pub error_type: Option<String>,
+    /// Null on success.
+    pub error_message: Option<String>,
+    /// The dataclip of a single leaf.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub final_dataclip_id: Option<DataclipId>,
+}
+
+impl RunComplete {
+    /// The end of a run without anything but its outcome.
+    pub fn new(outcome: &Outcome) -> Self {
+        Self {
+            timestamp: None,
+            final_state: None,
+            reason: outcome.reason,
+            error_type: outcome.error_type.clone(),
+            error_message: outcome.error_message.clone(),
+            final_dataclip_id: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn a_step_completion_has_the_fields_of_the_reference() {
+        let complete = StepComplete {
+            mem: Some(Memory {
+                job: 1,
+                system: 2,
+                peak: None,
+            }),
+            duration: Some(412),
+            thread_id: Some(3),
+            timestamp: Some(Timestamp::from_micros(1_767_225_600_523_456)),
+            output_dataclip_id: Some(DataclipId::new("c1")),
+            output_dataclip: OutputDataclip::from_json(Bytes::from_static(br#"{"data":{"a":1}}"#)),
+            ..StepComplete::new(StepId::new("s1"), JobId::new("a"), Outcome::success())
+        };
+        assert_eq!(
+            serde_json::to_string(&complete).unwrap(),
+            concat!(
+                r#"{"step_id":"s1","job_id":"a","mem":{"job":1,"system":2},"duration":412,"thread_id":3,"#,
+                r#""timestamp":"1767225600523456","output_dataclip_id":"c1","output_dataclip":"{\"data\":{\"a\":1}}","#,
+                r#""reason":"success","error_type":null,"error_message":null}"#
+            )
+        );
+    }
+
+    #[test]
+    fn the_end_after_an_error_has_no_time_and_no_state() {
+        let outcome = Outcome {
+            reason: ExitReason::Kill,
+            error_type: Some("TimeoutError".into()),
+            error_message: Some("Workflow failed to return within 300000ms".into()),
+        };
+        assert_eq!(
+            serde_json::to_string(&RunComplete::new(&outcome)).unwrap(),
+            r#"{"reason":"kill","error_type":"TimeoutError","error_message":"Workflow failed to return within 300000ms"}"#
+        );
+    }
+}

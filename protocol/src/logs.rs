@@ -1,0 +1,77 @@
+//! The lines that worker and engine add to a run's log (protocol spec, section 5.2).
+
+use std::time::Duration;
+
+use crate::js;
+use crate::reasons::{ExitReason, Outcome};
+
+/// Precedes the completion of a step whose dataclip is withheld.
+pub const DATACLIP_TOO_LARGE: &str =
+    "Dataclip exceeds payload limit: output will not be sent back to the app.";
+
+/// Precedes the end of a run whose jobs do not compile.
+pub const COMPILE_FAILED: &str = "Error occurred during compilation";
+
+/// The lines before `run:start`: memory limit and timeout, each if there is one.
+pub fn limit_lines(memory_mb: f64, timeout: Option<Duration>) -> Vec<String> {
+    let mut lines = Vec::new();
+    if memory_mb > 0.0 {
+        lines.push(format!("Memory limit: {}mb", js::number(memory_mb)));
+    }
+    if let Some(timeout) = timeout {
+        lines.push(format!("Timeout: {}s", js::number(timeout.as_secs_f64())));
+    }
+    lines
+}
+
+/// The first line after `run:start`.
+pub fn payload_line(payload_mb: f64) -> String {
+    format!("Payload limit: {}mb", js::number(payload_mb))
+}
+
+/// The lines before `run:complete`.
+pub fn status_lines(outcome: &Outcome) -> Vec<String> {
+    let mut lines = vec![format!("Run complete with status: {}", outcome.reason)];
+    if outcome.reason != ExitReason::Success {
+        let error_type = outcome.error_type.as_deref().unwrap_or("Error");
+        let message = outcome
+            .error_message
+            .as_deref()
+            .filter(|message| !message.is_empty())
+            .unwrap_or("unknown");
+        lines.push(format!("{error_type}: {message}"));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_named_when_there_are_any() {
+        assert_eq!(
+            limit_lines(500.0, Some(Duration::from_millis(1500))),
+            ["Memory limit: 500mb", "Timeout: 1.5s"]
+        );
+        assert!(limit_lines(0.0, None).is_empty());
+        assert_eq!(payload_line(0.001), "Payload limit: 0.001mb");
+    }
+
+    #[test]
+    fn the_status_names_the_error_unless_there_is_none() {
+        assert_eq!(
+            status_lines(&Outcome::success()),
+            ["Run complete with status: success"]
+        );
+        let failed = Outcome {
+            reason: ExitReason::Fail,
+            error_type: Some("JobError".to_owned()),
+            error_message: Some(String::new()),
+        };
+        assert_eq!(
+            status_lines(&failed),
+            ["Run complete with status: fail", "JobError: unknown"]
+        );
+    }
+}

@@ -1,0 +1,11 @@
+//! Lightning's plan, and the execution plan that the runtime takes (protocol spec, section 6; engine spec, section 1.4).
+
+mod convert;
+mod execution;
+mod lightning;
+mod options;
+
+pub use self::convert::{ConvertOptions, Converted, Input, convert};
+pub use self::execution::{Configuration, Edge, ExecutionPlan, Linked, Step};
+pub use self::lightning::{LightningPlan, PlanError};
+pub use self::options::RunOptions;
