@@ -1,0 +1,224 @@
+//! What the actors are told at start. `src/` builds it from flags, environment and file; nothing here reads any of them.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use protocol::backoff::ClaimBackoff;
+use protocol::token::RunTokenKey;
+use protocol::workloop::Workloop;
+
+/// A text that never shows in `Debug`, so that no log line can leak it.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The secret itself, for the one place that signs with it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Everything the worker's actors need to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Who this worker is.
+    pub identity: Identity,
+    /// How to reach Lightning.
+    pub lightning: LightningConfig,
+    /// The queue groups, one workloop each; at least one.
+    pub workloops: Vec<Workloop>,
+    /// When to claim.
+    pub claims: ClaimConfig,
+    /// How reports are delivered.
+    pub delivery: DeliveryConfig,
+    /// Limits of a run whose plan does not name its own.
+    pub limits: RunLimits,
+    /// What executes runs.
+    pub engine: EngineConfig,
+    /// Collections, if a URL was given.
+    pub collections: Option<CollectionsConfig>,
+    /// After this much draining the remaining runs are ended as `exception`, `WorkerShutdown`; `None` waits for all of them.
+    pub shutdown_grace: Option<Duration>,
+}
+
+impl Config {
+    /// Slots of all groups together.
+    pub fn capacity(&self) -> u32 {
+        self.workloops.iter().map(|workloop| workloop.slots).sum()
+    }
+}
+
+/// Who this worker is.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The `worker_id` of the worker token, new each process start (protocol spec, section 1.2).
+    pub id: String,
+    /// The `worker_name` of a claim (`WORKER_NAME`), null on the wire when absent.
+    pub name: Option<String>,
+    /// This program's version, sent when connecting and in `run:start`.
+    pub version: String,
+}
+
+/// How to reach Lightning.
+#[derive(Debug, Clone)]
+pub struct LightningConfig {
+    /// The endpoint as configured, e.g. `ws://localhost:4000/worker`; `/websocket` is appended (protocol spec, section 1.1).
+    pub endpoint: String,
+    /// Signs the worker token.
+    pub secret: Secret,
+    /// Verifies run tokens, when set (protocol spec, section 7).
+    pub run_token_key: Option<RunTokenKey>,
+    /// A PEM file of certificates trusted besides the system's (`NODE_EXTRA_CA_CERTS`, as Node has it).
+    pub extra_ca_file: Option<PathBuf>,
+    /// How long any message but a claim waits for its reply before it counts as late.
+    pub message_timeout: Duration,
+    /// How long a claim waits for its reply.
+    pub claim_timeout: Duration,
+}
+
+/// When to claim.
+#[derive(Debug, Clone)]
+pub struct ClaimConfig {
+    /// `false` under `--no-loop`: only `/claim` and `work-available` claim.
+    pub looping: bool,
+    /// Waits between claims of one group.
+    pub backoff: ClaimBackoff,
+}
+
+/// How reports are delivered.
+#[derive(Debug, Clone)]
+pub struct DeliveryConfig {
+    /// Unanswered reports a run may have in flight; 1 is the reference's lock-step.
+    pub window: usize,
+    /// Bytes of unanswered reports a run may hold before its job has to wait.
+    pub outbox_bytes: usize,
+    /// Attempts for one report that is refused or unanswered.
+    pub attempts: u32,
+    /// Ceiling of the wait between attempts.
+    pub retry_delay: Duration,
+    /// Send log lines as `run:batch_logs`, when set.
+    pub batch: Option<BatchConfig>,
+}
+
+/// How log lines are batched (protocol spec, section 5.4).
+#[derive(Debug, Clone, Copy)]
+pub struct BatchConfig {
+    /// Lines after which a batch goes out.
+    pub limit: usize,
+    /// Time after which an open batch goes out.
+    pub interval: Duration,
+}
+
+/// Limits of a run whose plan does not name its own (protocol spec, section 6.4).
+#[derive(Debug, Clone, Copy)]
+pub struct RunLimits {
+    /// Run timeout; zero is none.
+    pub timeout: Duration,
+    /// V8 heap of a run, MiB.
+    pub memory_mb: f64,
+    /// Largest dataclip sent to Lightning, MiB.
+    pub payload_mb: f64,
+    /// Largest log line sent to Lightning, MiB.
+    pub log_payload_mb: f64,
+    /// Largest state of a step, MiB; `None` is the run's memory limit.
+    pub state_mb: Option<f64>,
+}
+
+/// What executes runs.
+#[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "there is one, read at start")]
+pub enum EngineConfig {
+    /// The mock engine of the engine spec, section 9: no Node.
+    Mock,
+    /// Node children running `@openfn/runtime`.
+    Node(NodeConfig),
+}
+
+/// How engine children are run.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// The Node.js executable, found on `PATH` when it is a bare name.
+    pub node: PathBuf,
+    /// The engine program with its packages (`WORKER_ENGINE_DIR`); `None` installs it into `cache_dir`.
+    pub engine_dir: Option<PathBuf>,
+    /// Where the engine program is installed when no folder is given.
+    pub cache_dir: PathBuf,
+    /// The adaptor repository.
+    pub repo_dir: PathBuf,
+    /// Take the locks that make the repository safe between processes.
+    pub repo_lock: bool,
+    /// Where `@local` adaptors are.
+    pub monorepo_dir: Option<PathBuf>,
+    /// Adaptor specifiers to install and warm at start.
+    pub preload: Vec<String>,
+    /// Spare ready threads kept per child.
+    pub warm: usize,
+    /// Whether a child may serve another run.
+    pub reuse: Reuse,
+    /// Whether children are sandboxed.
+    pub sandbox: SandboxMode,
+    /// How memory is limited beyond the V8 heap.
+    pub memory_enforcement: MemoryEnforcement,
+    /// How long a new child may take to say that it is ready.
+    pub validation_timeout: Duration,
+    /// Further tries after a first failed handshake.
+    pub validation_retries: u32,
+    /// Keys deleted from the state at the end of each step.
+    pub state_props_to_remove: Vec<String>,
+    /// Peak memory of each step.
+    pub profile: Option<Duration>,
+}
+
+/// Whether an engine child may serve another run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reuse {
+    /// Runs of the same project only.
+    Project,
+    /// One process a run.
+    Never,
+    /// Any run, the reference's way.
+    Always,
+}
+
+/// Whether engine children are put into the OS sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SandboxMode {
+    /// As far as the kernel allows.
+    Auto,
+    /// Refuse to start without it.
+    Strict,
+    /// No sandbox.
+    Off,
+}
+
+/// How memory is limited beyond the V8 heap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemoryEnforcement {
+    /// V8 limits and the watch on resident size.
+    Heap,
+    /// A cgroup per child; an error where none is writable.
+    Cgroup,
+    /// A cgroup where one is writable, else as `Heap`.
+    Auto,
+}
+
+/// Where collections live (protocol spec, section 6.5).
+#[derive(Debug, Clone)]
+pub struct CollectionsConfig {
+    /// The endpoint given to jobs.
+    pub url: String,
+    /// The adaptor version: a version, `latest` (asked of npm once at start) or `local`.
+    pub version: String,
+}

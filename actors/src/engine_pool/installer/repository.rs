@@ -1,0 +1,156 @@
+//! The adaptor repository on disk (engine spec, section 2.1). Blocking file work; knows nothing of npm.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::specifier::Package;
+
+/// See the module's documentation.
+#[derive(Debug, Clone)]
+pub(super) struct Repository {
+    root: PathBuf,
+}
+
+impl Repository {
+    pub(super) fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where a package is, or will be.
+    pub(super) fn folder(&self, package: &Package) -> PathBuf {
+        self.root.join("node_modules").join(package.alias())
+    }
+
+    /// The lock target of one package.
+    pub(super) fn lock_of(&self, package: &Package) -> PathBuf {
+        self.root
+            .join(".locks")
+            .join(format!("{}.lock", package.alias()))
+    }
+
+    /// The lock target of the whole repository: npm rewrites `package.json` and shared folders whatever it installs, so one
+    /// lock a package, as the reference has, is not enough.
+    pub(super) fn lock(&self) -> PathBuf {
+        self.root.join(".locks").join("repository.lock")
+    }
+
+    /// Makes the repository if it is missing, and its `package.json` if that cannot be read.
+    ///
+    /// # Errors
+    /// A text that names the path.
+    pub(super) fn ensure(&self) -> Result<(), String> {
+        fs::create_dir_all(&self.root)
+            .map_err(|error| format!("{}: {error}", self.root.display()))?;
+        if self.manifest().is_some_and(|manifest| manifest.is_object()) {
+            return Ok(());
+        }
+        let manifest = json!({
+            "name": "openfn-repo",
+            "description": "A repository for modules used by the openfn runtime",
+            "private": true,
+            "author": "Open Function Group <admin@openfn.org>",
+            "version": "1.0.0",
+            "dependencies": {},
+        });
+        let path = self.manifest_path();
+        fs::write(&path, format!("{manifest:#}"))
+            .map_err(|error| format!("{}: {error}", path.display()))
+    }
+
+    /// Whether a package is there: npm writes its key into `package.json` when everything else is done, and somebody may have
+    /// removed the folder since.
+    pub(super) fn is_installed(&self, package: &Package) -> bool {
+        let key = package.alias();
+        let has_key = self
+            .manifest()
+            .is_some_and(|manifest| manifest["dependencies"].get(&key).is_some());
+        has_key && self.folder(package).join("package.json").is_file()
+    }
+
+    /// Removes what an interrupted install has left of a package, which npm would take for the whole.
+    ///
+    /// # Errors
+    /// A text that names the path.
+    pub(super) fn remove_partial(&self, package: &Package) -> Result<(), String> {
+        let folder = self.folder(package);
+        match fs::remove_dir_all(&folder) {
+            Ok(()) => {
+                log::info!(
+                    "removed what was left of an interrupted install of {}",
+                    package.alias()
+                );
+                Ok(())
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(format!("{}: {error}", folder.display())),
+        }
+    }
+
+    fn manifest_path(&self) -> PathBuf {
+        self.root.join("package.json")
+    }
+
+    fn manifest(&self) -> Option<Value> {
+        serde_json::from_slice(&fs::read(self.manifest_path()).ok()?).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn package() -> Package {
+        Package {
+            name: "@openfn/a".to_owned(),
+            version: "1.0.0".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_missing_or_broken_repository_is_made_anew() {
+        let home = tempfile::tempdir().unwrap();
+        let repository = Repository::new(home.path().join("a/repo"));
+        repository.ensure().unwrap();
+        assert_eq!(repository.manifest().unwrap()["name"], "openfn-repo");
+        fs::write(repository.manifest_path(), "{").unwrap();
+        repository.ensure().unwrap();
+        assert_eq!(repository.manifest().unwrap()["dependencies"], json!({}));
+    }
+
+    #[test]
+    fn a_repository_that_is_there_is_left_alone() {
+        let home = tempfile::tempdir().unwrap();
+        let repository = Repository::new(home.path().to_owned());
+        fs::write(repository.manifest_path(), r#"{"dependencies":{"x":"1"}}"#).unwrap();
+        repository.ensure().unwrap();
+        assert_eq!(repository.manifest().unwrap()["dependencies"]["x"], "1");
+    }
+
+    #[test]
+    fn installed_means_listed_and_on_disk() {
+        let home = tempfile::tempdir().unwrap();
+        let repository = Repository::new(home.path().to_owned());
+        repository.ensure().unwrap();
+        let folder = repository.folder(&package());
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("package.json"), "{}").unwrap();
+        assert!(!repository.is_installed(&package()), "not listed");
+        fs::write(
+            repository.manifest_path(),
+            r#"{"dependencies":{"@openfn/a_1.0.0":"npm:@openfn/a@1.0.0"}}"#,
+        )
+        .unwrap();
+        assert!(repository.is_installed(&package()));
+        fs::remove_file(folder.join("package.json")).unwrap();
+        assert!(!repository.is_installed(&package()), "not on disk");
+        repository.remove_partial(&package()).unwrap();
+        assert!(!folder.exists());
+        repository.remove_partial(&package()).unwrap();
+    }
+}

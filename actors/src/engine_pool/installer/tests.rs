@@ -1,0 +1,300 @@
+//! The installer against a small shell script in npm's place, which notes how it was called.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use futures_util::future::join_all;
+use tempfile::TempDir;
+
+use super::*;
+use crate::config::{MemoryEnforcement, Reuse, SandboxMode};
+
+/// Makes the folder and the key in `package.json` as npm does, and one line a call in `calls`.
+const FAKE_NPM: &str = r#"#!/bin/sh
+here=$(dirname "$0")
+echo "$@" >> "$here/calls"
+if [ -e "$here/busy" ]; then echo overlap >> "$here/calls"; fi
+touch "$here/busy"
+case "$1" in
+view) echo 3.3.4 ;;
+install)
+    for last; do :; done
+    alias=${last%@npm:*}
+    case "$alias" in
+    *missing*) rm "$here/busy"; echo "npm error 404 no such thing" >&2; echo "npm error A complete log of this run can be found in: /root/.npm/_logs/x" >&2; exit 1 ;;
+    *empty*) rm "$here/busy"; exit 0 ;;
+    esac
+    if [ -e "node_modules/$alias" ]; then echo "left over" >> "$here/calls"; fi
+    mkdir -p "node_modules/$alias"
+    echo '{}' > "node_modules/$alias/package.json"
+    sed -i "s|\"dependencies\": {|\"dependencies\": {\"$alias\": \"x\",|; s|,}|}|" package.json
+    ;;
+esac
+rm "$here/busy"
+"#;
+
+struct World {
+    home: TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let npm = home.path().join("npm");
+        fs::write(&npm, FAKE_NPM).unwrap();
+        fs::set_permissions(&npm, fs::Permissions::from_mode(0o755)).unwrap();
+        Self { home }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    fn work(&self) -> Arc<Work> {
+        let config = config(&self.path("repo"));
+        let pace = Pace {
+            retry: Duration::from_millis(5),
+            ..Pace::default()
+        };
+        AdaptorInstaller::with(&config, Npm::at(self.path("npm")), pace).work
+    }
+
+    fn calls(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.path("calls")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+}
+
+fn config(repo: &Path) -> NodeConfig {
+    NodeConfig {
+        node: PathBuf::from("node"),
+        engine_dir: None,
+        cache_dir: repo.to_owned(),
+        repo_dir: repo.to_owned(),
+        repo_lock: true,
+        monorepo_dir: None,
+        preload: Vec::new(),
+        warm: 0,
+        reuse: Reuse::Project,
+        sandbox: SandboxMode::Off,
+        memory_enforcement: MemoryEnforcement::Heap,
+        validation_timeout: Duration::from_secs(5),
+        validation_retries: 0,
+        state_props_to_remove: Vec::new(),
+        profile: None,
+    }
+}
+
+fn list(specifiers: &[&str]) -> Vec<String> {
+    specifiers
+        .iter()
+        .map(|&specifier| specifier.to_owned())
+        .collect()
+}
+
+const INSTALL: &str =
+    "install --no-audit --no-fund --no-package-lock --ignore-scripts --save-exact --";
+
+#[actix_rt::test]
+async fn a_missing_adaptor_is_installed_once() {
+    let world = World::new();
+    let work = world.work();
+    for _ in 0..2 {
+        let located = work
+            .install(list(&["@openfn/language-common@3.3.4"]))
+            .await
+            .unwrap();
+        let path = world.path("repo/node_modules/@openfn/language-common_3.3.4");
+        assert_eq!(located["@openfn/language-common@3.3.4"].path, Some(path));
+    }
+    let spec = "@openfn/language-common_3.3.4@npm:@openfn/language-common@3.3.4";
+    assert_eq!(world.calls(), [format!("{INSTALL} {spec}")]);
+}
+
+#[actix_rt::test]
+async fn runs_that_wait_for_the_same_adaptor_share_one_install() {
+    let world = World::new();
+    let work = world.work();
+    let runs = (0..5).map(|_| work.install(list(&["@openfn/a@1.0.0", "@openfn/b@1.0.0"])));
+    for located in join_all(runs).await {
+        assert_eq!(located.unwrap().len(), 2);
+    }
+    assert_eq!(world.calls().len(), 2, "{:?}", world.calls());
+}
+
+#[actix_rt::test]
+async fn two_workers_on_one_repository_never_run_npm_at_the_same_time() {
+    let world = World::new();
+    let workers: Vec<_> = (0..3).map(|_| world.work()).collect();
+    let installs = workers.iter().enumerate().map(|(number, work)| {
+        work.install(vec![
+            "@openfn/shared@1.0.0".to_owned(),
+            format!("@openfn/own@1.0.{number}"),
+        ])
+    });
+    for located in join_all(installs).await {
+        located.unwrap();
+    }
+    let calls = world.calls();
+    assert!(!calls.contains(&"overlap".to_owned()), "{calls:?}");
+    assert_eq!(
+        calls.len(),
+        4,
+        "the shared one once, each own one once: {calls:?}"
+    );
+}
+
+#[actix_rt::test]
+async fn what_an_interrupted_install_left_is_removed_first() {
+    let world = World::new();
+    let folder = world.path("repo/node_modules/@openfn/a_1.0.0");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("half.js"), "").unwrap();
+    world
+        .work()
+        .install(list(&["@openfn/a@1.0.0"]))
+        .await
+        .unwrap();
+    assert!(!folder.join("half.js").exists());
+    assert!(!world.calls().contains(&"left over".to_owned()));
+}
+
+#[actix_rt::test]
+async fn unsafe_specifiers_are_refused_before_anything_is_executed() {
+    let world = World::new();
+    let work = world.work();
+    let refused = work
+        .install(list(&["@openfn/language-common@1.0.0;touch x"]))
+        .await
+        .unwrap_err();
+    assert_eq!(refused.error_type(), "AutoinstallError");
+    assert_eq!(
+        refused.to_string(),
+        "Error installing @openfn/language-common@1.0.0;touch x: Unsafe module specifier: \
+         @openfn/language-common_1.0.0;touch x@npm:@openfn/language-common@1.0.0;touch x"
+    );
+    let refused = work.install(list(&["@openfn/../x"])).await.unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .starts_with("Error installing @openfn/../x: Unsafe module specifier: "),
+        "{refused}"
+    );
+    let refused = work
+        .install(list(&["@openfn/../x@latest"]))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (refused.error_type(), &*refused.to_string()),
+        (
+            "ExecutionError",
+            "Unsafe module specifier: @openfn/../x@latest"
+        )
+    );
+    assert!(world.calls().is_empty());
+}
+
+#[actix_rt::test]
+async fn other_packages_are_skipped_and_local_ones_are_not_installed() {
+    let world = World::new();
+    let located = world
+        .work()
+        .install(list(&["lodash@4", "@openfn/language-http@local"]))
+        .await
+        .unwrap();
+    assert_eq!(
+        located.keys().collect::<Vec<_>>(),
+        ["@openfn/language-http@local"]
+    );
+    assert_eq!(located[0].version, "local");
+    assert_eq!(located[0].path, None);
+    assert!(world.calls().is_empty());
+}
+
+#[actix_rt::test]
+async fn a_tag_is_looked_up_once_a_minute() {
+    let world = World::new();
+    let work = world.work();
+    for _ in 0..2 {
+        let located = work
+            .install(list(&["@openfn/language-common@latest"]))
+            .await
+            .unwrap();
+        assert_eq!(located[0].version, "3.3.4");
+    }
+    assert_eq!(
+        world.calls()[0],
+        "view @openfn/language-common@latest version"
+    );
+    assert_eq!(world.calls().len(), 2);
+}
+
+#[actix_rt::test]
+async fn a_failure_is_told_in_the_words_of_npm_and_the_next_install_works() {
+    let world = World::new();
+    let work = world.work();
+    let failed = work
+        .install(list(&["@openfn/missing@1.0.0", "@openfn/a@1.0.0"]))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        failed.to_string(),
+        format!(
+            "Error installing @openfn/missing@1.0.0: Command failed: npm {INSTALL} \
+             @openfn/missing_1.0.0@npm:@openfn/missing@1.0.0\nnpm error 404 no such thing"
+        )
+    );
+    work.install(list(&["@openfn/a@1.0.0"])).await.unwrap();
+    assert!(!world.path("repo/.locks/repository.lock.lock").exists());
+}
+
+#[actix_rt::test]
+async fn a_success_of_npm_is_not_believed_without_the_package() {
+    let world = World::new();
+    let failed = world
+        .work()
+        .install(list(&["@openfn/empty@1.0.0"]))
+        .await
+        .unwrap_err();
+    assert!(
+        failed.to_string().contains("npm reported success"),
+        "{failed}"
+    );
+}
+
+#[actix_rt::test]
+async fn looking_for_an_adaptor_leaves_a_manifest_alone_that_npm_is_writing() {
+    let world = World::new();
+    let work = world.work();
+    work.install(list(&["@openfn/a@1.0.0"])).await.unwrap();
+    let manifest = world.path("repo/package.json");
+    fs::write(&manifest, "{ \"depend").unwrap();
+    let package = Package {
+        name: "@openfn/a".to_owned(),
+        version: "1.0.0".to_owned(),
+    };
+    let missing = work
+        .missing(vec![("@openfn/a@1.0.0".to_owned(), package)])
+        .await
+        .unwrap();
+    assert_eq!(missing.len(), 1);
+    assert_eq!(fs::read_to_string(&manifest).unwrap(), "{ \"depend");
+}
+
+#[actix_rt::test]
+async fn a_failure_does_not_tell_where_the_repository_is() {
+    let world = World::new();
+    fs::write(world.path("repo"), "no folder").unwrap();
+    let failed = world
+        .work()
+        .install(list(&["@openfn/a@1.0.0"]))
+        .await
+        .unwrap_err();
+    assert!(
+        !failed
+            .to_string()
+            .contains(&*world.home.path().to_string_lossy()),
+        "{failed}"
+    );
+}

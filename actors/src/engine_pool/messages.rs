@@ -1,0 +1,224 @@
+//! What the engine pool accepts, and what an execution tells its run.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use bytes::Bytes;
+use protocol::engine::{FinishedStep, Shape};
+use protocol::ids::{JobId, ProjectId, RunId, WorkloopId};
+use protocol::lightning::{Memory, Timestamp};
+use protocol::plan::ExecutionPlan;
+use protocol::reasons::{EngineError, Outcome};
+use protocol::versions::EngineVersions;
+use serde::Serialize;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Asks for everything a run needs from the engine's side: adaptors installed, jobs compiled.
+#[derive(Message)]
+#[rtype(result = "Result<Prepared, PrepareError>")]
+pub(crate) struct Prepare {
+    pub(crate) run_id: RunId,
+    pub(crate) plan: ExecutionPlan,
+}
+
+/// A run that may be executed, or whose jobs do not compile.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// The plan with its linkers and, where they compile, its compiled jobs and their source maps.
+    pub(crate) plan: ExecutionPlan,
+    pub(crate) versions: EngineVersions,
+    /// The lines 3 to 8 of the engine spec, section 3.4.
+    pub(crate) compiled: Result<Vec<CompileLine>, CompileFailure>,
+}
+
+/// A line that compiling adds to the run's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CompileLine {
+    pub(crate) level: &'static str,
+    pub(crate) text: String,
+    pub(crate) timestamp: Timestamp,
+}
+
+/// Jobs that do not compile; the lines are those before the failure.
+#[derive(Debug)]
+pub(crate) struct CompileFailure {
+    pub(crate) lines: Vec<CompileLine>,
+    pub(crate) outcome: Outcome,
+}
+
+/// Why a run cannot be prepared. The texts are those of the engine spec, section 2.4.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum PrepareError {
+    /// An adaptor cannot be installed.
+    #[error("Error installing {specifier}: {why}")]
+    Autoinstall { specifier: String, why: String },
+    /// `@latest` or `@next` cannot be looked up.
+    #[error("{0}")]
+    Lookup(String),
+    /// The engine itself is not available.
+    #[error("{0}")]
+    Engine(String),
+}
+
+impl PrepareError {
+    /// The `error_type` of the run.
+    pub(crate) fn error_type(&self) -> &'static str {
+        match self {
+            Self::Autoinstall { .. } => "AutoinstallError",
+            Self::Lookup(_) | Self::Engine(_) => "ExecutionError",
+        }
+    }
+}
+
+/// Hands a run to the engine, which loads it and waits for [`Proceed`].
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Execute {
+    pub(crate) run_id: RunId,
+    pub(crate) workloop: WorkloopId,
+    pub(crate) project_id: Option<ProjectId>,
+    /// With its credentials resolved.
+    pub(crate) plan: ExecutionPlan,
+    /// JSON; empty for `{}`.
+    pub(crate) input: Bytes,
+    pub(crate) options: ExecuteOptions,
+    pub(crate) events: Recipient<EngineEvent>,
+    /// Bytes that the run's outbox can still hold.
+    pub(crate) budget: Arc<Semaphore>,
+}
+
+/// Limits and switches of one execution.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ExecuteOptions {
+    /// From [`Proceed`] on.
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) memory_mb: f64,
+    pub(crate) state_mb: f64,
+    pub(crate) payload_mb: f64,
+    pub(crate) log_payload_mb: f64,
+    pub(crate) job_log_level: String,
+    pub(crate) sanitize: String,
+    pub(crate) output_dataclips: bool,
+}
+
+/// The run may begin.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Proceed {
+    pub(crate) run_id: RunId,
+}
+
+/// Stops the job of a run at once; answered by [`EngineEventBody::Ended`], as every execution is.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct StopJob {
+    pub(crate) run_id: RunId,
+}
+
+/// Ends all children; answered when they are gone.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct StopEngine;
+
+/// To the supervisor: the engine could not be started after all its tries.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct EngineFailed {
+    pub(crate) why: String,
+}
+
+/// One thing that an execution tells its run; in order, [`EngineEventBody::Ended`] last and once.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct EngineEvent {
+    pub(crate) run_id: RunId,
+    pub(crate) body: EngineEventBody,
+    /// The bytes of the event, taken out of the run's budget until it is reported.
+    pub(crate) permit: Option<OwnedSemaphorePermit>,
+}
+
+/// See [`EngineEvent`].
+#[derive(Debug)]
+pub(crate) enum EngineEventBody {
+    /// The run is loaded.
+    Started {
+        thread_id: u64,
+        time: Timestamp,
+        warm: bool,
+    },
+    /// A line; `message` is a JSON array.
+    Log {
+        level: Option<String>,
+        name: String,
+        time: Timestamp,
+        message: Bytes,
+    },
+    /// A step begins.
+    JobStart { job: JobId, time: Timestamp },
+    /// A step has ended; its state is JSON, absent when it is withheld.
+    JobComplete {
+        step: FinishedStep,
+        mem: Option<Memory>,
+        state: Option<Bytes>,
+    },
+    /// A step has ended with an error.
+    JobError {
+        step: FinishedStep,
+        error: EngineError,
+        state: Option<Bytes>,
+    },
+    /// The workflow is over.
+    WorkflowComplete {
+        time: Timestamp,
+        shape: Shape,
+        state: Option<Bytes>,
+    },
+    /// The workflow is over by an error.
+    WorkflowError { error: EngineError },
+    /// The job is gone.
+    Ended,
+}
+
+/// Asks for the state of the engine.
+#[derive(Message)]
+#[rtype(result = "EngineStatus")]
+pub(crate) struct GetEngineStatus;
+
+/// The engine, for status pages.
+#[derive(Debug, Clone, Serialize)]
+pub struct EngineStatus {
+    /// `validating`, `ready`, `draining`, or `mock`.
+    pub state: &'static str,
+    /// Node's version, once a child has said it.
+    pub node: Option<String>,
+    /// The runtime's version.
+    pub runtime: Option<String>,
+    /// The children.
+    pub children: Vec<ChildStatus>,
+}
+
+/// One engine child, for status pages.
+#[derive(Debug, Clone, Serialize)]
+pub struct ChildStatus {
+    /// Its process id.
+    pub pid: Option<u32>,
+    /// `spawning`, `idle`, `busy` or `dying`.
+    pub state: &'static str,
+    /// The run that it executes.
+    pub run: Option<RunId>,
+    /// The project whose runs it serves.
+    pub project: Option<ProjectId>,
+    /// Runs served so far, the present one included.
+    pub runs: u64,
+}
+
+/// Where an adaptor is, for a plan's linker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Located {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    /// `None` for `@local` ones and those that the whitelist skips.
+    pub(crate) path: Option<PathBuf>,
+}

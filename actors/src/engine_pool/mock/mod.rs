@@ -1,0 +1,245 @@
+//! The mock engine (engine spec, section 9): executes runs in QuickJS inside this process, without Node, adaptors or
+//! compiler, and tells of them exactly as an engine child does.
+//!
+//! Each run has a thread while it lives, so that a job that waits or loops keeps no other waiting. Threads are reused.
+
+mod control;
+mod emit;
+mod script;
+mod validate;
+mod workflow;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use protocol::ids::RunId;
+use protocol::reasons::EngineError;
+
+use self::control::Control;
+use self::emit::Emitter;
+use self::workflow::Workflow;
+use super::messages::{EngineEventBody, Execute};
+use crate::clock;
+
+/// A job may use a quarter of it: see `script.rs`.
+const STACK_BYTES: usize = 2 << 20;
+
+/// The threads that execute runs.
+pub(crate) struct MockEngine {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// Idle threads beyond this number end.
+    keep: usize,
+    threads: AtomicU64,
+    queue: Mutex<Queue>,
+    queued: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<(Execute, Control)>,
+    runs: HashMap<RunId, Control>,
+    idle: usize,
+    closed: bool,
+}
+
+impl MockEngine {
+    /// An engine that keeps this many threads between runs. Threads are started when they are needed.
+    pub(crate) fn start(threads: usize) -> Self {
+        let shared = Shared {
+            keep: threads,
+            threads: AtomicU64::new(0),
+            queue: Mutex::default(),
+            queued: Condvar::new(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Loads a run; its first step waits for [`MockEngine::proceed`]. Its last event is `Ended`, whatever happens.
+    pub(crate) fn execute(&self, request: Execute) {
+        let control = Control::new(request.options.timeout);
+        let mut queue = self.shared.lock();
+        if queue.runs.contains_key(&request.run_id) {
+            drop(queue);
+            log::warn!(run_id = request.run_id.as_str(); "refused to execute a run a second time while it executes");
+            Ending {
+                shared: None,
+                emitter: emitter(&request, &control),
+                run_id: request.run_id,
+            }
+            .end();
+            return;
+        }
+        queue.runs.insert(request.run_id.clone(), control.clone());
+        queue.waiting.push_back((request, control));
+        let busy = queue.waiting.len() > queue.idle;
+        drop(queue);
+        self.shared.queued.notify_one();
+        if busy && let Err(error) = self.spawn() {
+            log::warn!("no further thread for the mock engine: {error}");
+            self.fail_newest_without_threads(&error);
+        }
+    }
+
+    /// Lets the first step of a run start, and its time count.
+    pub(crate) fn proceed(&self, run: &RunId) {
+        match self.shared.lock().runs.get(run) {
+            Some(control) => control.proceed(),
+            None => log::debug!(run_id = run.as_str(); "cannot proceed: the run is not executing"),
+        }
+    }
+
+    /// Interrupts a run. It ends without a result, with `Ended`.
+    pub(crate) fn stop(&self, run: &RunId) {
+        match self.shared.lock().runs.get(run) {
+            Some(control) => control.stop(),
+            None => log::debug!(run_id = run.as_str(); "nothing to stop: the run is not executing"),
+        }
+    }
+
+    fn spawn(&self) -> std::io::Result<()> {
+        let id = self.shared.threads.fetch_add(1, Ordering::Relaxed) + 1;
+        let shared = Arc::clone(&self.shared);
+        let builder = std::thread::Builder::new()
+            .name(format!("mock-engine-{id}"))
+            .stack_size(STACK_BYTES);
+        builder.spawn(move || work(&shared, id)).map(drop)
+    }
+
+    /// Without a thread for it, the run that came last ends here.
+    fn fail_newest_without_threads(&self, error: &std::io::Error) {
+        let Some((request, control)) = self.shared.lock().waiting.pop_back() else {
+            return;
+        };
+        let emitter = emitter(&request, &control);
+        let message = format!("no thread to execute the run: {error}");
+        let error = failure("ExecutionError", "exception", message);
+        emitter.send(EngineEventBody::WorkflowError { error: *error }, 0);
+        Ending {
+            shared: Some(Arc::clone(&self.shared)),
+            emitter,
+            run_id: request.run_id,
+        }
+        .end();
+    }
+}
+
+impl Drop for MockEngine {
+    fn drop(&mut self) {
+        let mut queue = self.shared.lock();
+        queue.closed = true;
+        for control in queue.runs.values() {
+            control.stop();
+        }
+        drop(queue);
+        self.shared.queued.notify_all();
+    }
+}
+
+impl Shared {
+    // Nothing that holds the lock can panic, so a poisoned one is as good.
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next run for a thread; `None` ends the thread.
+    fn next(&self) -> Option<(Execute, Control)> {
+        let mut queue = self.lock();
+        loop {
+            if let Some(run) = queue.waiting.pop_front() {
+                return Some(run);
+            }
+            if queue.closed || queue.idle >= self.keep {
+                return None;
+            }
+            queue.idle += 1;
+            queue = self
+                .queued
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
+            queue.idle -= 1;
+        }
+    }
+}
+
+/// Sends `Ended` when it is dropped, so that not even a panic leaves a run without its end.
+struct Ending {
+    /// Where the run is registered, if it is.
+    shared: Option<Arc<Shared>>,
+    emitter: Emitter,
+    run_id: RunId,
+}
+
+impl Ending {
+    fn end(self) {}
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.shared {
+            shared.lock().runs.remove(&self.run_id);
+        }
+        self.emitter.send(EngineEventBody::Ended, 0);
+    }
+}
+
+fn emitter(request: &Execute, control: &Control) -> Emitter {
+    Emitter::new(
+        request.run_id.clone(),
+        request.events.clone(),
+        Arc::clone(&request.budget),
+        control.clone(),
+    )
+}
+
+fn work(shared: &Arc<Shared>, id: u64) {
+    let mut warm = false;
+    while let Some((request, control)) = shared.next() {
+        let emitter = emitter(&request, &control);
+        let ending = Ending {
+            shared: Some(Arc::clone(shared)),
+            emitter,
+            run_id: request.run_id,
+        };
+        ending.emitter.send(
+            EngineEventBody::Started {
+                thread_id: id,
+                time: clock::now(),
+                warm,
+            },
+            0,
+        );
+        let workflow = Workflow {
+            plan: &request.plan,
+            input: &request.input,
+            options: &request.options,
+            control: &control,
+            emitter: &ending.emitter,
+        };
+        workflow.run();
+        warm = true;
+        ending.end();
+    }
+}
+
+/// An error that ends a run.
+fn failure(error_type: &str, severity: &str, message: String) -> Box<EngineError> {
+    Box::new(EngineError {
+        message: Some(message),
+        error_type: Some(error_type.to_owned()),
+        severity: Some(severity.to_owned()),
+        ..EngineError::default()
+    })
+}
+
+fn crash(error_type: &str, message: String) -> Box<EngineError> {
+    failure(error_type, "crash", message)
+}

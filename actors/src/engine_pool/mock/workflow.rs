@@ -1,0 +1,409 @@
+//! One run: its steps in order, what follows each, and the final state (engine spec, sections 1.5 to 1.7).
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
+
+use bytes::Bytes;
+use protocol::engine::FinishedStep;
+use protocol::ids::JobId;
+use protocol::lightning::Memory;
+use protocol::plan::{Configuration, Edge, ExecutionPlan, Step};
+use protocol::reasons::EngineError;
+use serde_json::value::RawValue;
+
+use super::control::{Control, Halt};
+use super::emit::{Emitter, JobLog, limit_bytes, redacted, shape_of};
+use super::script::{Condition, Scripts, StepFault, StepIn, StepOut};
+use super::{crash, failure, validate};
+use crate::clock;
+use crate::engine_pool::messages::{EngineEventBody, ExecuteOptions};
+
+/// The engine's own default (engine spec, section 1.3).
+const PROPS_TO_REMOVE: &str = r#"["configuration","response"]"#;
+
+/// The JavaScript stack and heap of a run are its own, so one run can neither see nor exhaust another's.
+pub(super) struct Workflow<'a> {
+    pub(super) plan: &'a ExecutionPlan,
+    pub(super) input: &'a [u8],
+    pub(super) options: &'a ExecuteOptions,
+    pub(super) control: &'a Control,
+    pub(super) emitter: &'a Emitter,
+}
+
+/// Why a run has no final state.
+enum Failure {
+    /// Nobody waits for a word about it.
+    Stopped,
+    Error(Box<EngineError>),
+}
+
+/// How a step with a job went.
+struct Executed {
+    state: Option<String>,
+    next: Vec<JobId>,
+}
+
+impl Workflow<'_> {
+    /// Executes the run and tells of it, all but its `Ended`.
+    pub(super) fn run(&self) {
+        match self.final_state() {
+            Ok(state) => self.completed(state),
+            Err(Failure::Stopped) => {}
+            Err(Failure::Error(error)) => {
+                // The worker knows a run's error by its type alone.
+                let error = EngineError {
+                    name: None,
+                    subtype: None,
+                    ..*error
+                };
+                self.emitter
+                    .send(EngineEventBody::WorkflowError { error }, 0);
+            }
+        }
+    }
+
+    fn completed(&self, state: Option<String>) {
+        let size = state.as_ref().map(|text| text.len() as u64);
+        let too_large = exceeds(size, self.options.payload_mb);
+        let shape = shape_of(state.as_deref());
+        let state = state.map(|text| Bytes::from(if too_large { redacted(&text) } else { text }));
+        let bytes = state.as_ref().map_or(0, Bytes::len);
+        self.emitter.send(
+            EngineEventBody::WorkflowComplete {
+                time: clock::now(),
+                shape,
+                state,
+            },
+            bytes,
+        );
+    }
+
+    fn final_state(&self) -> Result<Option<String>, Failure> {
+        self.control
+            .wait_to_proceed()
+            .map_err(|halt| self.halted(halt))?;
+        let start = validate::start_of(self.plan).map_err(Failure::Error)?;
+        let input = std::str::from_utf8(self.input).map_err(|_| {
+            Failure::Error(crash("ExecutionError", "the input is not UTF-8".to_owned()))
+        })?;
+        let input = if input.is_empty() { "{}" } else { input };
+        let scripts =
+            Scripts::new().map_err(|error| Failure::Error(crash("ExecutionError", error)))?;
+        let memory =
+            limit_bytes(self.options.memory_mb).and_then(|bytes| usize::try_from(bytes).ok());
+        // No limit is written as zero, to QuickJS and to us.
+        scripts.begin(memory.unwrap_or(0), self.control);
+        self.check_conditions(&scripts)?;
+
+        let mut leaves = Leaves::default();
+        let mut queue = VecDeque::from([(start, Some(input.to_owned()))]);
+        while let Some((id, input)) = queue.pop_front() {
+            let Some((id, step)) = self.plan.steps.get_key_value(id) else {
+                continue;
+            };
+            let Executed { state, next } = self.node(&scripts, id, step, input)?;
+            if next.is_empty() {
+                leaves.add(id, state);
+                continue;
+            }
+            for target in next {
+                if let Some((target, _)) = self.plan.steps.get_key_value(&target) {
+                    queue.push_back((target, state.clone()));
+                }
+            }
+        }
+        Ok(leaves.into_final_state())
+    }
+
+    fn check_conditions(&self, scripts: &Scripts) -> Result<(), Failure> {
+        let mut written = Vec::new();
+        for (from, step) in &self.plan.steps {
+            for (to, edge) in step.next.iter().flatten() {
+                if let Condition::Expression(text) = condition_of(edge) {
+                    written.push((from, to, text));
+                }
+            }
+        }
+        if written.is_empty() {
+            return Ok(());
+        }
+        let texts: Vec<_> = written.iter().map(|(_, _, text)| *text).collect();
+        let bad = scripts
+            .check_conditions(&texts)
+            .map_err(|fault| self.fault(fault))?;
+        if bad.is_empty() {
+            return Ok(());
+        }
+        let message = |(index, message): &(usize, String)| {
+            let (from, to, _) = written[*index];
+            format!("Failed to compile edge condition {from}->{to} ({message})")
+        };
+        let messages: Vec<_> = bad.iter().map(message).collect();
+        Err(Failure::Error(crash("Error", messages.join("\n\n"))))
+    }
+
+    /// Passes a node of the plan.
+    fn node(
+        &self,
+        scripts: &Scripts,
+        id: &JobId,
+        step: &Step,
+        input: Option<String>,
+    ) -> Result<Executed, Failure> {
+        let edges: Vec<_> = step
+            .next
+            .iter()
+            .flatten()
+            .map(|(target, edge)| (target.as_str(), condition_of(edge)))
+            .collect();
+        let source = step
+            .expression
+            .as_deref()
+            .filter(|source| !source.is_empty())
+            .map(wrapped);
+        let followed = |positions: &[usize]| {
+            positions
+                .iter()
+                .map(|at| JobId::new(edges[*at].0))
+                .collect::<Vec<_>>()
+        };
+        if source.is_none() && edges.iter().all(|(_, condition)| condition.is_fixed()) {
+            let next = edges
+                .iter()
+                .filter(|(_, condition)| *condition == Condition::Always);
+            return Ok(Executed {
+                state: input,
+                next: next.map(|(target, _)| JobId::new(*target)).collect(),
+            });
+        }
+        let credentials = self
+            .plan
+            .credentials
+            .as_ref()
+            .and_then(|all| serde_json::to_string(all).ok());
+        let step_in = StepIn {
+            id: id.as_str(),
+            source: source.as_deref(),
+            input: input.as_deref(),
+            defaults: step.state.as_deref().map(RawValue::get),
+            configuration: match &step.configuration {
+                Configuration::Inline(body) => Some(body.get()),
+                Configuration::None | Configuration::Credential(_) => None,
+            },
+            credentials: credentials.as_deref(),
+            globals: self.plan.globals.as_deref(),
+            sanitize: &self.options.sanitize,
+            props_to_remove: PROPS_TO_REMOVE,
+            state_limit_bytes: limit_bytes(self.options.state_mb).filter(|limit| *limit > 0),
+            edges: &edges,
+        };
+        let began = Instant::now();
+        if source.is_some() {
+            self.emitter.send(
+                EngineEventBody::JobStart {
+                    job: id.clone(),
+                    time: clock::now(),
+                },
+                0,
+            );
+        }
+        let log = JobLog::new(self.emitter.clone(), self.options);
+        let out = scripts
+            .step(&step_in, self.control, move |line| log.line(&line))
+            .map_err(|fault| self.fault(fault))?;
+        let next = followed(&out.followed);
+        if source.is_none() {
+            return Ok(Executed {
+                state: out.state,
+                next,
+            });
+        }
+        self.job_ended(id, next, out, began)
+    }
+
+    fn job_ended(
+        &self,
+        id: &JobId,
+        next: Vec<JobId>,
+        out: StepOut,
+        began: Instant,
+    ) -> Result<Executed, Failure> {
+        let size = out.state.as_ref().map(|text| text.len() as u64);
+        let redacted = exceeds(size, self.options.payload_mb);
+        let wanted = self.options.output_dataclips && !redacted;
+        let state = out
+            .state
+            .as_ref()
+            .filter(|_| wanted)
+            .map(|text| Bytes::copy_from_slice(text.as_bytes()));
+        let bytes = state.as_ref().map_or(0, Bytes::len);
+        let step = FinishedStep {
+            job: id.clone(),
+            time: clock::now(),
+            duration: millis_since(began),
+            next: next.clone(),
+            size,
+            redacted,
+            shape: shape_of(out.state.as_deref()),
+            webhook_response: out
+                .webhook_response
+                .and_then(|text| serde_json::from_str(&text).ok()),
+            state_error: out
+                .state_error
+                .and_then(|text| serde_json::from_str(&text).ok()),
+        };
+        let Some(error) = out.error else {
+            let mem = Some(Memory {
+                job: out.heap_bytes,
+                system: resident_bytes(),
+                peak: None,
+            });
+            self.emitter
+                .send(EngineEventBody::JobComplete { step, mem, state }, bytes);
+            return Ok(Executed {
+                state: out.state,
+                next,
+            });
+        };
+        let mut error: Box<EngineError> = serde_json::from_str(&error).map_err(|unreadable| {
+            Failure::Error(crash("ExecutionError", unreadable.to_string()))
+        })?;
+        let stops = matches!(error.severity.as_deref(), Some("crash" | "kill"));
+        // An error that a job calls AdaptorError or ImportError has no severity: the workflow goes on, though the worker
+        // is told of a crash (engine spec, section 7.4).
+        error.severity.get_or_insert_with(|| "crash".to_owned());
+        self.emitter.send(
+            EngineEventBody::JobError {
+                step,
+                error: (*error).clone(),
+                state,
+            },
+            bytes,
+        );
+        if stops {
+            Err(Failure::Error(error))
+        } else {
+            Ok(Executed {
+                state: out.state,
+                next,
+            })
+        }
+    }
+
+    fn fault(&self, fault: StepFault) -> Failure {
+        let error = match fault {
+            StepFault::Halted(halt) => return self.halted(halt),
+            StepFault::OutOfMemory => failure(
+                "OOMError",
+                "kill",
+                "Run exceeded maximum memory usage".to_owned(),
+            ),
+            StepFault::StateTooLarge => {
+                let limit = protocol::js::number(self.options.state_mb);
+                failure(
+                    "StateTooLargeError",
+                    "kill",
+                    format!("State exceeds the limit of {limit}mb"),
+                )
+            }
+            StepFault::Edge(message) => crash("EdgeConditionError", message),
+            StepFault::Engine(message) => crash("ExecutionError", message),
+        };
+        Failure::Error(error)
+    }
+
+    fn halted(&self, halt: Halt) -> Failure {
+        match halt {
+            Halt::Stopped => Failure::Stopped,
+            Halt::TimedOut => {
+                let limit = self.options.timeout.unwrap_or_default().as_millis();
+                let message = format!("Workflow failed to return within {limit}ms");
+                Failure::Error(failure("TimeoutError", "kill", message))
+            }
+        }
+    }
+}
+
+/// The states of the steps that nothing followed.
+#[derive(Default)]
+struct Leaves<'a> {
+    states: Vec<(String, String)>,
+    executions: HashMap<&'a JobId, usize>,
+}
+
+impl<'a> Leaves<'a> {
+    /// A step that was reached again is told from its first execution by a number.
+    fn add(&mut self, id: &'a JobId, state: Option<String>) {
+        let before = self.executions.entry(id).or_default();
+        let key = if *before == 0 {
+            id.to_string()
+        } else {
+            format!("{id}-{before}")
+        };
+        *before += 1;
+        self.states.extend(state.map(|state| (key, state)));
+    }
+
+    fn into_final_state(mut self) -> Option<String> {
+        // Whether there was one leaf is a matter of executions, not of states.
+        let leaves: usize = self.executions.values().sum();
+        if leaves < 2 {
+            return self.states.pop().map(|(_, state)| state);
+        }
+        if self.states.is_empty() {
+            return None;
+        }
+        let entries: Vec<_> = self
+            .states
+            .iter()
+            .map(|(key, state)| format!("{}:{state}", serde_json::Value::from(key.as_str())))
+            .collect();
+        Some(format!("{{{}}}", entries.join(",")))
+    }
+}
+
+fn condition_of(edge: &Edge) -> Condition<'_> {
+    match edge {
+        Edge::Always => Condition::Always,
+        Edge::Null => Condition::Never,
+        Edge::Expression(condition) => Condition::written(condition),
+        Edge::Conditional { disabled: true, .. }
+        | Edge::Conditional {
+            condition: None, ..
+        } => Condition::Never,
+        Edge::Conditional {
+            condition: Some(condition),
+            ..
+        } => Condition::written(condition),
+    }
+}
+
+/// The mock engine has no compiler: what exports no array becomes the content of one (engine spec, section 9).
+fn wrapped(source: &str) -> String {
+    if source.contains("export default [") {
+        source.to_owned()
+    } else {
+        format!("export default [{source}];")
+    }
+}
+
+fn exceeds(size: Option<u64>, limit_mb: f64) -> bool {
+    size.zip(limit_bytes(limit_mb))
+        .is_some_and(|(size, limit)| size > limit)
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a duration in milliseconds is far below 2^53"
+)]
+fn millis_since(began: Instant) -> f64 {
+    began.elapsed().as_millis() as f64
+}
+
+/// Resident size of the process; zero where the system does not tell.
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib: Option<u64> = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    kib.unwrap_or(0) * 1024
+}

@@ -1,0 +1,313 @@
+//! The engine children of a pool: which one takes a run, and how many there are.
+//!
+//! A child serves one project unless the configuration says otherwise, and one unassigned child is kept ready, so that there
+//! are never more than the capacity and one.
+
+use std::path::PathBuf;
+
+use actix::prelude::*;
+use indexmap::IndexMap;
+use protocol::ids::{ProjectId, RunId};
+
+use super::child::{Abandon, ChildId, ChildIdle, EngineChild, Owner, Retire, RunOn, Warm};
+use super::messages::{ChildStatus, EngineEvent, EngineEventBody, Execute, Proceed, StopJob};
+use super::pool::Assignments;
+use super::spawn::{self, Launch};
+use crate::config::{NodeConfig, Reuse};
+
+/// Adaptor folders that spare threads load; the most recently used ones.
+const WARM_ADAPTORS: usize = 4;
+
+/// The heap of a child's main thread and of spares before their first run, MiB; each run's thread has its run's own limit.
+const CHILD_MEMORY_MB: u64 = 500;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Use {
+    Free,
+    Busy(RunId),
+    /// It takes no more runs.
+    Retired,
+}
+
+struct Entry {
+    address: Addr<EngineChild>,
+    used: Use,
+    /// Its process, once it has answered.
+    ready: Option<u32>,
+    /// The project that it has served, which it is bound to; `None` before its first run.
+    project: Option<Option<ProjectId>>,
+    runs: u64,
+}
+
+/// See the module's documentation.
+pub(super) struct Children {
+    config: NodeConfig,
+    capacity: usize,
+    engine_dir: Option<PathBuf>,
+    next: u64,
+    children: IndexMap<ChildId, Entry>,
+    assigned: Assignments,
+    /// Folders of adaptors, most recently used first.
+    recent: Vec<String>,
+    draining: bool,
+}
+
+impl Children {
+    pub(super) fn new(config: NodeConfig, capacity: usize) -> Self {
+        Self {
+            config,
+            capacity,
+            engine_dir: None,
+            next: 0,
+            children: IndexMap::new(),
+            assigned: Assignments::new(),
+            recent: Vec::new(),
+            draining: false,
+        }
+    }
+
+    pub(super) fn use_engine(&mut self, directory: PathBuf) {
+        self.engine_dir = Some(directory);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.children.is_empty()
+    }
+
+    /// Starts an unassigned child, unless there is one or no room for it.
+    pub(super) fn spawn_spare(&mut self, owner: &Owner) {
+        let spare = self
+            .children
+            .values()
+            .any(|child| child.used == Use::Free && child.project.is_none());
+        if !spare && !self.draining && self.children.len() <= self.capacity {
+            self.spawn(owner);
+        }
+    }
+
+    fn spawn(&mut self, owner: &Owner) -> Option<ChildId> {
+        let engine_dir = self.engine_dir.clone()?;
+        self.next += 1;
+        let id = ChildId(self.next);
+        // A rule of the sandbox needs a folder that exists, and the first child is started before the first install.
+        if let Err(error) = std::fs::create_dir_all(&self.config.repo_dir) {
+            log::error!("{}: {error}", self.config.repo_dir.display());
+        }
+        let launch = Launch {
+            node: self.config.node.clone(),
+            engine_dir,
+            readable: [
+                Some(self.config.repo_dir.clone()),
+                self.config.monorepo_dir.clone(),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
+            memory_mb: CHILD_MEMORY_MB,
+            sandbox: self.config.sandbox,
+        };
+        let start = Box::new(move |budget, events| spawn::start(&launch, budget, events));
+        let address = EngineChild::new(id, self.config.clone(), owner.clone(), start).start();
+        if self.config.warm > 0 && !self.recent.is_empty() {
+            address.do_send(Warm(self.recent.clone()));
+        }
+        self.children.insert(
+            id,
+            Entry {
+                address,
+                used: Use::Free,
+                ready: None,
+                project: None,
+                runs: 0,
+            },
+        );
+        Some(id)
+    }
+
+    /// Gives a run to a child: one of its project, else one that no project has used, else a new one.
+    pub(super) fn execute(&mut self, execution: Execute, owner: &Owner) {
+        let project = execution.project_id.clone();
+        let fits = |child: &Entry, wanted: Option<&Option<ProjectId>>| {
+            child.used == Use::Free && child.project.as_ref() == wanted
+        };
+        let any = self.config.reuse == Reuse::Always;
+        let chosen = self
+            .children
+            .iter()
+            .filter(|(_, child)| fits(child, Some(&project)) || (any && child.used == Use::Free))
+            // A child that has answered its handshake begins at once.
+            .max_by_key(|(_, child)| child.ready.is_some())
+            .or_else(|| {
+                self.children
+                    .iter()
+                    .filter(|(_, child)| fits(child, None))
+                    .max_by_key(|(_, child)| child.ready.is_some())
+            })
+            .map(|(id, _)| *id);
+        let chosen = chosen.or_else(|| {
+            self.make_room();
+            self.spawn(owner)
+        });
+        let run_id = execution.run_id.clone();
+        self.remember_adaptors(&execution);
+        let child = chosen.and_then(|id| self.children.get_mut(&id).map(|child| (id, child)));
+        let Some((id, child)) = child else {
+            log::error!(run_id = run_id.as_str(); "no engine child can be started for run {run_id}");
+            execution.events.do_send(EngineEvent {
+                run_id,
+                body: EngineEventBody::Ended,
+                permit: None,
+            });
+            return;
+        };
+        log::debug!(
+            run_id = run_id.as_str(), workloop = execution.workloop.as_str();
+            "run {run_id} goes to engine child {}", id.0
+        );
+        child.used = Use::Busy(run_id.clone());
+        child.project = Some(project);
+        child.runs += 1;
+        self.assigned.insert(run_id, id);
+        child.address.do_send(RunOn(execution));
+    }
+
+    /// Retires an idle child of another project when there are as many as there may be.
+    fn make_room(&mut self) {
+        let living = self
+            .children
+            .values()
+            .filter(|child| child.used != Use::Retired)
+            .count();
+        if living <= self.capacity {
+            return;
+        }
+        if let Some(child) = self
+            .children
+            .values_mut()
+            .find(|child| child.used == Use::Free)
+        {
+            child.used = Use::Retired;
+            child.address.do_send(Retire);
+        }
+    }
+
+    fn remember_adaptors(&mut self, execution: &Execute) {
+        for step in execution.plan.steps.values() {
+            for linked in step.linker.values() {
+                self.recent.retain(|path| *path != linked.path);
+                self.recent.insert(0, linked.path.clone());
+            }
+        }
+        self.recent.truncate(WARM_ADAPTORS);
+    }
+
+    /// Has these folders loaded by the spare threads of every child from now on.
+    pub(super) fn preload(&mut self, folders: impl IntoIterator<Item = String>) {
+        self.recent.extend(folders);
+        self.recent.truncate(WARM_ADAPTORS);
+        if self.config.warm > 0 {
+            for child in self
+                .children
+                .values()
+                .filter(|child| child.used == Use::Free)
+            {
+                child.address.do_send(Warm(self.recent.clone()));
+            }
+        }
+    }
+
+    pub(super) fn proceed(&self, message: Proceed) {
+        if let Some(child) = self
+            .assigned
+            .get(&message.run_id)
+            .and_then(|id| self.children.get(id))
+        {
+            child.address.do_send(message);
+        }
+    }
+
+    pub(super) fn stop(&self, message: StopJob) {
+        if let Some(child) = self
+            .assigned
+            .get(&message.run_id)
+            .and_then(|id| self.children.get(id))
+        {
+            child.address.do_send(message);
+        }
+    }
+
+    pub(super) fn ready(&mut self, id: ChildId, pid: u32) {
+        if let Some(child) = self.children.get_mut(&id) {
+            child.ready = Some(pid);
+        }
+    }
+
+    /// A child's run has ended: it is warmed for the next one, or retired.
+    pub(super) fn idle(&mut self, ended: &ChildIdle, owner: &Owner) {
+        self.assigned.remove(&ended.run);
+        let Some(child) = self.children.get_mut(&ended.id) else {
+            return;
+        };
+        if child.used != Use::Retired {
+            if !ended.reusable || self.config.reuse == Reuse::Never || self.draining {
+                child.used = Use::Retired;
+                child.address.do_send(Retire);
+            } else {
+                child.used = Use::Free;
+                if self.config.warm > 0 {
+                    child.address.do_send(Warm(self.recent.clone()));
+                }
+            }
+        }
+        self.spawn_spare(owner);
+    }
+
+    pub(super) fn gone(&mut self, id: ChildId, owner: &Owner) {
+        let ready = self
+            .children
+            .shift_remove(&id)
+            .is_some_and(|child| child.ready.is_some());
+        self.assigned.retain(|_, child| *child != id);
+        // One that never answered is replaced by the validation, or on demand.
+        if ready {
+            self.spawn_spare(owner);
+        }
+    }
+
+    pub(super) fn retire_all(&mut self) {
+        self.draining = true;
+        for child in self.children.values_mut() {
+            child.used = Use::Retired;
+            child.address.do_send(Retire);
+        }
+    }
+
+    pub(super) fn status(&self) -> Vec<ChildStatus> {
+        self.children
+            .values()
+            .map(|child| {
+                let (state, run) = match &child.used {
+                    Use::Free if child.ready.is_some() => ("idle", None),
+                    Use::Free => ("spawning", None),
+                    Use::Busy(run) => ("busy", Some(run.clone())),
+                    Use::Retired => ("dying", None),
+                };
+                ChildStatus {
+                    pid: child.ready,
+                    state,
+                    run,
+                    project: child.project.clone().flatten(),
+                    runs: child.runs,
+                }
+            })
+            .collect()
+    }
+}
+
+impl Drop for Children {
+    fn drop(&mut self) {
+        for child in self.children.values() {
+            child.address.do_send(Abandon);
+        }
+    }
+}

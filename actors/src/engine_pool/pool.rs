@@ -1,0 +1,471 @@
+//! The actor: messages to whichever engine this worker has.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use actix::prelude::*;
+use indexmap::IndexMap;
+use protocol::ids::RunId;
+use protocol::plan::Linked;
+use protocol::versions::EngineVersions;
+use tokio::sync::{oneshot, watch};
+
+use super::child::{ChildGone, ChildIdle, ChildReady, Owner};
+use super::compile::{CompiledPlan, compile_plan};
+use super::engine_dir::ensure_engine_dir;
+use super::installer::{AdaptorInstaller, Install};
+use super::messages::{
+    EngineEvent, EngineEventBody, EngineFailed, EngineStatus, Execute, GetEngineStatus, Located,
+    Prepare, PrepareError, Prepared, Proceed, StopEngine, StopJob,
+};
+use super::mock::MockEngine;
+use super::node::Children;
+use super::sandbox;
+use crate::config::{Config, EngineConfig, NodeConfig, SandboxMode};
+
+/// Threads of the mock engine: enough for both cores of a small machine.
+const MOCK_THREADS: usize = 2;
+
+/// Waits before the engine is validated again, the last one repeated (engine spec, section 8.5).
+const VALIDATION_WAITS: [Duration; 3] = [
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+];
+
+/// What a handshake says.
+#[derive(Debug, Clone)]
+struct Handshake {
+    node: String,
+    runtime: String,
+}
+
+enum State {
+    Validating { failures: u32 },
+    Ready,
+    Draining { answers: Vec<oneshot::Sender<()>> },
+}
+
+enum Backend {
+    Mock(MockEngine),
+    Node(Box<NodeEngine>),
+}
+
+struct NodeEngine {
+    config: NodeConfig,
+    children: Children,
+    installer: Addr<AdaptorInstaller>,
+    handshake: watch::Sender<Option<Handshake>>,
+}
+
+/// See the documentation of [`super`].
+pub(crate) struct EnginePool {
+    state: State,
+    config: EngineConfig,
+    capacity: usize,
+    backend: Option<Backend>,
+    failed: Option<Recipient<EngineFailed>>,
+}
+
+impl EnginePool {
+    /// A pool for this configuration; it starts with the actor.
+    pub(crate) fn new(config: &Config) -> Self {
+        Self::with_engine(config.engine.clone(), config.capacity())
+    }
+
+    /// A pool of this engine that executes up to `capacity` runs at a time.
+    pub(crate) fn with_engine(config: EngineConfig, capacity: u32) -> Self {
+        Self {
+            state: State::Validating { failures: 0 },
+            config,
+            capacity: usize::try_from(capacity).unwrap_or(usize::MAX),
+            backend: None,
+            failed: None,
+        }
+    }
+
+    /// Who hears when the engine cannot be started.
+    pub(crate) fn reporting_to(mut self, failed: Recipient<EngineFailed>) -> Self {
+        self.failed = Some(failed);
+        self
+    }
+
+    fn owner(ctx: &Context<Self>) -> Owner {
+        let address = ctx.address();
+        Owner {
+            ready: address.clone().recipient(),
+            idle: address.clone().recipient(),
+            gone: address.recipient(),
+        }
+    }
+
+    fn validate(&mut self, ctx: &mut Context<Self>) {
+        let Some(Backend::Node(engine)) = &self.backend else {
+            return;
+        };
+        let config = engine.config.clone();
+        let installing = async move { ensure_engine_dir(&config).await };
+        ctx.spawn(installing.into_actor(self).map(|installed, this, ctx| {
+            let Some(Backend::Node(engine)) = &mut this.backend else {
+                return;
+            };
+            match installed {
+                Ok(directory) => {
+                    engine.children.use_engine(directory);
+                    engine.children.spawn_spare(&Self::owner(ctx));
+                }
+                Err(why) => this.validation_failed(why, ctx),
+            }
+        }));
+    }
+
+    /// Installs the adaptors that the configuration names, and has them loaded ahead.
+    fn preload(&self, ctx: &mut Context<Self>) {
+        let Some(Backend::Node(engine)) = &self.backend else {
+            return;
+        };
+        if engine.config.preload.is_empty() {
+            return;
+        }
+        let specifiers = engine.config.preload.clone();
+        let installing = engine.installer.send(Install { specifiers });
+        ctx.spawn(
+            installing
+                .into_actor(self)
+                .map(|installed, this, _| match installed {
+                    Ok(Ok(located)) => {
+                        log::info!("{} adaptors are preloaded", located.len());
+                        let folders = located.into_values().filter_map(|located| located.path);
+                        if let Some(Backend::Node(engine)) = &mut this.backend {
+                            engine
+                                .children
+                                .preload(folders.map(|path| path.to_string_lossy().into_owned()));
+                        }
+                    }
+                    Ok(Err(error)) => {
+                        log::warn!("preloading adaptors failed; runs will try again: {error}");
+                    }
+                    Err(error) => {
+                        log::warn!("preloading adaptors failed; runs will try again: {error}");
+                    }
+                }),
+        );
+    }
+
+    fn validation_failed(&mut self, why: String, ctx: &mut Context<Self>) {
+        let State::Validating { failures } = &mut self.state else {
+            return;
+        };
+        let retries = match &self.config {
+            EngineConfig::Node(node) => node.validation_retries,
+            EngineConfig::Mock => 0,
+        };
+        if *failures >= retries {
+            if let Some(failed) = &self.failed {
+                failed.do_send(EngineFailed { why });
+            }
+            return;
+        }
+        let index = usize::try_from(*failures)
+            .unwrap_or(usize::MAX)
+            .min(VALIDATION_WAITS.len() - 1);
+        let wait = VALIDATION_WAITS[index];
+        *failures += 1;
+        log::warn!(
+            "Worker validation failed: will retry in {}ms: {why}",
+            wait.as_millis()
+        );
+        ctx.run_later(wait, |this, ctx| this.validate(ctx));
+    }
+
+    fn finish_draining(&mut self) {
+        let empty = match &self.backend {
+            Some(Backend::Node(engine)) => engine.children.is_empty(),
+            Some(Backend::Mock(_)) | None => true,
+        };
+        if let State::Draining { answers } = &mut self.state
+            && empty
+        {
+            for answer in answers.drain(..) {
+                if answer.send(()).is_err() {
+                    log::debug!("nobody waits for the end of the engine any more");
+                }
+            }
+        }
+    }
+}
+
+impl Actor for EnginePool {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        match self.config.clone() {
+            EngineConfig::Mock => {
+                self.backend = Some(Backend::Mock(MockEngine::start(MOCK_THREADS)));
+                self.state = State::Ready;
+            }
+            EngineConfig::Node(config) => {
+                log::info!("repoDir set to {}", config.repo_dir.display());
+                log::info!(
+                    "statePropsToRemove set to: {}",
+                    config.state_props_to_remove.join(", ")
+                );
+                tell_of_sandbox(config.sandbox);
+                self.backend = Some(Backend::Node(Box::new(NodeEngine {
+                    children: Children::new(config.clone(), self.capacity),
+                    installer: AdaptorInstaller::new(&config).start(),
+                    handshake: watch::channel(None).0,
+                    config,
+                })));
+                self.validate(ctx);
+                self.preload(ctx);
+            }
+        }
+    }
+}
+
+impl Handler<Prepare> for EnginePool {
+    type Result = ResponseFuture<Result<Prepared, PrepareError>>;
+
+    fn handle(&mut self, message: Prepare, _: &mut Self::Context) -> Self::Result {
+        log::debug!(run_id = message.run_id.as_str(); "preparing run {}", message.run_id);
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let mut versions = EngineVersions {
+            engine: version.clone(),
+            compiler: version,
+            ..EngineVersions::default()
+        };
+        let Some(Backend::Node(engine)) = &mut self.backend else {
+            return Box::pin(std::future::ready(Ok(Prepared {
+                plan: message.plan,
+                versions,
+                compiled: Ok(Vec::new()),
+            })));
+        };
+        if !engine.installer.connected() {
+            log::error!("the adaptor installer had died; starting another");
+            engine.installer = AdaptorInstaller::new(&engine.config).start();
+        }
+        let installer = engine.installer.clone();
+        let mut handshake = engine.handshake.subscribe();
+        Box::pin(async move {
+            let mut plan = message.plan;
+            let lost =
+                || PrepareError::Engine("the engine ended while the run was prepared".to_owned());
+            let mut specifiers: Vec<String> = Vec::new();
+            for specifier in plan
+                .steps
+                .values()
+                .flat_map(|step| step.adaptors.iter().flatten())
+            {
+                if !specifiers.contains(specifier) {
+                    specifiers.push(specifier.clone());
+                }
+            }
+            let located = installer
+                .send(Install { specifiers })
+                .await
+                .map_err(|_| lost())??;
+            link(&mut plan, &located);
+            for Located { name, version, .. } in located.values() {
+                let list: &mut Vec<String> = versions.adaptors.entry(name.clone()).or_default();
+                if !list.contains(version) {
+                    list.push(version.clone());
+                }
+            }
+            let CompiledPlan { plan, compiled } = compile_plan(plan).await;
+            let handshake = handshake
+                .wait_for(Option::is_some)
+                .await
+                .map_err(|_| lost())?
+                .clone();
+            if let Some(Handshake { node, runtime }) = handshake {
+                versions.node = Some(node);
+                versions.runtime = Some(runtime);
+            }
+            Ok(Prepared {
+                plan,
+                versions,
+                compiled,
+            })
+        })
+    }
+}
+
+/// Says once what the operator has to know of the sandbox; under `strict` a child that cannot have it is not started.
+fn tell_of_sandbox(mode: SandboxMode) {
+    match mode {
+        SandboxMode::Off => {
+            log::warn!("engine children are not sandboxed: jobs can read what the worker can");
+        }
+        SandboxMode::Auto => {
+            let missing = sandbox::missing();
+            if !missing.is_empty() {
+                log::warn!(
+                    "engine children are sandboxed in part only; missing: {}",
+                    missing.join("; ")
+                );
+            }
+        }
+        SandboxMode::Strict => {}
+    }
+}
+
+/// Tells each step where its adaptors are.
+fn link(plan: &mut protocol::plan::ExecutionPlan, located: &IndexMap<String, Located>) {
+    for step in plan.steps.values_mut() {
+        for specifier in step.adaptors.iter().flatten() {
+            if let Some(Located {
+                name,
+                version,
+                path: Some(path),
+            }) = located.get(specifier)
+            {
+                let path = path.to_string_lossy().into_owned();
+                step.linker.insert(
+                    name.clone(),
+                    Linked {
+                        path,
+                        version: version.clone(),
+                    },
+                );
+            }
+        }
+    }
+}
+
+impl Handler<Execute> for EnginePool {
+    type Result = ();
+
+    fn handle(&mut self, message: Execute, ctx: &mut Self::Context) {
+        match &mut self.backend {
+            Some(Backend::Mock(engine)) => engine.execute(message),
+            Some(Backend::Node(engine)) => engine.children.execute(message, &Self::owner(ctx)),
+            None => {
+                let Execute { run_id, events, .. } = message;
+                events.do_send(EngineEvent {
+                    run_id,
+                    body: EngineEventBody::Ended,
+                    permit: None,
+                });
+            }
+        }
+    }
+}
+
+impl Handler<Proceed> for EnginePool {
+    type Result = ();
+
+    fn handle(&mut self, message: Proceed, _: &mut Self::Context) {
+        match &mut self.backend {
+            Some(Backend::Mock(engine)) => engine.proceed(&message.run_id),
+            Some(Backend::Node(engine)) => engine.children.proceed(message),
+            None => {}
+        }
+    }
+}
+
+impl Handler<StopJob> for EnginePool {
+    type Result = ();
+
+    fn handle(&mut self, message: StopJob, _: &mut Self::Context) {
+        match &mut self.backend {
+            Some(Backend::Mock(engine)) => engine.stop(&message.run_id),
+            Some(Backend::Node(engine)) => engine.children.stop(message),
+            None => {}
+        }
+    }
+}
+
+impl Handler<ChildReady> for EnginePool {
+    type Result = ();
+
+    fn handle(&mut self, message: ChildReady, _: &mut Self::Context) {
+        if let Some(Backend::Node(engine)) = &mut self.backend {
+            engine.children.ready(message.id, message.pid);
+            let (node, runtime) = (message.node, message.runtime);
+            if matches!(self.state, State::Validating { .. }) {
+                log::info!("the engine is ready: Node {node}, @openfn/runtime {runtime}");
+                self.state = State::Ready;
+            }
+            engine
+                .handshake
+                .send_replace(Some(Handshake { node, runtime }));
+        }
+    }
+}
+
+impl Handler<ChildIdle> for EnginePool {
+    type Result = ();
+
+    fn handle(&mut self, message: ChildIdle, ctx: &mut Self::Context) {
+        if let Some(Backend::Node(engine)) = &mut self.backend {
+            engine.children.idle(&message, &Self::owner(ctx));
+        }
+    }
+}
+
+impl Handler<ChildGone> for EnginePool {
+    type Result = ();
+
+    fn handle(&mut self, message: ChildGone, ctx: &mut Self::Context) {
+        if let Some(Backend::Node(engine)) = &mut self.backend {
+            engine.children.gone(message.id, &Self::owner(ctx));
+        }
+        self.validation_failed(message.why, ctx);
+        self.finish_draining();
+    }
+}
+
+impl Handler<StopEngine> for EnginePool {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: StopEngine, _: &mut Self::Context) -> Self::Result {
+        let (sender, stopped) = oneshot::channel();
+        match &mut self.state {
+            State::Draining { answers } => answers.push(sender),
+            State::Validating { .. } | State::Ready => {
+                self.state = State::Draining {
+                    answers: vec![sender],
+                }
+            }
+        }
+        if let Some(Backend::Node(engine)) = &mut self.backend {
+            engine.children.retire_all();
+        }
+        self.finish_draining();
+        // A pool that dies first has no children left either.
+        Box::pin(async move { stopped.await.unwrap_or(()) })
+    }
+}
+
+impl Handler<GetEngineStatus> for EnginePool {
+    type Result = MessageResult<GetEngineStatus>;
+
+    fn handle(&mut self, _: GetEngineStatus, _: &mut Self::Context) -> Self::Result {
+        let state = match (&self.backend, &self.state) {
+            (Some(Backend::Mock(_)), _) => "mock",
+            (_, State::Validating { .. }) => "validating",
+            (_, State::Ready) => "ready",
+            (_, State::Draining { .. }) => "draining",
+        };
+        let (handshake, children) = match &self.backend {
+            Some(Backend::Node(engine)) => {
+                (engine.handshake.borrow().clone(), engine.children.status())
+            }
+            Some(Backend::Mock(_)) | None => (None, Vec::new()),
+        };
+        let (node, runtime) = handshake
+            .map(|handshake| (handshake.node, handshake.runtime))
+            .unzip();
+        MessageResult(EngineStatus {
+            state,
+            node,
+            runtime,
+            children,
+        })
+    }
+}
+
+/// Which child executes a run.
+pub(super) type Assignments = HashMap<RunId, super::child::ChildId>;

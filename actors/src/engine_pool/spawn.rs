@@ -1,0 +1,289 @@
+//! Starts one Node process and the tasks that read and write it. Knows nothing of runs.
+
+use std::cell::RefCell;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix::prelude::*;
+use bytes::Bytes;
+use protocol::engine::{Frame, FrameDecoder, FrameLimits};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader,
+};
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use super::private_folder::PrivateFolder;
+use super::{sandbox, setup};
+use crate::config::SandboxMode;
+
+/// The part of a child's stderr that is kept as evidence of how it died.
+const STDERR_TAIL: usize = 4096;
+/// The longest line of a child's output that goes to the operator's log.
+const LONGEST_LINE: usize = 2000;
+/// How long the end of a child waits for the removal of its private folder.
+const REMOVAL: std::time::Duration = std::time::Duration::from_secs(2);
+/// What an event costs of a run's budget besides its body.
+const EVENT_OVERHEAD: usize = 256;
+
+/// What the tasks tell the child's actor.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) enum FromProcess {
+    Frame(Frame, Option<OwnedSemaphorePermit>),
+    /// The events have ended; why, if not by the end of the stream.
+    EventsEnded(Option<String>),
+    Exited(Option<ExitStatus>),
+}
+
+/// The budget of the run that the child executes, shared with the task that reads its events.
+pub(super) type Budget = Rc<RefCell<Option<Arc<Semaphore>>>>;
+
+/// A started process. Dropping it kills the process.
+pub(super) struct Process {
+    pub(super) pid: Option<u32>,
+    commands: mpsc::UnboundedSender<Bytes>,
+    kill: Option<oneshot::Sender<()>>,
+    stderr: Rc<RefCell<String>>,
+    folder: PathBuf,
+}
+
+impl Process {
+    /// Queues a command. A child takes one run at a time, so only a handful ever wait.
+    pub(super) fn send(&self, frame: Bytes) {
+        if self.commands.send(frame).is_err() {
+            log::debug!("an engine child ended before a command was written to it");
+        }
+    }
+
+    /// Kills the process and whatever it started.
+    pub(super) fn kill(&mut self) {
+        if let Some(kill) = self.kill.take()
+            && kill.send(()).is_err()
+        {
+            log::debug!("an engine child ended before it was killed");
+        }
+    }
+
+    /// Whether there is anything in the private folder.
+    pub(super) fn has_files(&self) -> bool {
+        std::fs::read_dir(&self.folder).is_ok_and(|mut files| files.next().is_some())
+    }
+
+    /// The end of what the process wrote to stderr.
+    pub(super) fn stderr(&self) -> String {
+        self.stderr.borrow().clone()
+    }
+}
+
+/// What a child is started with.
+#[derive(Debug, Clone)]
+pub(super) struct Launch {
+    /// The Node.js executable, found on `PATH` when it is a bare name.
+    pub(super) node: PathBuf,
+    /// The engine program.
+    pub(super) engine_dir: PathBuf,
+    /// What the child may read besides: the adaptors.
+    pub(super) readable: Vec<PathBuf>,
+    /// Heap of the process, MiB.
+    pub(super) memory_mb: u64,
+    pub(super) sandbox: SandboxMode,
+}
+
+/// Starts `node engine_dir/main.mjs`.
+///
+/// # Errors
+/// A text that names what could not be started.
+pub(super) fn start(
+    launch: &Launch,
+    budget: Budget,
+    events: Recipient<FromProcess>,
+) -> Result<Process, String> {
+    let failed = |what: &str, error: std::io::Error| format!("{what}: {error}");
+    let pair = || {
+        StdUnixStream::pair().map_err(|error| failed("no socket pair for an engine child", error))
+    };
+    let (ours_commands, theirs_commands) = pair()?;
+    let (ours_events, theirs_events) = pair()?;
+    let private = PrivateFolder::create()
+        .map_err(|error| failed("no private folder for an engine child", error))?;
+    let engine_dir = &launch.engine_dir;
+    // Found with this process's `PATH`: the child has none.
+    let node = sandbox::locate(&launch.node, std::env::var_os("PATH").as_deref());
+    let mut readable = launch.readable.clone();
+    readable.push(engine_dir.clone());
+    let folders = sandbox::Folders {
+        node: &node,
+        readable: &readable,
+        private: private.path(),
+    };
+    let sandbox = sandbox::build(launch.sandbox, &folders)?;
+    let mut command = std::process::Command::new(&node);
+    command
+        .args(["--experimental-vm-modules", "--no-warnings"])
+        .arg(format!("--max-old-space-size={}", launch.memory_mb))
+        .arg(engine_dir.join("main.mjs"))
+        .env_clear()
+        .env("TMPDIR", private.path())
+        .current_dir(engine_dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    setup::prepare(
+        &mut command,
+        OwnedFd::from(theirs_commands),
+        OwnedFd::from(theirs_events),
+        sandbox,
+    );
+    let mut child = Command::from(command)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| failed(&format!("{} cannot be started", node.display()), error))?;
+    let pid = child.id();
+    let stream = |socket: StdUnixStream| {
+        socket.set_nonblocking(true)?;
+        UnixStream::from_std(socket)
+    };
+    let writer =
+        stream(ours_commands).map_err(|error| failed("the commands of an engine child", error))?;
+    let reader =
+        stream(ours_events).map_err(|error| failed("the events of an engine child", error))?;
+    let (commands, queue) = mpsc::unbounded_channel();
+    let (kill, killed) = oneshot::channel();
+    let stderr = Rc::new(RefCell::new(String::new()));
+    if let Some(output) = child.stdout.take() {
+        actix_rt::spawn(log_lines(output, pid, None));
+    }
+    if let Some(output) = child.stderr.take() {
+        actix_rt::spawn(log_lines(output, pid, Some(Rc::clone(&stderr))));
+    }
+    actix_rt::spawn(write(writer, queue));
+    actix_rt::spawn(read(reader, budget, events.clone()));
+    let folder = private.path().to_owned();
+    actix_rt::spawn(reap(child, killed, events, private));
+    Ok(Process {
+        pid,
+        commands,
+        kill: Some(kill),
+        stderr,
+        folder,
+    })
+}
+
+async fn write(mut socket: UnixStream, mut queue: mpsc::UnboundedReceiver<Bytes>) {
+    while let Some(frame) = queue.recv().await {
+        if let Err(error) = socket.write_all(&frame).await {
+            log::debug!("writing to an engine child failed: {error}");
+            return;
+        }
+    }
+}
+
+async fn read(mut socket: UnixStream, budget: Budget, events: Recipient<FromProcess>) {
+    let mut decoder = FrameDecoder::new(FrameLimits::default());
+    let ended = loop {
+        match decoder.next_frame() {
+            Ok(Some(frame)) => {
+                let permit = afford(&budget, frame.body.len()).await;
+                events.do_send(FromProcess::Frame(frame, permit));
+                continue;
+            }
+            Ok(None) => {}
+            Err(error) => break Some(error.to_string()),
+        }
+        match socket.read_buf(decoder.buffer()).await {
+            Ok(0) => break None,
+            Ok(_) => {}
+            Err(error) => break Some(format!("reading failed: {error}")),
+        }
+    };
+    events.do_send(FromProcess::EventsEnded(ended));
+}
+
+/// Waits until the run's outbox can hold this event: meanwhile the descriptor is not read, so the job waits in its write. The
+/// run's time goes on: a job that writes faster than Lightning takes it is a slow job.
+async fn afford(budget: &Budget, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    let semaphore = budget.borrow().clone()?;
+    // An event larger than the whole budget takes what there is.
+    let most = semaphore.available_permits().max(EVENT_OVERHEAD);
+    let wanted = u32::try_from((bytes + EVENT_OVERHEAD).min(most)).unwrap_or(u32::MAX);
+    semaphore.acquire_many_owned(wanted).await.ok()
+}
+
+async fn reap(
+    mut child: Child,
+    killed: oneshot::Receiver<()>,
+    events: Recipient<FromProcess>,
+    private: PrivateFolder,
+) {
+    let group = child
+        .id()
+        .and_then(|pid| i32::try_from(pid).ok())
+        .map(nix::unistd::Pid::from_raw);
+    tokio::select! {
+        _ = child.wait() => {}
+        // Also when the `Process` was dropped.
+        _ = killed => {}
+    }
+    // Also after an exit: a process that the child left behind would hold the descriptor of events open.
+    if let Some(group) = group
+        && let Err(error) = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL)
+        && error != nix::errno::Errno::ESRCH
+    {
+        log::debug!("killing the process group of engine child {group} failed: {error}");
+    }
+    let status = child.wait().await.ok();
+    // A job may have left a million files: removing them must hold up neither the event loop nor, for long, the run's end.
+    let removed = tokio::task::spawn_blocking(move || drop(private));
+    if tokio::time::timeout(REMOVAL, removed).await.is_err() {
+        log::debug!("removing the private folder of an engine child takes long");
+    }
+    events.do_send(FromProcess::Exited(status));
+}
+
+async fn log_lines(
+    output: impl AsyncRead + Unpin,
+    pid: Option<u32>,
+    tail: Option<Rc<RefCell<String>>>,
+) {
+    let pid = pid.unwrap_or_default();
+    let mut reader = BufReader::new(output);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        // Bounded: a job may write one endless line.
+        match (&mut reader)
+            .take(64 * 1024)
+            .read_until(b'\n', &mut line)
+            .await
+        {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) => {
+                log::debug!(target: "engine", "[{pid}] its output cannot be read: {error}");
+                return;
+            }
+        }
+        let text = String::from_utf8_lossy(&line);
+        let text = text.trim_end();
+        if let Some(tail) = &tail {
+            let mut tail = tail.borrow_mut();
+            tail.push_str(text);
+            tail.push('\n');
+            if tail.len() > STDERR_TAIL {
+                let mut cut = tail.len() - STDERR_TAIL;
+                while !tail.is_char_boundary(cut) {
+                    cut += 1;
+                }
+                tail.drain(..cut);
+            }
+        }
+        let shown: String = text.chars().take(LONGEST_LINE).collect();
+        log::debug!(target: "engine", "[{pid}] {shown}");
+    }
+}

@@ -1,0 +1,219 @@
+//! What is open and outstanding on one socket: refs, join refs, subscribers. No I/O.
+
+use std::collections::HashMap;
+
+use actix::Recipient;
+use protocol::ids::{MessageRef, Topic, WorkloopId};
+
+use super::messages::{ChannelEvent, QueueEvent, Ticket};
+
+/// Who waits for the answer to a push.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Waiting {
+    /// The join of `worker:queue`.
+    QueueJoin,
+    /// A claim of a group.
+    Claim {
+        workloop: WorkloopId,
+        ticket: Ticket,
+    },
+    /// A join or push of a run topic.
+    Run { topic: Topic, ticket: Ticket },
+}
+
+/// The subscriptions, which outlive a socket, and what is open on the present one.
+#[derive(Default)]
+pub(super) struct Channels {
+    next_ref: u64,
+    queue_join: Option<MessageRef>,
+    runs: HashMap<Topic, RunChannel>,
+    workloops: HashMap<WorkloopId, Recipient<QueueEvent>>,
+    waiting: HashMap<MessageRef, Waiting>,
+}
+
+struct RunChannel {
+    subscriber: Recipient<ChannelEvent>,
+    join_ref: Option<MessageRef>,
+}
+
+impl Channels {
+    /// A ref that no earlier frame of this process had.
+    pub(super) fn next_ref(&mut self) -> MessageRef {
+        self.next_ref += 1;
+        MessageRef(self.next_ref)
+    }
+
+    pub(super) fn subscribe_run(&mut self, topic: Topic, subscriber: Recipient<ChannelEvent>) {
+        self.runs.insert(
+            topic,
+            RunChannel {
+                subscriber,
+                join_ref: None,
+            },
+        );
+    }
+
+    pub(super) fn subscribe_workloop(
+        &mut self,
+        workloop: WorkloopId,
+        subscriber: Recipient<QueueEvent>,
+    ) {
+        self.workloops.insert(workloop, subscriber);
+    }
+
+    /// Notes the join of a subscribed run topic; `None` for any other topic.
+    pub(super) fn joining_run(&mut self, topic: &Topic, ticket: Ticket) -> Option<MessageRef> {
+        let join_ref = self.next_ref();
+        self.runs.get_mut(topic)?.join_ref = Some(join_ref);
+        self.waiting.insert(
+            join_ref,
+            Waiting::Run {
+                topic: topic.clone(),
+                ticket,
+            },
+        );
+        Some(join_ref)
+    }
+
+    /// Refs for a push on a topic with a join on this socket: its join ref and its own.
+    pub(super) fn pushing_run(
+        &mut self,
+        topic: &Topic,
+        ticket: Ticket,
+    ) -> Option<(MessageRef, MessageRef)> {
+        let join_ref = self.runs.get(topic)?.join_ref?;
+        let reference = self.next_ref();
+        self.waiting.insert(
+            reference,
+            Waiting::Run {
+                topic: topic.clone(),
+                ticket,
+            },
+        );
+        Some((join_ref, reference))
+    }
+
+    /// Forgets a run topic; its join ref, if it is joined.
+    pub(super) fn leave_run(&mut self, topic: &Topic) -> Option<MessageRef> {
+        let channel = self.runs.remove(topic)?;
+        self.forget_waiting_of(topic);
+        channel.join_ref
+    }
+
+    /// The channel of a topic is gone on the server; whether a subscriber has to hear of it.
+    pub(super) fn run_ended(
+        &mut self,
+        topic: &Topic,
+        join_ref: Option<&str>,
+    ) -> Option<&Recipient<ChannelEvent>> {
+        let channel = self.runs.get_mut(topic)?;
+        let current = channel.join_ref?;
+        if !is_current(current, join_ref) {
+            return None;
+        }
+        channel.join_ref = None;
+        self.forget_waiting_of(topic);
+        self.runs.get(topic).map(|channel| &channel.subscriber)
+    }
+
+    pub(super) fn joining_queue(&mut self) -> MessageRef {
+        let join_ref = self.next_ref();
+        self.queue_join = Some(join_ref);
+        self.waiting.insert(join_ref, Waiting::QueueJoin);
+        join_ref
+    }
+
+    pub(super) fn queue_join_ref(&self) -> Option<MessageRef> {
+        self.queue_join
+    }
+
+    pub(super) fn claiming(
+        &mut self,
+        workloop: WorkloopId,
+        ticket: Ticket,
+    ) -> Option<(MessageRef, MessageRef)> {
+        let join_ref = self.queue_join?;
+        let reference = self.next_ref();
+        self.waiting
+            .insert(reference, Waiting::Claim { workloop, ticket });
+        Some((join_ref, reference))
+    }
+
+    /// Whether a message of `worker:queue` with this join ref is about the present join.
+    pub(super) fn is_current_queue(&self, join_ref: Option<&str>) -> bool {
+        self.queue_join
+            .is_some_and(|current| is_current(current, join_ref))
+    }
+
+    /// The queue is not joined any more; the claims that were outstanding.
+    pub(super) fn queue_ended(&mut self) -> Vec<(WorkloopId, Ticket)> {
+        self.queue_join = None;
+        let mut claims = Vec::new();
+        self.waiting.retain(|_, waiting| match waiting {
+            Waiting::Claim { workloop, ticket } => {
+                claims.push((workloop.clone(), *ticket));
+                false
+            }
+            Waiting::QueueJoin => false,
+            Waiting::Run { .. } => true,
+        });
+        claims
+    }
+
+    /// Who waits for this answer; `None` for unknown, repeated and outdated refs, which are ignored.
+    pub(super) fn answered(&mut self, reference: &str, join_ref: Option<&str>) -> Option<Waiting> {
+        let reference: MessageRef = reference.parse().ok()?;
+        let waiting = self.waiting.get(&reference)?;
+        let current = match waiting {
+            Waiting::QueueJoin | Waiting::Claim { .. } => self.queue_join,
+            Waiting::Run { topic, .. } => self.runs.get(topic).and_then(|channel| channel.join_ref),
+        };
+        if !current.is_some_and(|current| is_current(current, join_ref)) {
+            return None;
+        }
+        self.waiting.remove(&reference)
+    }
+
+    pub(super) fn run(&self, topic: &Topic) -> Option<&Recipient<ChannelEvent>> {
+        self.runs.get(topic).map(|channel| &channel.subscriber)
+    }
+
+    /// Whether a run topic's message with this join ref is about its present join; broadcasts have none.
+    pub(super) fn is_current_run(&self, topic: &Topic, join_ref: Option<&str>) -> bool {
+        self.runs
+            .get(topic)
+            .and_then(|channel| channel.join_ref)
+            .is_some_and(|current| is_current(current, join_ref))
+    }
+
+    pub(super) fn runs(&self) -> impl Iterator<Item = &Recipient<ChannelEvent>> {
+        self.runs.values().map(|channel| &channel.subscriber)
+    }
+
+    pub(super) fn workloops(&self) -> impl Iterator<Item = &Recipient<QueueEvent>> {
+        self.workloops.values()
+    }
+
+    pub(super) fn workloop(&self, workloop: &WorkloopId) -> Option<&Recipient<QueueEvent>> {
+        self.workloops.get(workloop)
+    }
+
+    /// The socket is gone, and with it everything that was open on it.
+    pub(super) fn reset(&mut self) {
+        self.waiting.clear();
+        self.queue_join = None;
+        for channel in self.runs.values_mut() {
+            channel.join_ref = None;
+        }
+    }
+
+    fn forget_waiting_of(&mut self, gone: &Topic) {
+        self.waiting
+            .retain(|_, waiting| !matches!(waiting, Waiting::Run { topic, .. } if topic == gone));
+    }
+}
+
+/// A message without join ref (a broadcast, or a mock that fills none in) is about whatever is open now.
+fn is_current(current: MessageRef, join_ref: Option<&str>) -> bool {
+    join_ref.is_none_or(|join_ref| join_ref.is_empty() || join_ref.parse() == Ok(current))
+}

@@ -1,0 +1,171 @@
+//! What the connection accepts and what its subscribers hear.
+
+use std::time::Instant;
+
+use actix::prelude::*;
+use bytes::Bytes;
+use protocol::ids::{Topic, WorkloopId};
+use protocol::lightning::{ClaimRequest, ClaimedRun};
+use protocol::phoenix::{Payload, ReplyStatus};
+
+/// A subscriber's own number for a push, echoed in the answer; unique among the subscriber's outstanding pushes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// Registers the one subscriber of a run topic. Answered by [`ChannelEvent::SocketUp`] at once if the socket is up.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Subscribe {
+    /// The run's topic.
+    pub topic: Topic,
+    /// Who hears of it.
+    pub subscriber: Recipient<ChannelEvent>,
+}
+
+/// Joins the topic on the present socket; ignored while there is none (the subscriber hears `SocketDown`).
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Join {
+    /// A subscribed topic.
+    pub topic: Topic,
+    /// Echoed in the reply.
+    pub ticket: Ticket,
+    /// The join payload, a JSON object.
+    pub payload: Bytes,
+}
+
+/// Pushes an event on a topic that was joined, or whose join is under way: the server handles a socket's frames in
+/// order. Dropped when the topic was not joined on this socket; the subscriber then hears `SocketDown`.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Push {
+    /// A topic with a join on this socket.
+    pub topic: Topic,
+    /// Echoed in the reply.
+    pub ticket: Ticket,
+    /// The event's name.
+    pub event: &'static str,
+    /// A JSON object.
+    pub payload: Bytes,
+}
+
+/// Leaves the topic, if it is joined, and forgets its subscriber. The reply is never waited for (protocol spec, 2.1).
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Leave {
+    /// The topic to leave.
+    pub topic: Topic,
+}
+
+/// Registers a workloop. Answered by [`QueueEvent::Joined`] at once if the queue is joined.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct SubscribeQueue {
+    /// The group; a second registration replaces the first.
+    pub workloop: WorkloopId,
+    /// Who hears of it.
+    pub subscriber: Recipient<QueueEvent>,
+}
+
+/// Sends one claim for a group. Always answered by one [`QueueEvent::ClaimAnswered`], unless this actor dies.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Claim {
+    /// The claiming group.
+    pub workloop: WorkloopId,
+    /// Echoed in the answer.
+    pub ticket: Ticket,
+    /// What to ask for.
+    pub request: ClaimRequest,
+}
+
+/// Leaves the queue, closes the socket and connects no more. Done when the answer arrives.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Disconnect;
+
+/// Asks for the state of the connection.
+#[derive(Message)]
+#[rtype(result = "ConnectionStatus")]
+pub struct GetConnectionStatus;
+
+/// What the owner of a run topic hears.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub enum ChannelEvent {
+    /// There is a socket; the topic is not joined on it yet.
+    SocketUp,
+    /// The socket is gone: nothing outstanding will be answered, nothing is joined.
+    SocketDown,
+    /// The answer to a [`Join`] or a [`Push`].
+    Reply {
+        /// As given.
+        ticket: Ticket,
+        /// How it went.
+        status: ReplyStatus,
+        /// Any JSON value, or bytes.
+        response: Payload,
+    },
+    /// The channel crashed on the server: nothing outstanding will be answered; a rejoin is allowed at once.
+    Crashed,
+    /// The server closed the channel.
+    Closed,
+    /// The server pushed an event.
+    Pushed {
+        /// Its name.
+        event: String,
+        /// Its payload.
+        payload: Payload,
+    },
+}
+
+/// What a workloop hears.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub enum QueueEvent {
+    /// `worker:queue` is joined: claims may be sent.
+    Joined,
+    /// It is not joined any more: outstanding claims were answered with [`ClaimError::ConnectionLost`].
+    Lost,
+    /// The server says that there may be work.
+    WorkAvailable,
+    /// The answer to a [`Claim`].
+    ClaimAnswered {
+        /// As given.
+        ticket: Ticket,
+        /// The runs, possibly none.
+        outcome: Result<Vec<ClaimedRun>, ClaimError>,
+    },
+}
+
+/// Why a claim brought no answer that can be used.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ClaimError {
+    /// The queue is not joined.
+    #[error("not connected to Lightning")]
+    NotConnected,
+    /// The socket or the queue's channel was lost before the answer came.
+    #[error("the connection was lost before Lightning answered")]
+    ConnectionLost,
+    /// Lightning answered with an error.
+    #[error("Lightning refused it: {0}")]
+    Refused(String),
+    /// Lightning's answer is not a list of runs.
+    #[error("Lightning's answer is not a list of runs: {0}")]
+    Malformed(String),
+}
+
+/// The state of the connection, for status pages and logs.
+#[derive(Debug, Clone)]
+pub struct ConnectionStatus {
+    /// `connecting`, `connected`, `waiting` or `closed`.
+    pub state: &'static str,
+    /// Whether `worker:queue` is joined.
+    pub queue_joined: bool,
+    /// Since when.
+    pub since: Instant,
+    /// Sockets opened so far.
+    pub connects: u64,
+    /// The last failure, as an operator wants to read it.
+    pub last_error: Option<String>,
+}

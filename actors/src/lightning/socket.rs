@@ -1,0 +1,401 @@
+//! One WebSocket: opening it, and the two tasks that read and write it.
+//!
+//! The tasks know nothing of channels. The reader joins fragments and hands whole messages to the connection; the writer
+//! sends whatever has gathered since its last write as one batch, so that a burst of reports costs one system call.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Recipient;
+use actix_codec::Framed;
+use actix_http::ws::{CloseCode, CloseReason, Codec, Frame, Item, Message, ProtocolError};
+use actix_service::ServiceExt as _;
+use awc::BoxedSocket;
+use awc::error::WsClientError;
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::sync::mpsc;
+
+/// As the reference's client: a larger message closes the socket with 1009 (protocol spec, section 1.1).
+pub(super) const MAX_MESSAGE_BYTES: usize = 100 * 1024 * 1024;
+
+/// A silent peer must not hold a connection attempt for ever; the reference sets no limit.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Which socket something came from; a message of an older socket is dropped by comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) struct Generation(pub(super) u64);
+
+impl Generation {
+    pub(super) fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+/// What the reader tells the connection.
+#[derive(Debug, actix::Message)]
+#[rtype(result = "()")]
+pub(super) struct SocketEvent {
+    pub(super) generation: Generation,
+    pub(super) kind: SocketEventKind,
+}
+
+#[derive(Debug)]
+pub(super) enum SocketEventKind {
+    Text(Bytes),
+    Binary(Bytes),
+    /// A ping, pong or fragment: only a sign of life.
+    Life,
+    /// The last event of a socket.
+    Ended(String),
+}
+
+/// What the connection tells the writer.
+#[derive(Debug)]
+pub(super) enum Outgoing {
+    Text(String),
+    Ping,
+    Pong(Bytes),
+    Close,
+}
+
+/// The sending side of an open socket. Dropping it ends the writer and so the socket.
+#[derive(Debug)]
+pub(super) struct Socket {
+    pub(super) generation: Generation,
+    outgoing: mpsc::UnboundedSender<Outgoing>,
+}
+
+impl Socket {
+    /// Queues a message. A writer that has ended says so by the reader's `Ended`, so a failure needs no word here.
+    ///
+    /// The queue is unbounded because its producers are not: each run has a window, each workloop its slots.
+    pub(super) fn send(&self, message: Outgoing) {
+        if self.outgoing.send(message).is_err() {
+            log::debug!("the socket ended before a message was written to it");
+        }
+    }
+}
+
+/// Why a socket could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConnectError {
+    /// 401 and 403 mean the same (protocol spec, section 1.3).
+    #[error(
+        "Lightning refused the worker token with HTTP {0}: check that WORKER_SECRET is the same on both sides"
+    )]
+    Unauthorized(u16),
+    #[error(
+        "Lightning answered HTTP {0} instead of a WebSocket: check the path of WORKER_LIGHTNING_SERVICE_URL"
+    )]
+    Status(u16),
+    #[error("{0}")]
+    Other(String),
+}
+
+impl From<WsClientError> for ConnectError {
+    fn from(error: WsClientError) -> Self {
+        match error {
+            WsClientError::InvalidResponseStatus(status) => match status.as_u16() {
+                code @ (401 | 403) => Self::Unauthorized(code),
+                code => Self::Status(code),
+            },
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+/// Opens a socket and starts its tasks. `events` gets everything that arrives, `Ended` last and once.
+pub(super) async fn open(
+    client: awc::Client,
+    url: String,
+    generation: Generation,
+    events: Recipient<SocketEvent>,
+) -> Result<Socket, ConnectError> {
+    let (_response, framed) = client
+        .ws(url)
+        .max_frame_size(MAX_MESSAGE_BYTES)
+        .connect()
+        .await?;
+    let (sink, stream) = framed.split();
+    let (outgoing, queue) = mpsc::unbounded_channel();
+    actix_rt::spawn(write(sink, queue));
+    // Weak, so that dropping the `Socket` ends the writer though the reader still waits for the peer's close.
+    actix_rt::spawn(read(stream, generation, events, outgoing.downgrade()));
+    Ok(Socket {
+        generation,
+        outgoing,
+    })
+}
+
+/// The HTTP client that opens sockets: HTTP/1.1 only, since a WebSocket cannot be opened over h2 here.
+///
+/// # Errors
+/// A text that says what is wrong when TLS cannot be set up or `extra_ca_file` cannot be used.
+pub(super) fn client(extra_ca_file: Option<&Path>) -> Result<awc::Client, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| format!("TLS cannot be set up: {error}"))?
+        .with_root_certificates(roots(extra_ca_file)?)
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // awc leaves Nagle's algorithm on, which holds a report back until the one before it was acknowledged.
+    let tcp = actix_tls::connect::ConnectorService::default().map(|connection| {
+        if let Err(error) = connection.io_ref().set_nodelay(true) {
+            log::debug!("TCP_NODELAY cannot be set: {error}");
+        }
+        connection
+    });
+    let connector = awc::Connector::new()
+        .connector(tcp)
+        .timeout(HANDSHAKE_TIMEOUT)
+        .handshake_timeout(HANDSHAKE_TIMEOUT)
+        .rustls_0_23(Arc::new(tls));
+    Ok(awc::Client::builder()
+        .connector(connector)
+        .timeout(HANDSHAKE_TIMEOUT)
+        .no_default_headers()
+        .finish())
+}
+
+/// The system's root certificates, or the bundled ones where it has none, and those of `extra_ca_file`.
+fn roots(extra_ca_file: Option<&Path>) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    let system = rustls_native_certs::load_native_certs();
+    for error in &system.errors {
+        log::debug!("a system certificate store cannot be read: {error}");
+    }
+    let (added, _) = roots.add_parsable_certificates(system.certs);
+    if added == 0 {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    if let Some(path) = extra_ca_file {
+        let unusable = |error: &dyn std::fmt::Display| {
+            format!(
+                "NODE_EXTRA_CA_CERTS: {} has no usable certificates: {error}",
+                path.display()
+            )
+        };
+        for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unusable(&error))? {
+            roots
+                .add(certificate.map_err(|error| unusable(&error))?)
+                .map_err(|error| unusable(&error))?;
+        }
+    }
+    Ok(roots)
+}
+
+type Stream = SplitStream<Framed<BoxedSocket, Codec>>;
+type Sink = SplitSink<Framed<BoxedSocket, Codec>, Message>;
+
+async fn read(
+    mut stream: Stream,
+    generation: Generation,
+    events: Recipient<SocketEvent>,
+    outgoing: mpsc::WeakUnboundedSender<Outgoing>,
+) {
+    let mut fragments = Fragments::default();
+    let ended = loop {
+        let kind = match stream.next().await {
+            None => break "the connection ended without a close frame".to_owned(),
+            Some(Err(error)) => break protocol_error(&error),
+            Some(Ok(Frame::Close(reason))) => break close_text(reason.as_ref()),
+            Some(Ok(Frame::Text(text))) => SocketEventKind::Text(text),
+            Some(Ok(Frame::Binary(bytes))) => SocketEventKind::Binary(bytes),
+            Some(Ok(Frame::Ping(data))) => {
+                // The codec answers no ping by itself. A writer that is gone has nobody to answer for.
+                if let Some(Err(_)) = outgoing
+                    .upgrade()
+                    .map(|outgoing| outgoing.send(Outgoing::Pong(data)))
+                {
+                    break "the connection ended while answering a ping".to_owned();
+                }
+                SocketEventKind::Life
+            }
+            Some(Ok(Frame::Pong(_))) => SocketEventKind::Life,
+            Some(Ok(Frame::Continuation(item))) => match fragments.add(item) {
+                Ok(Some(kind)) => kind,
+                Ok(None) => SocketEventKind::Life,
+                Err(what) => break what,
+            },
+        };
+        events.do_send(SocketEvent { generation, kind });
+    };
+    events.do_send(SocketEvent {
+        generation,
+        kind: SocketEventKind::Ended(ended),
+    });
+}
+
+async fn write(mut sink: Sink, mut queue: mpsc::UnboundedReceiver<Outgoing>) {
+    while let Some(first) = queue.recv().await {
+        let mut next = Some(first);
+        while let Some(outgoing) = next {
+            let message = match outgoing {
+                Outgoing::Text(text) => Message::Text(text.into()),
+                Outgoing::Ping => Message::Ping(Bytes::new()),
+                Outgoing::Pong(data) => Message::Pong(data),
+                Outgoing::Close => Message::Close(Some(CloseReason::from(CloseCode::Normal))),
+            };
+            if let Err(error) = sink.feed(message).await {
+                log::debug!("writing to Lightning failed: {error}");
+                return;
+            }
+            next = queue.try_recv().ok();
+        }
+        if let Err(error) = sink.flush().await {
+            log::debug!("writing to Lightning failed: {error}");
+            return;
+        }
+    }
+    if let Err(error) = sink.close().await {
+        log::debug!("closing the connection to Lightning failed: {error}");
+    }
+}
+
+fn protocol_error(error: &ProtocolError) -> String {
+    format!("the connection failed: {error}")
+}
+
+fn close_text(reason: Option<&CloseReason>) -> String {
+    match reason {
+        None => "Lightning closed the connection without a code".to_owned(),
+        Some(reason) => {
+            let code = u16::from(reason.code);
+            match &reason.description {
+                Some(text) => format!("Lightning closed the connection with code {code} ({text})"),
+                None => format!("Lightning closed the connection with code {code}"),
+            }
+        }
+    }
+}
+
+/// Joins the fragments of one message; Phoenix's own servers send none, proxies may.
+#[derive(Default)]
+struct Fragments {
+    text: bool,
+    data: BytesMut,
+}
+
+impl Fragments {
+    fn add(&mut self, item: Item) -> Result<Option<SocketEventKind>, String> {
+        let (bytes, last) = match item {
+            Item::FirstText(bytes) => {
+                self.text = true;
+                self.data.clear();
+                (bytes, false)
+            }
+            Item::FirstBinary(bytes) => {
+                self.text = false;
+                self.data.clear();
+                (bytes, false)
+            }
+            Item::Continue(bytes) => (bytes, false),
+            Item::Last(bytes) => (bytes, true),
+        };
+        if self.data.len() + bytes.len() > MAX_MESSAGE_BYTES {
+            return Err(format!(
+                "Lightning sent a message of more than {MAX_MESSAGE_BYTES} bytes"
+            ));
+        }
+        self.data.extend_from_slice(&bytes);
+        if !last {
+            return Ok(None);
+        }
+        let whole = self.data.split().freeze();
+        Ok(Some(if self.text {
+            SocketEventKind::Text(whole)
+        } else {
+            SocketEventKind::Binary(whole)
+        }))
+    }
+}
+
+/// The URL of the socket (protocol spec, section 1.1).
+pub(super) fn url(endpoint: &str, token: &str, worker_version: &str) -> String {
+    let separator = if endpoint.contains('?') { '&' } else { '?' };
+    format!(
+        "{endpoint}/websocket{separator}token={}&api_version=1.2&worker_version={}&vsn=2.0.0",
+        encode_component(token),
+        encode_component(worker_version)
+    )
+}
+
+/// JavaScript's `encodeURIComponent`, which leaves a set of characters that no library's preset leaves.
+fn encode_component(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z'
+            | b'a'..=b'z'
+            | b'0'..=b'9'
+            | b'-'
+            | b'_'
+            | b'.'
+            | b'!'
+            | b'~'
+            | b'*'
+            | b'\''
+            | b'('
+            | b')' => {
+                encoded.push(char::from(byte));
+            }
+            other => encoded.push_str(&format!("%{other:02X}")),
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_carries_token_and_versions_like_the_reference() {
+        assert_eq!(
+            url("ws://localhost:4000/worker", "a.b+c", "1.2.3"),
+            "ws://localhost:4000/worker/websocket?token=a.b%2Bc&api_version=1.2&worker_version=1.2.3&vsn=2.0.0"
+        );
+    }
+
+    #[test]
+    fn a_query_in_the_endpoint_is_continued() {
+        assert!(
+            url("ws://h/worker?x=1", "t", "1").starts_with("ws://h/worker?x=1/websocket&token=t&")
+        );
+    }
+
+    #[test]
+    fn fragments_are_joined_in_order() {
+        let mut fragments = Fragments::default();
+        assert!(
+            fragments
+                .add(Item::FirstText("[1,".into()))
+                .unwrap()
+                .is_none()
+        );
+        assert!(fragments.add(Item::Continue("2".into())).unwrap().is_none());
+        match fragments.add(Item::Last("]".into())).unwrap() {
+            Some(SocketEventKind::Text(text)) => assert_eq!(&text[..], b"[1,2]"),
+            other => panic!("expected the joined text, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_close_frame_reads_as_its_code() {
+        let reason = CloseReason {
+            code: CloseCode::Restart,
+            description: None,
+        };
+        assert_eq!(
+            close_text(Some(&reason)),
+            "Lightning closed the connection with code 1012"
+        );
+    }
+}

@@ -1,0 +1,133 @@
+//! The state of a run's channel, and how long silence on it is borne. No actor, no clock, no I/O.
+
+use std::time::{Duration, Instant};
+
+use crate::lightning::Ticket;
+
+/// The first wait before a channel is joined again after two losses in a row; the first rejoin is immediate, as Phoenix
+/// allows (protocol spec, section 2.1).
+const REJOIN_DELAY: Duration = Duration::from_millis(250);
+
+/// Silence shorter than this never makes the run join its channel anew, however small the message timeout is: a rejoin
+/// kills what the server was doing (protocol spec, section 10.3).
+const SHORTEST_PATIENCE: Duration = Duration::from_secs(3);
+
+/// The state of a run's channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LinkState {
+    /// There is no socket.
+    Down,
+    /// A join is under way.
+    Joining { ticket: Ticket, sent: Instant },
+    /// Joined.
+    Up,
+    /// The channel is to be joined again when the timer of this number fires.
+    Waiting { timer: u64 },
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) state: LinkState,
+    /// Joins since something was last delivered.
+    joins: u32,
+    /// Whether a join was ever accepted: from then on what the server kept of the channel may be lost.
+    joined_before: bool,
+    message_timeout: Duration,
+    longest_wait: Duration,
+}
+
+impl Link {
+    pub(super) fn new(message_timeout: Duration, longest_wait: Duration) -> Self {
+        Self {
+            state: LinkState::Down,
+            joins: 0,
+            joined_before: false,
+            message_timeout,
+            longest_wait,
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.state == LinkState::Up
+    }
+
+    pub(super) fn joining(&mut self, ticket: Ticket, now: Instant) {
+        self.joins = self.joins.saturating_add(1);
+        self.state = LinkState::Joining { ticket, sent: now };
+    }
+
+    /// Notes an accepted join; whether it was a rejoin.
+    pub(super) fn joined(&mut self) -> bool {
+        self.state = LinkState::Up;
+        std::mem::replace(&mut self.joined_before, true)
+    }
+
+    /// Something was delivered: the link works.
+    pub(super) fn works(&mut self) {
+        self.joins = 0;
+    }
+
+    /// How long to wait before the next join: not at all after a single loss, then longer each time.
+    pub(super) fn rejoin_delay(&self) -> Duration {
+        match self.joins {
+            0 | 1 => Duration::ZERO,
+            joins => REJOIN_DELAY
+                .saturating_mul(1 << (joins - 2).min(16))
+                .min(self.longest_wait),
+        }
+    }
+
+    /// Silence after which an operator hears of it.
+    pub(super) fn late(&self) -> Duration {
+        self.message_timeout
+    }
+
+    /// Silence after which the channel is joined anew; it grows from join to join, else an answer that takes longer than
+    /// the first patience would never arrive.
+    pub(super) fn too_long(&self) -> Duration {
+        let patience = self
+            .message_timeout
+            .saturating_mul(2)
+            .max(SHORTEST_PATIENCE);
+        patience.saturating_mul(1 << self.joins.saturating_sub(1).min(6))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link() -> Link {
+        Link::new(Duration::from_secs(30), Duration::from_secs(30))
+    }
+
+    #[test]
+    fn the_first_rejoin_is_immediate_and_later_ones_wait_longer_up_to_the_ceiling() {
+        let mut link = link();
+        let mut delays = Vec::new();
+        for number in 1..=12 {
+            link.joining(Ticket(number), Instant::now());
+            delays.push(link.rejoin_delay().as_millis());
+        }
+        assert_eq!(delays[..5], [0, 250, 500, 1000, 2000]);
+        assert_eq!(delays[11], 30_000);
+    }
+
+    #[test]
+    fn patience_grows_with_each_join_and_starts_over_when_something_is_delivered() {
+        let mut link = link();
+        link.joining(Ticket(1), Instant::now());
+        assert_eq!(link.too_long(), Duration::from_secs(60));
+        link.joining(Ticket(2), Instant::now());
+        assert_eq!(link.too_long(), Duration::from_secs(120));
+        link.works();
+        assert_eq!(link.too_long(), Duration::from_secs(60));
+    }
+
+    #[test]
+    fn a_tiny_message_timeout_does_not_make_the_run_rejoin_all_the_time() {
+        let link = Link::new(Duration::from_millis(10), Duration::from_secs(30));
+        assert_eq!(link.too_long(), Duration::from_secs(3));
+    }
+}

@@ -1,0 +1,30 @@
+//! `Run`: one claimed run, from the join of its channel to the answer to `run:complete`.
+//!
+//! *Owns* what is known of the run, its outbox, and what it asks of Lightning. *Started* by the supervisor, which is told
+//! by [`RunEnded`] when nothing is left to do.
+//!
+//! ```text
+//! Joining ──plan──▶ Loading ──all there──▶ Starting ──run:start accepted──▶ Executing ──end──▶ Settling ─▶ Done
+//!    └─────────────────┴──── cannot be had ──────────────────────────────────────────────────▶ Settling
+//!                               Starting, Executing ──cancelled, refused──▶ Stopping ──ended──▶ Settling
+//!                               any ──refused at join, deadline, somebody else's──▶ Stopping or Done, unreported
+//! ```
+//!
+//! *Accepts* [`ChannelEvent`]s, [`EngineEvent`]s, [`StopRun`], [`ConnectionReplaced`], [`EngineLost`], [`GetRunStatus`].
+//! *Emits* joins, pushes and leaves to the connection; [`Prepare`], [`Execute`], [`Proceed`], [`StopJob`] to the engine pool.
+//! *If it dies* the supervisor has the job stopped and starts a successor, which reports `exception`, `RunActorCrashed`.
+
+mod actor;
+mod link;
+mod loading;
+mod messages;
+mod outbox;
+mod report;
+mod reporter;
+mod verdict;
+
+pub(crate) use self::actor::{Origin, Run, RunContext};
+#[cfg(feature = "test-hooks")]
+pub(crate) use self::messages::Panic;
+pub use self::messages::RunStatus;
+pub(crate) use self::messages::{GetRunStatus, StopRun};

@@ -1,0 +1,383 @@
+//! The reports of one run that Lightning has not answered yet, in order. No actor, no clock, no I/O.
+//!
+//! An entry is fixed when it is pushed (ids, timestamps) and kept until it is answered; the recipe and what the server does
+//! to each repeated event is section 10 of the protocol spec.
+//!
+//! ```text
+//! Waiting ──next──▶ InFlight ──ok──▶ gone
+//!    ▲                 │ refused ─▶ repaired and Waiting, dropped, or the run ends (see `verdict`)
+//!    └─ link lost, channel crashed, silence: resent, one at a time until what was in flight is settled
+//! ```
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::report::{LogLines, Report};
+use super::verdict::{self, Verdict};
+use crate::lightning::Ticket;
+
+/// Crashes of the channel under one report after which its payload is held to be at fault.
+const CRASHES_BEFORE_REFUSAL: u8 = 2;
+
+#[derive(Debug)]
+struct Entry {
+    report: Report,
+    state: Delivery,
+    /// It was on a socket or channel that was lost: the server may have processed it.
+    resent: bool,
+    crashes: u8,
+    /// Taken as delivered because its repetition crashed the channel; a later event said that it was not.
+    contradicted: bool,
+    /// An open batch takes further lines.
+    open: bool,
+    permits: Vec<OwnedSemaphorePermit>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Delivery {
+    Waiting,
+    InFlight {
+        ticket: Ticket,
+        sent: Instant,
+        warned: bool,
+    },
+}
+
+/// What the run has to do after an answer or a crash.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The report was accepted, or was there already.
+    Delivered(Kind),
+    /// Nothing but sending what waits.
+    Resend,
+    /// The channel is gone: join it again.
+    Rejoin,
+    /// A log line was refused and is lost; how many lines and the server's words.
+    LinesDropped(usize, String),
+    /// The run belongs to somebody else: stop the job, report nothing more.
+    Abandoned(String),
+    /// The run cannot be reported as it is: stop the job, end it as `exception` with these words.
+    Refused { event: &'static str, why: String },
+    /// Even its end was refused.
+    GaveUp(String),
+    /// An answer to nothing that is outstanding.
+    Unknown,
+}
+
+/// The kinds of reports that the run acts on when they are delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    RunStart,
+    RunComplete,
+    Other,
+}
+
+/// Silence on a living link.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Silence {
+    None,
+    /// First noticed for this report.
+    Late {
+        event: &'static str,
+    },
+    /// So long that the channel should be joined anew.
+    TooLong {
+        event: &'static str,
+    },
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    entries: VecDeque<Entry>,
+    window: usize,
+    batch_limit: Option<usize>,
+    in_flight: usize,
+    /// Entries at the front that were in flight when the link was lost: sent one at a time, so that a crash of the
+    /// channel can be told apart.
+    unsettled: usize,
+    /// The last report that was taken as delivered on the evidence of a crash.
+    assumed: Option<Entry>,
+}
+
+impl Outbox {
+    /// An outbox with at most `window` reports in flight; `batch_limit` lines a batch when log lines are batched.
+    pub(super) fn new(window: usize, batch_limit: Option<usize>) -> Self {
+        Self {
+            entries: VecDeque::new(),
+            window: window.max(1),
+            batch_limit,
+            in_flight: 0,
+            unsettled: 0,
+            assumed: None,
+        }
+    }
+
+    /// Adds a report behind the others; an open batch goes out before it.
+    pub(super) fn push(&mut self, report: Report, permits: Vec<OwnedSemaphorePermit>) {
+        self.close_batch();
+        self.entries.push_back(Entry::new(report, permits));
+    }
+
+    /// Adds lines of the job's log. Whether a batch was opened, which goes out after the batch interval at the latest.
+    pub(super) fn push_log(
+        &mut self,
+        lines: LogLines,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> bool {
+        let Some(limit) = self.batch_limit else {
+            self.entries.push_back(Entry::new(
+                Report::Logs(lines),
+                permit.into_iter().collect(),
+            ));
+            return false;
+        };
+        if let Some(Entry {
+            report: Report::Logs(batch),
+            state: Delivery::Waiting,
+            permits,
+            open,
+            resent: false,
+            ..
+        }) = self.entries.back_mut()
+            && batch.batched
+            && batch.lines.len() < limit
+        {
+            batch.lines.extend(lines.lines);
+            permits.extend(permit);
+            if batch.lines.len() >= limit {
+                *open = false;
+            }
+            return false;
+        }
+        let mut entry = Entry::new(
+            Report::Logs(LogLines {
+                batched: true,
+                ..lines
+            }),
+            permit.into_iter().collect(),
+        );
+        entry.open = limit > 1;
+        self.entries.push_back(entry);
+        true
+    }
+
+    /// The batch interval is over: an open batch may be sent. It still takes lines until it is.
+    pub(super) fn close_batch(&mut self) {
+        if let Some(entry) = self.entries.back_mut() {
+            entry.open = false;
+        }
+    }
+
+    /// The next report to send now, if any; it counts as in flight from here on.
+    pub(super) fn next(&mut self, ticket: Ticket, now: Instant) -> Option<&Report> {
+        let window = if self.unsettled > 0 { 1 } else { self.window };
+        if self.in_flight >= window {
+            return None;
+        }
+        let index = self
+            .entries
+            .iter()
+            .position(|entry| entry.state == Delivery::Waiting)?;
+        let behind_barrier = index > 0
+            && (matches!(self.entries[0].report, Report::RunStart(_))
+                || matches!(self.entries[index].report, Report::RunComplete(_)));
+        let entry = &mut self.entries[index];
+        if behind_barrier || entry.open {
+            return None;
+        }
+        entry.state = Delivery::InFlight {
+            ticket,
+            sent: now,
+            warned: false,
+        };
+        self.in_flight += 1;
+        Some(&entry.report)
+    }
+
+    /// Lightning answered a report: `None` is ok, else the words of its error reply.
+    pub(super) fn answered(&mut self, ticket: Ticket, error: Option<&str>) -> Outcome {
+        let Some(index) = self.index_of(ticket) else {
+            return Outcome::Unknown;
+        };
+        self.in_flight -= 1;
+        self.entries[index].state = Delivery::Waiting;
+        match error {
+            None => self.delivered(index),
+            Some(words) => self.refused(index, words),
+        }
+    }
+
+    /// The link is gone: whatever was in flight may or may not have been processed.
+    pub(super) fn link_lost(&mut self) {
+        self.unsettled = self.unsettled.max(self.in_flight);
+        self.in_flight = 0;
+        for entry in &mut self.entries {
+            if matches!(entry.state, Delivery::InFlight { .. }) {
+                entry.state = Delivery::Waiting;
+                entry.resent = true;
+            }
+        }
+    }
+
+    /// The channel crashed under what was in flight: the first of it is the suspect (protocol spec, section 10.3).
+    pub(super) fn channel_crashed(&mut self) -> Outcome {
+        let first = self
+            .entries
+            .iter()
+            .position(|entry| matches!(entry.state, Delivery::InFlight { .. }));
+        let alone = self.in_flight == 1;
+        self.unsettled = self.unsettled.max(self.in_flight);
+        self.in_flight = 0;
+        for entry in &mut self.entries {
+            entry.state = Delivery::Waiting;
+        }
+        let Some(index) = first else {
+            return Outcome::Resend;
+        };
+        let entry = &mut self.entries[index];
+        if alone && entry.resent && entry.report.is_step_event() && !entry.contradicted {
+            return self.assume_delivered(index);
+        }
+        entry.resent = true;
+        if alone {
+            entry.crashes += 1;
+        }
+        if entry.crashes >= CRASHES_BEFORE_REFUSAL {
+            return self.refused(index, "the channel crashed each time it was sent");
+        }
+        Outcome::Resend
+    }
+
+    /// Whether the oldest report in flight has been unanswered for too long. A busy server is waited for: only much
+    /// later is the channel joined anew, which kills what the server was doing.
+    pub(super) fn silence(&mut self, now: Instant, late: Duration, too_long: Duration) -> Silence {
+        for entry in &mut self.entries {
+            if let Delivery::InFlight { sent, warned, .. } = &mut entry.state {
+                let age = now.saturating_duration_since(*sent);
+                if age >= too_long {
+                    return Silence::TooLong {
+                        event: entry.report.event(),
+                    };
+                }
+                if age >= late && !*warned {
+                    *warned = true;
+                    return Silence::Late {
+                        event: entry.report.event(),
+                    };
+                }
+                return Silence::None;
+            }
+        }
+        Silence::None
+    }
+
+    /// Forgets every report: the run is not ours, or its deadline is over. How many were lost.
+    pub(super) fn clear(&mut self) -> usize {
+        let lost = self.entries.len();
+        self.entries.clear();
+        self.in_flight = 0;
+        self.unsettled = 0;
+        lost
+    }
+
+    fn index_of(&self, wanted: Ticket) -> Option<usize> {
+        self.entries.iter().position(
+            |entry| matches!(entry.state, Delivery::InFlight { ticket, .. } if ticket == wanted),
+        )
+    }
+
+    fn delivered(&mut self, index: usize) -> Outcome {
+        self.settle(index);
+        let kind = self
+            .entries
+            .remove(index)
+            .map_or(Kind::Other, |entry| entry.report.kind());
+        Outcome::Delivered(kind)
+    }
+
+    fn assume_delivered(&mut self, index: usize) -> Outcome {
+        self.settle(index);
+        if let Some(mut entry) = self.entries.remove(index) {
+            // What it says is kept in case it has to be said again, the job need not wait for that.
+            entry.permits.clear();
+            self.assumed = Some(entry);
+        }
+        Outcome::Rejoin
+    }
+
+    fn settle(&mut self, index: usize) {
+        if index < self.unsettled {
+            self.unsettled -= 1;
+        }
+    }
+
+    fn refused(&mut self, index: usize, words: &str) -> Outcome {
+        if verdict::contradicts_assumption(words)
+            && let Some(mut assumed) = self.assumed.take()
+        {
+            assumed.contradicted = true;
+            assumed.crashes = CRASHES_BEFORE_REFUSAL - 1;
+            self.entries.insert(index, assumed);
+            self.unsettled += 2;
+            return Outcome::Resend;
+        }
+        let entry = &mut self.entries[index];
+        match verdict::judge(&entry.report, entry.resent, words) {
+            Verdict::Delivered => self.delivered(index),
+            Verdict::ChannelGone => {
+                self.link_lost();
+                Outcome::Rejoin
+            }
+            Verdict::Repaired(report) => {
+                *entry = Entry {
+                    crashes: 0,
+                    resent: false,
+                    ..entry.repaired(report)
+                };
+                Outcome::Resend
+            }
+            Verdict::Split(first, second) => {
+                let permits = std::mem::take(&mut entry.permits);
+                *entry = Entry::new(Report::Logs(second), permits);
+                self.entries
+                    .insert(index, Entry::new(Report::Logs(first), Vec::new()));
+                if index < self.unsettled {
+                    self.unsettled += 1;
+                }
+                Outcome::Resend
+            }
+            Verdict::Drop(lines) => {
+                self.settle(index);
+                self.entries.remove(index);
+                Outcome::LinesDropped(lines, words.to_owned())
+            }
+            Verdict::NotOurs => Outcome::Abandoned(words.to_owned()),
+            Verdict::EndRun => Outcome::Refused {
+                event: entry.report.event(),
+                why: words.to_owned(),
+            },
+            Verdict::GiveUp => Outcome::GaveUp(words.to_owned()),
+        }
+    }
+}
+
+impl Entry {
+    fn new(report: Report, permits: Vec<OwnedSemaphorePermit>) -> Self {
+        Self {
+            report,
+            state: Delivery::Waiting,
+            resent: false,
+            crashes: 0,
+            contradicted: false,
+            open: false,
+            permits,
+        }
+    }
+
+    fn repaired(&mut self, report: Report) -> Self {
+        Self::new(report, std::mem::take(&mut self.permits))
+    }
+}

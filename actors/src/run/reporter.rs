@@ -1,0 +1,349 @@
+//! Turns what the engine says about a run into what Lightning is told. No actor, no clock, no I/O.
+//!
+//! One step is active at most; its ids, the dataclips that it hands on and the reasons that decide how the run ends are
+//! kept here (protocol spec, sections 4.6 to 4.14 and 5).
+
+use bytes::Bytes;
+use protocol::engine::{FinishedStep, Shape};
+use protocol::ids::{DataclipId, JobId, RunId, StepId};
+use protocol::lightning::{
+    LogLine, Memory, OutputDataclip, RunComplete, StepComplete, StepStart, Timestamp,
+};
+use protocol::logs;
+use protocol::plan::ExecutionPlan;
+use protocol::reasons::{self, ExitReason, InputDataclips, Leaves, Outcome, Reasons};
+
+use serde_json::value::to_raw_value;
+
+use super::report::{CompletedStep, LogLines, Repairs, Report, RunEnd};
+use crate::engine_pool::EngineEventBody;
+
+/// What a report is, and whether it may join a batch of log lines.
+#[derive(Debug)]
+pub(super) enum Said {
+    /// A line of the run's log.
+    Line(LogLines),
+    /// Anything else, and the worker's own lines, which are batches of one (protocol spec, section 5.2).
+    Report(Report),
+}
+
+/// A step that has ended, with what was made of it.
+struct Ended {
+    step: FinishedStep,
+    state: Option<Bytes>,
+    mem: Option<Memory>,
+    outcome: Outcome,
+}
+
+#[derive(Debug)]
+struct ActiveStep {
+    id: StepId,
+    job: JobId,
+}
+
+/// Makes UUIDs.
+pub(super) type NewId<'a> = &'a mut dyn FnMut() -> String;
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Reporter {
+    run_id: RunId,
+    plan: Option<ExecutionPlan>,
+    batching: bool,
+    output_dataclips: bool,
+    active: Option<ActiveStep>,
+    inputs: InputDataclips,
+    reasons: Reasons,
+    leaves: Leaves,
+    thread_id: Option<u64>,
+    reason: Option<ExitReason>,
+}
+
+impl Reporter {
+    /// A reporter of a run whose plan is not known yet: it can only say how the run ended.
+    pub(super) fn new(run_id: RunId, batching: bool) -> Self {
+        Self {
+            run_id,
+            plan: None,
+            batching,
+            output_dataclips: true,
+            active: None,
+            inputs: InputDataclips::default(),
+            reasons: Reasons::default(),
+            leaves: Leaves::default(),
+            thread_id: None,
+            reason: None,
+        }
+    }
+
+    /// The run is about to be executed with this plan and input.
+    pub(super) fn begin(
+        &mut self,
+        plan: ExecutionPlan,
+        input: Option<DataclipId>,
+        output_dataclips: bool,
+    ) {
+        self.inputs = InputDataclips::new(&plan, input);
+        self.plan = Some(plan);
+        self.output_dataclips = output_dataclips;
+    }
+
+    /// How the run ended, once that was reported: nothing may follow it.
+    pub(super) fn reason(&self) -> Option<ExitReason> {
+        self.reason
+    }
+
+    /// Whether the end of the run was reported.
+    pub(super) fn ended(&self) -> bool {
+        self.reason.is_some()
+    }
+
+    pub(super) fn active_job(&self) -> Option<&JobId> {
+        self.active.as_ref().map(|step| &step.job)
+    }
+
+    /// A line of the worker or engine, which belongs to no step.
+    pub(super) fn worker_line(
+        &self,
+        source: &str,
+        level: &str,
+        text: &str,
+        timestamp: Timestamp,
+    ) -> Said {
+        let line = LogLine::text(source, level, text, timestamp);
+        Said::Report(Report::Logs(LogLines {
+            run_id: self.run_id.clone(),
+            batched: self.batching,
+            lines: vec![line],
+        }))
+    }
+
+    /// What an event of the engine means for Lightning; `new_id` makes UUIDs, `now` is the present time.
+    pub(super) fn on(
+        &mut self,
+        event: EngineEventBody,
+        now: &Timestamp,
+        new_id: NewId<'_>,
+    ) -> Vec<Said> {
+        if self.ended() {
+            return Vec::new();
+        }
+        match event {
+            EngineEventBody::Started { thread_id, .. } => {
+                self.thread_id = Some(thread_id);
+                Vec::new()
+            }
+            EngineEventBody::Log {
+                level,
+                name,
+                time,
+                message,
+                ..
+            } => self.line(level, name, time, &message),
+            EngineEventBody::JobStart { job, time } => {
+                let id = StepId::new(new_id());
+                let input_dataclip_id = self.inputs.take(&job);
+                self.active = Some(ActiveStep {
+                    id: id.clone(),
+                    job: job.clone(),
+                });
+                vec![Said::Report(Report::StepStart(StepStart {
+                    step_id: id,
+                    job_id: job,
+                    input_dataclip_id,
+                    timestamp: Some(time),
+                }))]
+            }
+            EngineEventBody::JobComplete { step, mem, state } => {
+                let outcome = reasons::step_outcome(None, step.state_error.as_ref());
+                self.step_ended(
+                    Ended {
+                        step,
+                        state,
+                        mem,
+                        outcome,
+                    },
+                    now,
+                    new_id,
+                )
+            }
+            EngineEventBody::JobError { step, error, state } => {
+                let outcome = reasons::step_outcome(Some(&error), step.state_error.as_ref());
+                self.step_ended(
+                    Ended {
+                        step,
+                        state,
+                        mem: None,
+                        outcome,
+                    },
+                    now,
+                    new_id,
+                )
+            }
+            EngineEventBody::WorkflowComplete {
+                time, shape, state, ..
+            } => self.completed(time, shape, state, now),
+            EngineEventBody::WorkflowError { error, .. } => {
+                self.end_with(&reasons::error_outcome(&error), now, new_id)
+            }
+            EngineEventBody::Ended => Vec::new(),
+        }
+    }
+
+    /// Ends the run with this outcome, closing the step that is still active.
+    pub(super) fn end_with(
+        &mut self,
+        outcome: &Outcome,
+        now: &Timestamp,
+        new_id: NewId<'_>,
+    ) -> Vec<Said> {
+        if self.ended() {
+            return Vec::new();
+        }
+        let mut said = Vec::new();
+        if let Some(step) = self.active.take() {
+            let event = StepComplete {
+                output_dataclip_id: Some(DataclipId::new(new_id())),
+                output_dataclip: self.output_dataclips.then(OutputDataclip::empty),
+                ..StepComplete::new(step.id, step.job, outcome.clone())
+            };
+            said.push(Said::Report(Report::StepComplete(Box::new(
+                CompletedStep { event },
+            ))));
+        }
+        self.status_lines(outcome, now, &mut said);
+        self.end(RunComplete::new(outcome), &mut said);
+        said
+    }
+
+    fn line(
+        &self,
+        level: Option<String>,
+        name: String,
+        time: Timestamp,
+        message: &Bytes,
+    ) -> Vec<Said> {
+        match LogLine::from_json(
+            name,
+            level,
+            message,
+            time,
+            self.active.as_ref().map(|step| step.id.clone()),
+        ) {
+            Ok(Some(line)) => vec![Said::Line(LogLines {
+                run_id: self.run_id.clone(),
+                batched: self.batching,
+                lines: vec![line],
+            })],
+            Ok(None) => Vec::new(),
+            Err(error) => {
+                log::warn!(run_id = self.run_id.as_str(); "dropped a log line of the engine that is no JSON array: {error}");
+                Vec::new()
+            }
+        }
+    }
+
+    fn step_ended(&mut self, ended: Ended, now: &Timestamp, new_id: NewId<'_>) -> Vec<Said> {
+        let Ended {
+            step,
+            state,
+            mem,
+            outcome,
+        } = ended;
+        let Some(active) = self.active.take() else {
+            log::warn!(run_id = self.run_id.as_str(); "dropped a second completion of the step of job {}", step.job);
+            return Vec::new();
+        };
+        let mut said = Vec::new();
+        let dataclip_id = DataclipId::new(new_id());
+        // A state that is no JSON object cannot be stored by Lightning: the step is completed without it.
+        let withheld = step.redacted || step.shape == Shape::Other;
+        if step.redacted {
+            said.push(self.worker_line(
+                "R/T",
+                "info",
+                logs::DATACLIP_TOO_LARGE,
+                now.minus_millis(10),
+            ));
+        }
+        let output_dataclip = match state {
+            _ if withheld || !self.output_dataclips => None,
+            Some(state) if step.shape == Shape::Object => OutputDataclip::from_json(state),
+            _ => Some(OutputDataclip::empty()),
+        };
+        let event = StepComplete {
+            mem,
+            duration: Some(whole(step.duration)),
+            thread_id: self.thread_id,
+            timestamp: Some(step.time),
+            output_dataclip_id: (!withheld).then(|| dataclip_id.clone()),
+            output_dataclip,
+            output_dataclip_error: step.redacted.then(|| "DATACLIP_TOO_LARGE".to_owned()),
+            webhook_response: step
+                .webhook_response
+                .and_then(|value| to_raw_value(&value).ok()),
+            dataclip_size_mb: step.size.and_then(protocol::js::size_mb),
+            ..StepComplete::new(active.id, active.job, outcome.clone())
+        };
+        self.inputs.completed(&step.next, &dataclip_id, withheld);
+        self.reasons.record(step.job, outcome);
+        if step.next.is_empty() {
+            self.leaves.add(dataclip_id, withheld);
+        }
+        said.push(Said::Report(Report::StepComplete(Box::new(
+            CompletedStep { event },
+        ))));
+        said
+    }
+
+    fn completed(
+        &mut self,
+        time: Timestamp,
+        shape: Shape,
+        state: Option<Bytes>,
+        now: &Timestamp,
+    ) -> Vec<Said> {
+        let mut said = Vec::new();
+        let outcome = match &self.plan {
+            Some(plan) => self.reasons.of_run(plan),
+            None => Outcome::success(),
+        };
+        self.status_lines(&outcome, now, &mut said);
+        let state = if shape == Shape::None { None } else { state };
+        let (final_state, final_dataclip_id) = self.leaves.final_state(state.as_ref());
+        let event = RunComplete {
+            timestamp: Some(time),
+            final_state,
+            final_dataclip_id,
+            ..RunComplete::new(&outcome)
+        };
+        self.end(event, &mut said);
+        said
+    }
+
+    fn status_lines(&self, outcome: &Outcome, now: &Timestamp, said: &mut Vec<Said>) {
+        let at = now.minus_millis(10);
+        for text in logs::status_lines(outcome) {
+            said.push(self.worker_line("R/T", "info", &text, at));
+        }
+    }
+
+    fn end(&mut self, event: RunComplete, said: &mut Vec<Said>) {
+        self.reason = Some(event.reason);
+        self.active = None;
+        said.push(Said::Report(Report::RunComplete(Box::new(RunEnd {
+            event,
+            repairs: Repairs::None,
+        }))));
+    }
+}
+
+/// Milliseconds as Lightning takes them.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float cast saturates; a step that took less than nothing took nothing"
+)]
+fn whole(milliseconds: f64) -> u64 {
+    milliseconds.round() as u64
+}

@@ -1,0 +1,120 @@
+//! Children that are watched: how one ended, and whether it may be started again.
+//!
+//! actix's own `Supervisor` does not restart after a panic, and keeps the dead instance's fields otherwise. Here a child's
+//! context is a task whose end is awaited: it tells a stop, a panic (with its text) and a kill apart.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use actix::dev::ContextFutureSpawner as _;
+use actix::prelude::*;
+
+/// Deaths of one child within [`WITHIN`] after which the supervisor gives up (architecture, Supervision).
+const MOST_DEATHS: usize = 5;
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// The first wait before a restart; it doubles with each death that is still remembered.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+
+/// How a child ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// By `ctx.stop()`.
+    Stopped,
+    Panicked(String),
+    Killed,
+}
+
+/// Starts `actor` on this arbiter; `on_end` runs in the parent when it has ended, however it did.
+pub(super) fn start_watched<P, A>(
+    actor: A,
+    parent: &mut Context<P>,
+    on_end: impl FnOnce(Ended, &mut P, &mut Context<P>) + 'static,
+) -> Addr<A>
+where
+    P: Actor<Context = Context<P>>,
+    A: Actor<Context = Context<A>>,
+{
+    let context = Context::new();
+    let address = context.address();
+    let task = actix::spawn(context.into_future(actor));
+    actix::fut::wrap_future::<_, P>(task)
+        .map(move |joined, this, ctx| {
+            let ended = match joined.map_err(tokio::task::JoinError::try_into_panic) {
+                Ok(()) => Ended::Stopped,
+                Err(Ok(payload)) => Ended::Panicked(panic_text(&*payload)),
+                Err(Err(_)) => Ended::Killed,
+            };
+            on_end(ended, this, ctx);
+        })
+        .spawn(parent);
+    address
+}
+
+fn panic_text(payload: &(dyn Any + Send)) -> String {
+    if let Some(text) = payload.downcast_ref::<&str>() {
+        (*text).to_owned()
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "a panic without a text".to_owned()
+    }
+}
+
+/// The deaths of one child, and what they allow.
+#[derive(Debug, Default)]
+pub(super) struct Intensity {
+    deaths: VecDeque<Instant>,
+}
+
+impl Intensity {
+    /// Notes a death: how long to wait before the restart, `None` when there were too many.
+    pub(super) fn died(&mut self, now: Instant) -> Option<Duration> {
+        while self
+            .deaths
+            .front()
+            .is_some_and(|death| now.duration_since(*death) > WITHIN)
+        {
+            self.deaths.pop_front();
+        }
+        self.deaths.push_back(now);
+        if self.deaths.len() > MOST_DEATHS {
+            return None;
+        }
+        let doublings = u32::try_from(self.deaths.len() - 1).unwrap_or(0);
+        Some(FIRST_WAIT.saturating_mul(1 << doublings))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn restarts_wait_longer_each_time_and_end_after_five_deaths_in_a_minute() {
+        let mut intensity = Intensity::default();
+        let start = Instant::now();
+        let waits: Vec<_> = (0..6)
+            .map(|second| {
+                intensity
+                    .died(start + Duration::from_secs(second))
+                    .map(|wait| wait.as_millis())
+            })
+            .collect();
+        assert_eq!(
+            waits,
+            [Some(100), Some(200), Some(400), Some(800), Some(1600), None]
+        );
+    }
+
+    #[test]
+    fn deaths_of_more_than_a_minute_ago_are_forgotten() {
+        let mut intensity = Intensity::default();
+        let start = Instant::now();
+        for number in 0..20 {
+            let wait = intensity.died(start + Duration::from_secs(61) * number);
+            assert_eq!(wait, Some(FIRST_WAIT));
+        }
+    }
+}

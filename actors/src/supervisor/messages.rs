@@ -1,0 +1,140 @@
+//! What the supervisor accepts from its children and from `src/`.
+
+use std::collections::BTreeMap;
+
+use actix::prelude::*;
+use protocol::ids::{RunId, WorkloopId};
+use protocol::lightning::ClaimedRun;
+use serde::Serialize;
+
+use crate::engine_pool::EngineStatus;
+use crate::run::RunStatus;
+use crate::workloop::WorkloopStatus;
+
+/// A workloop claimed a run.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct StartRun {
+    pub(crate) run: ClaimedRun,
+    pub(crate) workloop: WorkloopId,
+}
+
+/// The token of a claimed run is not Lightning's: the worker takes no more work (command line spec, exit codes).
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct TokenRefused {
+    pub(crate) run_id: RunId,
+    pub(crate) why: String,
+}
+
+/// A draining workloop has no run and no claim left.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct WorkloopDrained {
+    pub(crate) workloop: WorkloopId,
+}
+
+/// One claim on every group with a free slot.
+#[derive(Message)]
+#[rtype(result = "ClaimOutcome")]
+pub(crate) struct ClaimEverywhere;
+
+/// Take no more work, finish what is in hand, then end.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Drain;
+
+/// End the runs in hand as `exception`, `WorkerShutdown`, then end.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct StopNow;
+
+/// End one run with reason `cancel`; whether it was active.
+#[derive(Message)]
+#[rtype(result = "bool")]
+pub(crate) struct CancelRun {
+    pub(crate) run_id: RunId,
+}
+
+/// Asks for the state of the whole worker.
+#[derive(Message)]
+#[rtype(result = "WorkerStatus")]
+pub(crate) struct GetStatus;
+
+/// Whether a manual claim brought a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClaimOutcome {
+    /// At least one group got a run.
+    Claimed,
+    /// None did: no work, no free slot, no connection.
+    Nothing,
+}
+
+impl<A, M> actix::dev::MessageResponse<A, M> for ClaimOutcome
+where
+    A: Actor,
+    M: Message<Result = Self>,
+{
+    fn handle(self, _: &mut A::Context, sender: Option<actix::dev::OneshotSender<Self>>) {
+        if let Some(sender) = sender
+            && sender.send(self).is_err()
+        {
+            log::debug!("nobody waits for the outcome of a manual claim any more");
+        }
+    }
+}
+
+/// How the tree of actors ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exit {
+    /// Everything in hand was finished.
+    Drained,
+    /// A run token failed verification.
+    BadToken,
+    /// The engine could not be started after all its tries.
+    EngineUnavailable(String),
+    /// One child died too often.
+    GaveUp(String),
+}
+
+/// The state of the whole worker, for `GET /status`.
+#[derive(Debug, Clone, Serialize)]
+pub struct WorkerStatus {
+    /// `running`, `draining` or `stopped`.
+    pub state: &'static str,
+    /// The worker's id on its token.
+    pub worker_id: String,
+    /// The name it claims under.
+    pub worker_name: Option<String>,
+    /// This program's version.
+    pub version: String,
+    /// Seconds since it was started.
+    pub uptime_seconds: u64,
+    /// The connection to Lightning.
+    pub connection: ConnectionReport,
+    /// The groups, in the order of the configuration.
+    pub workloops: Vec<WorkloopStatus>,
+    /// The runs in hand.
+    pub runs: Vec<RunStatus>,
+    /// The engine and its children.
+    pub engine: Option<EngineStatus>,
+    /// Runs ended so far by reason; `unreported` for those whose end Lightning did not hear of.
+    pub ended: BTreeMap<&'static str, u64>,
+    /// Restarts of actors that died, by their name.
+    pub restarts: BTreeMap<&'static str, u64>,
+}
+
+/// The connection's part of the status.
+#[derive(Debug, Clone, Serialize)]
+pub struct ConnectionReport {
+    /// `connecting`, `connected`, `waiting` or `closed`; `down` while the actor is restarted.
+    pub state: &'static str,
+    /// Whether `worker:queue` is joined.
+    pub queue_joined: bool,
+    /// Seconds in this state.
+    pub seconds: u64,
+    /// Sockets opened so far.
+    pub connects: u64,
+    /// The last failure.
+    pub last_error: Option<String>,
+}

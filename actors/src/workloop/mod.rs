@@ -1,0 +1,335 @@
+//! `Workloop`: claims runs for one queue group.
+//!
+//! *Owns* the slots of its group, its claims and its backoff; the states and transitions are in [`slots`]. *Accepts*
+//! [`QueueEvent`]s, [`SlotFreed`], [`ClaimNow`], [`ConnectionReplaced`], [`Drain`], [`GetWorkloopStatus`]. *Emits* claims to
+//! the connection and, to the supervisor, [`StartRun`], [`TokenRefused`], [`WorkloopDrained`]. *Started and stopped* by the
+//! supervisor. *If it dies* the supervisor starts another one with the runs that are still active; a claim that was
+//! outstanding is Lightning's to hand out again.
+
+mod slots;
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use protocol::ids::{RunId, WorkloopId};
+use protocol::lightning::{ClaimRequest, ClaimedRun};
+use protocol::token::RunTokenKey;
+use protocol::workloop::Workloop as Group;
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use self::slots::{DEMAND, Effect, Event, Slots};
+use crate::clock;
+use crate::config::{ClaimConfig, Config};
+use crate::events::ConnectionReplaced;
+use crate::lightning::{Claim, LightningConnection, QueueEvent, SubscribeQueue, Ticket};
+use crate::supervisor::messages::{StartRun, TokenRefused, WorkloopDrained};
+
+/// A run of this group has ended, however it did.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct SlotFreed {
+    /// The run.
+    pub(crate) run_id: RunId,
+}
+
+/// One claim now, whatever the loop does; whether it brought a run.
+#[derive(Message)]
+#[rtype(result = "bool")]
+pub(crate) struct ClaimNow;
+
+/// Claim no more; [`WorkloopDrained`] follows when no run is active and no claim outstanding.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Drain;
+
+/// Asks for the state of the group.
+#[derive(Message)]
+#[rtype(result = "WorkloopStatus")]
+pub(crate) struct GetWorkloopStatus;
+
+/// Makes the actor panic, for the tests of supervision.
+#[cfg(feature = "test-hooks")]
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Panic;
+
+/// The state of one group, for status pages.
+#[derive(Debug, Clone, Serialize)]
+pub struct WorkloopStatus {
+    /// The group's token.
+    pub id: WorkloopId,
+    /// `offline`, `claiming`, `backoff`, `full`, `paused` or `draining`.
+    pub state: &'static str,
+    /// Seconds in this state.
+    pub seconds: u64,
+    /// Slots of the group.
+    pub slots: u32,
+    /// Runs in progress.
+    pub active: usize,
+    /// Claims without an answer.
+    pub pending: usize,
+}
+
+/// Where a workloop reports to.
+#[derive(Clone)]
+pub(crate) struct WorkloopOwner {
+    pub(crate) start: Recipient<StartRun>,
+    pub(crate) refused: Recipient<TokenRefused>,
+    pub(crate) drained: Recipient<WorkloopDrained>,
+}
+
+/// See the module's documentation.
+pub(crate) struct Workloop {
+    group: Group,
+    claims: ClaimConfig,
+    worker_name: Option<String>,
+    claim_timeout: Duration,
+    drain_patience: Duration,
+    run_token_key: Option<RunTokenKey>,
+    owner: WorkloopOwner,
+    connection: Addr<LightningConnection>,
+    slots: Slots,
+    since: Instant,
+    manual: HashMap<Ticket, oneshot::Sender<bool>>,
+    drained: bool,
+}
+
+impl Workloop {
+    /// A workloop of `group` whose slots are used by `active` already.
+    pub(crate) fn new(
+        config: &Config,
+        group: Group,
+        active: HashSet<RunId>,
+        connection: Addr<LightningConnection>,
+        owner: WorkloopOwner,
+    ) -> Self {
+        let slots = Slots::new(
+            group.slots,
+            config.claims.looping,
+            config.claims.backoff.clone(),
+            active,
+        );
+        Self {
+            group,
+            claims: config.claims.clone(),
+            worker_name: config.identity.name.clone(),
+            claim_timeout: config.lightning.claim_timeout,
+            drain_patience: config.lightning.message_timeout,
+            run_token_key: config.lightning.run_token_key.clone(),
+            owner,
+            connection,
+            slots,
+            since: Instant::now(),
+            manual: HashMap::new(),
+            drained: false,
+        }
+    }
+
+    fn subscribe(&self, ctx: &Context<Self>) {
+        self.connection.do_send(SubscribeQueue {
+            workloop: self.group.id.clone(),
+            subscriber: ctx.address().recipient(),
+        });
+    }
+
+    fn on(&mut self, event: Event, ctx: &mut Context<Self>) {
+        let before = self.slots.phase();
+        let effects = self.slots.on(event);
+        let after = self.slots.phase();
+        if before != after {
+            self.since = Instant::now();
+            log::debug!(workloop = self.group.id.as_str(); "workloop {}: {} -> {}", self.group.id, before.name(), after.name());
+        }
+        for effect in effects {
+            self.perform(effect, ctx);
+        }
+    }
+
+    fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) {
+        match effect {
+            Effect::Claim { ticket } => {
+                self.connection.do_send(Claim {
+                    workloop: self.group.id.clone(),
+                    ticket,
+                    request: ClaimRequest {
+                        demand: DEMAND,
+                        worker_name: self.worker_name.clone(),
+                        queues: self.group.queues.clone(),
+                    },
+                });
+                ctx.run_later(self.claim_timeout, move |this, ctx| {
+                    this.on(Event::ClaimLate { ticket }, ctx);
+                });
+            }
+            Effect::Arm { timer, wait } => {
+                ctx.run_later(wait, move |this, ctx| {
+                    this.on(Event::TimerFired { timer }, ctx);
+                });
+            }
+            Effect::Start(run) => {
+                self.owner.start.do_send(StartRun {
+                    run,
+                    workloop: self.group.id.clone(),
+                });
+            }
+            Effect::Manual { ticket, claimed } => {
+                // Without a ticket the answer was given by `ClaimNow` itself.
+                if let Some(sender) = ticket.and_then(|ticket| self.manual.remove(&ticket))
+                    && sender.send(claimed).is_err()
+                {
+                    log::debug!("nobody waits for the outcome of a manual claim any more");
+                }
+            }
+            Effect::Drained => {
+                if !self.drained {
+                    self.drained = true;
+                    self.owner.drained.do_send(WorkloopDrained {
+                        workloop: self.group.id.clone(),
+                    });
+                }
+            }
+        }
+    }
+
+    /// The runs whose token is right; of the others the supervisor hears (protocol spec, sections 7.2 and 10.4).
+    fn verified(&self, runs: Vec<ClaimedRun>) -> Vec<ClaimedRun> {
+        let Some(key) = &self.run_token_key else {
+            return runs;
+        };
+        runs.into_iter()
+            .filter(|run| match key.verify(&run.token, clock::now_seconds()) {
+                Ok(_) => true,
+                Err(error) => {
+                    self.owner.refused.do_send(TokenRefused {
+                        run_id: run.id.clone(),
+                        why: error.to_string(),
+                    });
+                    false
+                }
+            })
+            .collect()
+    }
+}
+
+impl Actor for Workloop {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        if !self.claims.looping {
+            log::info!(workloop = self.group.id.as_str(); "workloop {} claims only when asked to (--no-loop)", self.group.id);
+        }
+        self.subscribe(ctx);
+    }
+}
+
+impl Handler<QueueEvent> for Workloop {
+    type Result = ();
+
+    fn handle(&mut self, event: QueueEvent, ctx: &mut Self::Context) {
+        let event = match event {
+            QueueEvent::Joined => Event::Joined,
+            QueueEvent::Lost => Event::Lost,
+            QueueEvent::WorkAvailable => Event::WorkAvailable,
+            QueueEvent::ClaimAnswered {
+                ticket,
+                outcome: Ok(runs),
+            } => Event::Answered {
+                ticket,
+                runs: Some(self.verified(runs)),
+            },
+            QueueEvent::ClaimAnswered {
+                ticket,
+                outcome: Err(error),
+            } => {
+                log::warn!(workloop = self.group.id.as_str(); "claim of workloop {} failed: {error}", self.group.id);
+                Event::Answered { ticket, runs: None }
+            }
+        };
+        self.on(event, ctx);
+    }
+}
+
+impl Handler<SlotFreed> for Workloop {
+    type Result = ();
+
+    fn handle(&mut self, message: SlotFreed, ctx: &mut Self::Context) {
+        self.on(
+            Event::SlotFreed {
+                run: message.run_id,
+            },
+            ctx,
+        );
+    }
+}
+
+impl Handler<ClaimNow> for Workloop {
+    type Result = ResponseFuture<bool>;
+
+    fn handle(&mut self, _: ClaimNow, ctx: &mut Self::Context) -> Self::Result {
+        let effects = self.slots.on(Event::ClaimNow);
+        let Some(ticket) = effects.iter().find_map(|effect| match effect {
+            Effect::Claim { ticket } => Some(*ticket),
+            _ => None,
+        }) else {
+            return Box::pin(std::future::ready(false));
+        };
+        let (sender, answer) = oneshot::channel();
+        self.manual.insert(ticket, sender);
+        for effect in effects {
+            self.perform(effect, ctx);
+        }
+        // A workloop that dies drops the sender, and with it the claim.
+        Box::pin(async move { answer.await.unwrap_or(false) })
+    }
+}
+
+impl Handler<ConnectionReplaced> for Workloop {
+    type Result = ();
+
+    fn handle(&mut self, message: ConnectionReplaced, ctx: &mut Self::Context) {
+        let lost: Vec<_> = self.slots.outstanding();
+        self.connection = message.connection;
+        for ticket in lost {
+            self.on(Event::Answered { ticket, runs: None }, ctx);
+        }
+        self.on(Event::Lost, ctx);
+        self.subscribe(ctx);
+    }
+}
+
+impl Handler<Drain> for Workloop {
+    type Result = ();
+
+    fn handle(&mut self, _: Drain, ctx: &mut Self::Context) {
+        self.on(Event::Drain, ctx);
+        ctx.run_later(self.drain_patience, |this, ctx| {
+            this.on(Event::DrainLate, ctx);
+        });
+    }
+}
+
+impl Handler<GetWorkloopStatus> for Workloop {
+    type Result = MessageResult<GetWorkloopStatus>;
+
+    fn handle(&mut self, _: GetWorkloopStatus, _: &mut Self::Context) -> Self::Result {
+        MessageResult(WorkloopStatus {
+            id: self.group.id.clone(),
+            state: self.slots.phase().name(),
+            seconds: self.since.elapsed().as_secs(),
+            slots: self.group.slots,
+            active: self.slots.active(),
+            pending: self.slots.pending(),
+        })
+    }
+}
+
+#[cfg(feature = "test-hooks")]
+impl Handler<Panic> for Workloop {
+    type Result = ();
+
+    fn handle(&mut self, _: Panic, _: &mut Self::Context) {
+        panic!("workloop {} was asked to panic by a test", self.group.id);
+    }
+}

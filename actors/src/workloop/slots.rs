@@ -1,0 +1,521 @@
+//! The decisions of a workloop, without actor, clock or socket.
+//!
+//! ```text
+//!            Joined                     answered with runs, slot free
+//! Offline ───────────▶ Claiming ◀──────────────────────────────┐
+//!    ▲                  │  │  └─ with runs, no slot ─▶ Full ───┤ slot freed
+//!    │ Lost (any)       │  └─ nothing, error, late ─▶ Backoff ─┘ timer, or slot freed
+//!    └──────────────────┘          Drain (any) ─▶ Draining       --no-loop: Paused instead of Claiming
+//! ```
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use protocol::backoff::ClaimBackoff;
+use protocol::ids::RunId;
+use protocol::lightning::ClaimedRun;
+
+use crate::lightning::Ticket;
+
+/// Runs asked for by one claim. The reference always asks for one; so a lost answer can cost one run at most.
+pub(super) const DEMAND: u32 = 1;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// `worker:queue` is not joined.
+    Offline,
+    /// The loop's claim is outstanding.
+    Claiming,
+    /// The loop waits for the timer of this number.
+    Backoff { timer: u64 },
+    /// No slot is free.
+    Full,
+    /// The loop is switched off (`--no-loop`).
+    Paused,
+    /// No claim is sent any more.
+    Draining,
+}
+
+impl Phase {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Offline => "offline",
+            Self::Claiming => "claiming",
+            Self::Backoff { .. } => "backoff",
+            Self::Full => "full",
+            Self::Paused => "paused",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+/// Why a claim was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    Loop,
+    WorkAvailable,
+    Manual,
+}
+
+#[derive(Debug)]
+pub(super) enum Event {
+    Joined,
+    Lost,
+    WorkAvailable,
+    /// `None`: the claim failed.
+    Answered {
+        ticket: Ticket,
+        runs: Option<Vec<ClaimedRun>>,
+    },
+    ClaimLate {
+        ticket: Ticket,
+    },
+    TimerFired {
+        timer: u64,
+    },
+    SlotFreed {
+        run: RunId,
+    },
+    ClaimNow,
+    Drain,
+    /// The patience for claims outstanding at the drain is over.
+    DrainLate,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    Claim {
+        ticket: Ticket,
+    },
+    Arm {
+        timer: u64,
+        wait: Duration,
+    },
+    Start(ClaimedRun),
+    /// The answer to `ClaimNow`, by its ticket, or at once without one.
+    Manual {
+        ticket: Option<Ticket>,
+        claimed: bool,
+    },
+    Drained,
+}
+
+/// The slots of one group: who uses them, which claims may still fill them.
+#[derive(Debug)]
+pub(super) struct Slots {
+    slots: usize,
+    looping: bool,
+    backoff: ClaimBackoff,
+    phase: Phase,
+    active: HashSet<RunId>,
+    pending: HashMap<Ticket, Cause>,
+    /// Claims whose patience is over; a late answer is still honoured, for its runs are ours.
+    late: HashSet<Ticket>,
+    /// Runs that are ours without a free slot: from late answers, or from a server that gives more than was asked for.
+    waiting: VecDeque<ClaimedRun>,
+    next: u64,
+    online: bool,
+}
+
+impl Slots {
+    pub(super) fn new(
+        slots: u32,
+        looping: bool,
+        backoff: ClaimBackoff,
+        active: HashSet<RunId>,
+    ) -> Self {
+        Self {
+            slots: usize::try_from(slots).unwrap_or(usize::MAX),
+            looping,
+            backoff,
+            phase: Phase::Offline,
+            active,
+            pending: HashMap::new(),
+            late: HashSet::new(),
+            waiting: VecDeque::new(),
+            next: 0,
+            online: false,
+        }
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    pub(super) fn active(&self) -> usize {
+        self.active.len()
+    }
+
+    pub(super) fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// The claims that were sent and not answered.
+    pub(super) fn outstanding(&self) -> Vec<Ticket> {
+        self.pending.keys().copied().collect()
+    }
+
+    fn free(&self) -> bool {
+        self.active.len() + self.pending.len() + self.waiting.len() < self.slots
+    }
+
+    pub(super) fn on(&mut self, event: Event) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match event {
+            Event::Joined => {
+                self.online = true;
+                if self.phase != Phase::Draining {
+                    self.backoff.reset();
+                    self.claim_in_loop(&mut effects);
+                }
+            }
+            Event::Lost => {
+                self.online = false;
+                self.late.clear();
+                if self.phase != Phase::Draining {
+                    self.phase = Phase::Offline;
+                }
+            }
+            Event::WorkAvailable => self.claim(Cause::WorkAvailable, &mut effects),
+            Event::Answered { ticket, runs } => self.answered(ticket, runs, &mut effects),
+            Event::ClaimLate { ticket } => {
+                if let Some(cause) = self.pending.remove(&ticket) {
+                    self.late.insert(ticket);
+                    self.brought_nothing(cause, ticket, &mut effects);
+                }
+            }
+            Event::TimerFired { timer } => {
+                if self.phase == (Phase::Backoff { timer }) {
+                    self.claim_in_loop(&mut effects);
+                }
+            }
+            Event::SlotFreed { run } => self.slot_freed(&run, &mut effects),
+            Event::ClaimNow => {
+                if self.may_claim() {
+                    self.claim(Cause::Manual, &mut effects);
+                } else {
+                    effects.push(Effect::Manual {
+                        ticket: None,
+                        claimed: false,
+                    });
+                }
+            }
+            Event::Drain => self.phase = Phase::Draining,
+            Event::DrainLate => self.pending.clear(),
+        }
+        if self.phase == Phase::Draining
+            && self.active.is_empty()
+            && self.pending.is_empty()
+            && self.waiting.is_empty()
+        {
+            effects.push(Effect::Drained);
+        }
+        effects
+    }
+
+    fn may_claim(&self) -> bool {
+        self.online && self.phase != Phase::Draining && self.free()
+    }
+
+    fn claim(&mut self, cause: Cause, effects: &mut Vec<Effect>) {
+        if self.may_claim() {
+            self.next += 1;
+            let ticket = Ticket(self.next);
+            self.pending.insert(ticket, cause);
+            effects.push(Effect::Claim { ticket });
+        }
+    }
+
+    fn claim_in_loop(&mut self, effects: &mut Vec<Effect>) {
+        if !self.online {
+            self.phase = Phase::Offline;
+        } else if !self.looping {
+            self.phase = Phase::Paused;
+        } else if self.free() {
+            self.phase = Phase::Claiming;
+            self.claim(Cause::Loop, effects);
+        } else {
+            self.phase = Phase::Full;
+        }
+    }
+
+    fn back_off(&mut self, effects: &mut Vec<Effect>) {
+        self.next += 1;
+        let timer = self.next;
+        self.phase = Phase::Backoff { timer };
+        effects.push(Effect::Arm {
+            timer,
+            wait: self.backoff.next(),
+        });
+    }
+
+    fn answered(
+        &mut self,
+        ticket: Ticket,
+        runs: Option<Vec<ClaimedRun>>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let cause = self.pending.remove(&ticket);
+        if cause.is_none() && !self.late.remove(&ticket) {
+            return;
+        }
+        let runs: Vec<_> = runs
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|run| !self.active.contains(&run.id))
+            .collect();
+        let claimed = !runs.is_empty();
+        for run in runs {
+            if self.active.len() < self.slots {
+                self.active.insert(run.id.clone());
+                effects.push(Effect::Start(run));
+            } else {
+                self.waiting.push_back(run);
+            }
+        }
+        let Some(cause) = cause else { return };
+        if !claimed {
+            self.brought_nothing(cause, ticket, effects);
+            return;
+        }
+        match cause {
+            Cause::Manual => effects.push(Effect::Manual {
+                ticket: Some(ticket),
+                claimed,
+            }),
+            // Where one run was there may be more: the queue is asked until it is empty or the slots are full.
+            Cause::Loop if self.phase == Phase::Claiming => {
+                self.backoff.reset();
+                self.claim_in_loop(effects);
+            }
+            Cause::WorkAvailable if self.looping => self.claim(Cause::WorkAvailable, effects),
+            Cause::Loop | Cause::WorkAvailable => {}
+        }
+    }
+
+    fn brought_nothing(&mut self, cause: Cause, ticket: Ticket, effects: &mut Vec<Effect>) {
+        if cause == Cause::Manual {
+            effects.push(Effect::Manual {
+                ticket: Some(ticket),
+                claimed: false,
+            });
+        }
+        // A claim of another cause may have been what filled the group: its slot is free again, so the loop goes on.
+        let loop_stands = matches!(
+            (cause, self.phase),
+            (Cause::Loop, Phase::Claiming) | (_, Phase::Full)
+        );
+        if self.online && self.looping && loop_stands {
+            self.back_off(effects);
+        }
+    }
+
+    fn slot_freed(&mut self, run: &RunId, effects: &mut Vec<Effect>) {
+        self.active.remove(run);
+        if let Some(run) = self.waiting.pop_front() {
+            self.active.insert(run.id.clone());
+            effects.push(Effect::Start(run));
+            return;
+        }
+        self.backoff.reset();
+        if matches!(self.phase, Phase::Full | Phase::Backoff { .. }) {
+            self.claim_in_loop(effects);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slots(count: u32) -> Slots {
+        let backoff =
+            ClaimBackoff::try_new(Duration::from_secs(1), Duration::from_secs(10)).unwrap();
+        Slots::new(count, true, backoff, HashSet::new())
+    }
+
+    fn run(id: &str) -> ClaimedRun {
+        ClaimedRun {
+            id: RunId::new(id),
+            token: "t".to_owned(),
+        }
+    }
+
+    fn claimed(effects: &[Effect]) -> Ticket {
+        match effects
+            .iter()
+            .find(|effect| matches!(effect, Effect::Claim { .. }))
+        {
+            Some(Effect::Claim { ticket }) => *ticket,
+            _ => panic!("no claim in {effects:?}"),
+        }
+    }
+
+    fn answer(slots: &mut Slots, ticket: Ticket, ids: &[&str]) -> Vec<Effect> {
+        slots.on(Event::Answered {
+            ticket,
+            runs: Some(ids.iter().map(|id| run(id)).collect()),
+        })
+    }
+
+    #[test]
+    fn a_joined_queue_is_asked_at_once() {
+        let mut slots = slots(1);
+        let effects = slots.on(Event::Joined);
+        assert_eq!(effects, vec![Effect::Claim { ticket: Ticket(1) }]);
+        assert_eq!(slots.phase(), Phase::Claiming);
+    }
+
+    #[test]
+    fn an_empty_answer_waits_longer_each_time_and_a_freed_slot_starts_over() {
+        let mut slots = slots(2);
+        let first = claimed(&slots.on(Event::Joined));
+        let Effect::Start(_) = &answer(&mut slots, first, &["a"])[0] else {
+            panic!("not started")
+        };
+        let effects = answer(&mut slots, Ticket(2), &[]);
+        let [Effect::Arm { timer, wait }] = effects[..] else {
+            panic!("{effects:?}")
+        };
+        assert_eq!(wait, Duration::from_secs(1));
+        let ticket = claimed(&slots.on(Event::TimerFired { timer }));
+        let effects = answer(&mut slots, ticket, &[]);
+        let [Effect::Arm { wait, .. }] = effects[..] else {
+            panic!("{effects:?}")
+        };
+        assert_eq!(wait, Duration::from_millis(1150));
+        let ticket = claimed(&slots.on(Event::SlotFreed {
+            run: RunId::new("a"),
+        }));
+        let effects = answer(&mut slots, ticket, &[]);
+        let [Effect::Arm { wait, .. }] = effects[..] else {
+            panic!("{effects:?}")
+        };
+        assert_eq!(wait, Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_full_group_sends_no_claim_until_a_run_ends() {
+        let mut slots = slots(1);
+        let ticket = claimed(&slots.on(Event::Joined));
+        answer(&mut slots, ticket, &["a"]);
+        assert_eq!(slots.phase(), Phase::Full);
+        assert!(slots.on(Event::WorkAvailable).is_empty());
+        assert_eq!(
+            slots.on(Event::ClaimNow),
+            vec![Effect::Manual {
+                ticket: None,
+                claimed: false
+            }]
+        );
+        claimed(&slots.on(Event::SlotFreed {
+            run: RunId::new("a"),
+        }));
+    }
+
+    #[test]
+    fn pending_claims_count_as_used_slots() {
+        let mut slots = slots(2);
+        slots.on(Event::Joined);
+        claimed(&slots.on(Event::WorkAvailable));
+        assert!(slots.on(Event::WorkAvailable).is_empty());
+        assert_eq!(slots.pending(), 2);
+    }
+
+    #[test]
+    fn a_full_group_whose_other_claim_came_back_empty_goes_on() {
+        let mut slots = slots(1);
+        let looped = claimed(&slots.on(Event::Joined));
+        let [Effect::Arm { timer, .. }] = answer(&mut slots, looped, &[])[..] else {
+            panic!()
+        };
+        let extra = claimed(&slots.on(Event::WorkAvailable));
+        assert!(slots.on(Event::TimerFired { timer }).is_empty());
+        assert_eq!(slots.phase(), Phase::Full);
+        assert!(matches!(
+            answer(&mut slots, extra, &[])[..],
+            [Effect::Arm { .. }]
+        ));
+    }
+
+    #[test]
+    fn a_late_answer_is_executed_and_more_runs_than_slots_wait_for_one() {
+        let mut slots = slots(1);
+        let ticket = claimed(&slots.on(Event::Joined));
+        assert!(matches!(
+            slots.on(Event::ClaimLate { ticket })[..],
+            [Effect::Arm { .. }]
+        ));
+        assert_eq!(
+            answer(&mut slots, ticket, &["a", "b"]),
+            vec![Effect::Start(run("a"))]
+        );
+        assert_eq!(
+            slots.on(Event::SlotFreed {
+                run: RunId::new("a")
+            }),
+            vec![Effect::Start(run("b"))]
+        );
+    }
+
+    #[test]
+    fn an_answer_to_an_unknown_claim_is_ignored() {
+        let mut slots = slots(1);
+        assert!(answer(&mut slots, Ticket(77), &["a"]).is_empty());
+    }
+
+    #[test]
+    fn without_the_loop_only_hints_and_manual_claims_claim() {
+        let backoff =
+            ClaimBackoff::try_new(Duration::from_secs(1), Duration::from_secs(10)).unwrap();
+        let mut slots = Slots::new(2, false, backoff, HashSet::new());
+        assert!(slots.on(Event::Joined).is_empty());
+        let ticket = claimed(&slots.on(Event::ClaimNow));
+        assert_eq!(
+            answer(&mut slots, ticket, &[]),
+            vec![Effect::Manual {
+                ticket: Some(ticket),
+                claimed: false
+            }]
+        );
+        assert_eq!(slots.phase(), Phase::Paused);
+        claimed(&slots.on(Event::WorkAvailable));
+    }
+
+    #[test]
+    fn draining_waits_for_claims_and_runs_and_claims_no_more() {
+        let mut slots = slots(2);
+        let ticket = claimed(&slots.on(Event::Joined));
+        assert!(slots.on(Event::Drain).is_empty());
+        assert_eq!(
+            answer(&mut slots, ticket, &["a"]),
+            vec![Effect::Start(run("a"))]
+        );
+        assert!(slots.on(Event::WorkAvailable).is_empty());
+        assert_eq!(
+            slots.on(Event::SlotFreed {
+                run: RunId::new("a")
+            }),
+            vec![Effect::Drained]
+        );
+    }
+
+    #[test]
+    fn a_drain_gives_up_on_claims_that_nobody_answers() {
+        let mut slots = slots(1);
+        slots.on(Event::Joined);
+        slots.on(Event::Drain);
+        assert_eq!(slots.on(Event::DrainLate), vec![Effect::Drained]);
+    }
+
+    #[test]
+    fn a_lost_queue_stops_the_loop_until_it_is_joined_again() {
+        let mut slots = slots(1);
+        let ticket = claimed(&slots.on(Event::Joined));
+        slots.on(Event::Answered { ticket, runs: None });
+        assert!(slots.on(Event::Lost).is_empty());
+        assert_eq!(slots.phase(), Phase::Offline);
+        assert!(slots.on(Event::WorkAvailable).is_empty());
+        claimed(&slots.on(Event::Joined));
+    }
+}

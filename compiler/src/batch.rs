@@ -1,0 +1,224 @@
+//! Compiling many jobs over a pair of pipes: one JSON object a line in, one a line out.
+
+use std::io::{self, BufRead, Write};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Adaptor, CompileError, CompileOptions, Compiled, Operation, compile};
+
+/// The longest line that is read. A longer one is skipped and answered with an error.
+const MAX_LINE_BYTES: usize = 4 * crate::MAX_SOURCE_BYTES;
+
+/// A job to compile: `{"name","source","adaptors":[{"name","exports","exportAll"}]}`.
+#[derive(Debug, Deserialize)]
+struct Request {
+    #[serde(default)]
+    name: Option<String>,
+    source: String,
+    #[serde(default)]
+    adaptors: Vec<RequestAdaptor>,
+    #[serde(default)]
+    ignore: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RequestAdaptor {
+    name: String,
+    #[serde(default)]
+    exports: Vec<String>,
+    #[serde(default)]
+    export_all: bool,
+}
+
+/// What became of it: `{"name","code","operations","error":{"type","message"}|null}`.
+#[derive(Debug, Serialize)]
+struct Response {
+    name: Option<String>,
+    code: Option<String>,
+    operations: Vec<Operation>,
+    error: Option<ResponseError>,
+}
+
+#[derive(Debug, Serialize)]
+struct ResponseError {
+    r#type: &'static str,
+    message: String,
+}
+
+/// Compiles each line of `reader` and writes one line for it to `writer`, in the same order.
+///
+/// A line that is not a request gets an answer with the error type `InputError`, and the next one
+/// is read. Blank lines are skipped.
+///
+/// # Errors
+///
+/// Only those of the reader and the writer.
+pub fn run(mut reader: impl BufRead, mut writer: impl Write) -> io::Result<()> {
+    let mut line = Vec::new();
+    for number in 1.. {
+        let response = match read_line(&mut reader, &mut line)? {
+            Line::End => break,
+            Line::Whole if line.trim_ascii().is_empty() => continue,
+            Line::Whole => answer(number, &line),
+            Line::TooLong => input_error(format!(
+                "line {number} is longer than {MAX_LINE_BYTES} bytes"
+            )),
+        };
+        serde_json::to_writer(&mut writer, &response)?;
+        writer.write_all(b"\n")?;
+        // The other side may wait for this answer before it sends the next job.
+        writer.flush()?;
+    }
+    Ok(())
+}
+
+enum Line {
+    Whole,
+    TooLong,
+    End,
+}
+
+/// Reads up to the next line break, keeping at most [`MAX_LINE_BYTES`].
+fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> {
+    line.clear();
+    let mut read_any = false;
+    let mut too_long = false;
+    loop {
+        let buffer = reader.fill_buf()?;
+        if buffer.is_empty() {
+            break;
+        }
+        read_any = true;
+        let end = buffer.iter().position(|&byte| byte == b'\n');
+        let piece = &buffer[..end.unwrap_or(buffer.len())];
+        too_long |= line.len() + piece.len() > MAX_LINE_BYTES;
+        if too_long {
+            line.clear();
+        } else {
+            line.extend_from_slice(piece);
+        }
+        let used = end.map_or(buffer.len(), |end| end + 1);
+        reader.consume(used);
+        if end.is_some() {
+            break;
+        }
+    }
+    Ok(match (read_any, too_long) {
+        (false, _) => Line::End,
+        (true, false) => Line::Whole,
+        (true, true) => Line::TooLong,
+    })
+}
+
+fn answer(number: u64, line: &[u8]) -> Response {
+    let request: Request = match serde_json::from_slice(line) {
+        Ok(request) => request,
+        Err(error) => {
+            return input_error(format!("line {number} is not a job to compile: {error}"));
+        }
+    };
+    let adaptors: Vec<Adaptor> = request.adaptors.into_iter().map(Adaptor::from).collect();
+    let compiled = compile(
+        &request.source,
+        &CompileOptions {
+            name: request.name.as_deref(),
+            adaptors: &adaptors,
+            ignore: &request.ignore,
+        },
+    );
+    respond(request.name, compiled)
+}
+
+fn respond(name: Option<String>, compiled: Result<Compiled, CompileError>) -> Response {
+    match compiled {
+        Ok(compiled) => Response {
+            name,
+            code: Some(compiled.code),
+            operations: compiled.operations,
+            error: None,
+        },
+        Err(error) => Response {
+            name,
+            code: None,
+            operations: Vec::new(),
+            error: Some(ResponseError {
+                r#type: error.name(),
+                message: error.to_string(),
+            }),
+        },
+    }
+}
+
+fn input_error(message: String) -> Response {
+    Response {
+        name: None,
+        code: None,
+        operations: Vec::new(),
+        error: Some(ResponseError {
+            r#type: "InputError",
+            message,
+        }),
+    }
+}
+
+impl From<RequestAdaptor> for Adaptor {
+    fn from(adaptor: RequestAdaptor) -> Self {
+        Self {
+            name: adaptor.name,
+            exports: adaptor.exports,
+            export_all: adaptor.export_all,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn answers(input: &[u8]) -> Vec<Value> {
+        let mut output = Vec::new();
+        run(input, &mut output).unwrap();
+        output
+            .split(|&byte| byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| serde_json::from_slice(line).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn each_line_is_answered_in_order() {
+        let input = concat!(
+            r#"{"name":"a","source":"fn(s => s)","adaptors":[{"name":"x","exports":["fn"],"exportAll":true}]}"#,
+            "\n\n",
+            r#"{"source":"fn("}"#,
+        );
+        let answers = answers(input.as_bytes());
+        assert_eq!(answers.len(), 2);
+        assert_eq!(answers[0]["name"], "a");
+        assert_eq!(
+            answers[0]["operations"],
+            json!([{"name": "fn", "line": 1, "order": 1}])
+        );
+        assert_eq!(answers[0]["error"], Value::Null);
+        assert_eq!(
+            answers[1],
+            json!({
+                "name": null,
+                "code": null,
+                "operations": [],
+                "error": {"type": "SyntaxError", "message": "Unexpected token (1:3)"},
+            })
+        );
+    }
+
+    #[test]
+    fn a_line_that_is_no_request_is_answered_and_the_next_one_is_compiled() {
+        let answers = answers(b"nonsense\n\xff\xfe\n{\"source\":\"\"}\n");
+        assert_eq!(answers[0]["error"]["type"], "InputError");
+        assert_eq!(answers[1]["error"]["type"], "InputError");
+        assert_eq!(answers[2]["code"], "export default [];\n");
+    }
+}

@@ -1,0 +1,292 @@
+//! Start of the server, inside a running actix system or on a thread of its own.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, mpsc};
+use std::thread;
+
+use actix_web::dev::ServerHandle;
+use actix_web::{App, HttpServer, web};
+use serde_json::Value;
+
+use crate::chaos::{Chaos, Rule};
+use crate::collections::Collections;
+use crate::handle::MockHandle;
+use crate::http;
+use crate::keys::{KeyError, RunKey};
+use crate::recorder::Recorder;
+use crate::store::Store;
+use crate::world::{Announce, Rules, Shared, World};
+
+/// Largest plan that `POST /run` takes.
+const PLAN_LIMIT: usize = 100 * 1024 * 1024;
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The port is taken, or the address is not this machine's.
+    #[error("cannot listen on {host}:{port}")]
+    Listen {
+        /// The address.
+        host: String,
+        /// The port.
+        port: u16,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The key for run tokens.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// No thread, or it ended before the server listened.
+    #[error("cannot start the server's thread")]
+    Thread(#[source] io::Error),
+}
+
+/// Entry points.
+#[derive(Debug)]
+pub struct MockLightning;
+
+impl MockLightning {
+    /// A server yet to be configured.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// A server with default settings on a free port, on its own thread.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn spawn_thread() -> Result<MockHandle, StartError> {
+        Self::builder().spawn_thread()
+    }
+}
+
+/// Settings of the server.
+#[derive(Debug, Clone)]
+pub struct Builder {
+    host: String,
+    port: u16,
+    run_token_key: Option<String>,
+    record: bool,
+    rules: Rules,
+    collections: Vec<String>,
+    chaos: Chaos,
+    credentials: HashMap<String, Value>,
+    dataclips: HashMap<String, Value>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            host: "127.0.0.1".to_owned(),
+            port: 0,
+            run_token_key: None,
+            record: true,
+            rules: Rules {
+                secret: None,
+                quirks: false,
+                announce: Announce::OnRequest,
+                grace_seconds: 60,
+                // What newer Phoenix versions allow.
+                channel_limit: 100,
+            },
+            collections: Vec::new(),
+            chaos: Chaos::default(),
+            credentials: HashMap::new(),
+            dataclips: HashMap::new(),
+        }
+    }
+}
+
+impl Builder {
+    /// The address to listen on; `127.0.0.1` unless set.
+    #[must_use]
+    pub fn host(mut self, host: impl Into<String>) -> Self {
+        self.host = host.into();
+        self
+    }
+
+    /// The port; 0, the default, takes a free one.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// Check worker tokens against this secret. Without one any token is let in.
+    #[must_use]
+    pub fn secret(mut self, secret: Option<&str>) -> Self {
+        self.rules.secret = secret.map(str::to_owned);
+        self
+    }
+
+    /// The RSA private key, as PEM text, that signs run tokens, instead of the built-in test key.
+    #[must_use]
+    pub fn run_token_key(mut self, pem: impl Into<String>) -> Self {
+        self.run_token_key = Some(pem.into());
+        self
+    }
+
+    /// Keep every frame in memory for `events()`; on unless switched off.
+    #[must_use]
+    pub fn record(mut self, record: bool) -> Self {
+        self.record = record;
+        self
+    }
+
+    /// When `work-available` is pushed; on request only, unless set.
+    #[must_use]
+    pub fn announce(mut self, announce: Announce) -> Self {
+        self.rules.announce = announce;
+        self
+    }
+
+    /// What a run token lasts beyond the run's timeout, in seconds; 60 unless set.
+    #[must_use]
+    pub fn grace_seconds(mut self, seconds: u64) -> Self {
+        self.rules.grace_seconds = seconds;
+        self
+    }
+
+    /// How many topics a socket may join; 100 unless set.
+    #[must_use]
+    pub fn channel_limit(mut self, limit: usize) -> Self {
+        self.rules.channel_limit = limit;
+        self
+    }
+
+    /// Answer as OpenFn's npm mock does: replies named `chan_reply_<ref>`, dataclips as arrays of numbers, no answer
+    /// to heartbeats and leaves, one run a claim, its own checks of `step:complete` and `run:complete`.
+    #[must_use]
+    pub fn quirks(mut self, quirks: bool) -> Self {
+        self.rules.quirks = quirks;
+        self
+    }
+
+    /// A collection that exists from the start. Without any, a collection begins to exist with its first use.
+    #[must_use]
+    pub fn collection(mut self, name: impl Into<String>) -> Self {
+        self.collections.push(name.into());
+        self
+    }
+
+    /// Faults by rule; the same seed and the same pushes give the same faults.
+    #[must_use]
+    pub fn chaos(mut self, rules: Vec<Rule>, seed: u64) -> Self {
+        self.chaos = Chaos::new(rules, seed);
+        self
+    }
+
+    /// A stored credential.
+    #[must_use]
+    pub fn credential(mut self, id: impl Into<String>, body: Value) -> Self {
+        self.credentials.insert(id.into(), body);
+        self
+    }
+
+    /// A stored dataclip.
+    #[must_use]
+    pub fn dataclip(mut self, id: impl Into<String>, body: Value) -> Self {
+        self.dataclips.insert(id.into(), body);
+        self
+    }
+
+    /// Starts inside the running actix system. The server stops when the handle is dropped.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    #[expect(
+        clippy::unused_async,
+        reason = "it needs a running actix system, which only an async caller has"
+    )]
+    pub async fn start(self) -> Result<MockHandle, StartError> {
+        let (handle, shared, port) = self.bind()?;
+        Ok(MockHandle::new(shared, port, handle, None))
+    }
+
+    /// Starts on a thread of its own. The server stops, and the thread ends, when the handle is dropped.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn spawn_thread(self) -> Result<MockHandle, StartError> {
+        let (started, wait_started) = mpsc::channel();
+        let thread = thread::Builder::new()
+            .name("lightning-mock".to_owned())
+            .spawn(move || {
+                actix_rt::System::new().block_on(async move {
+                    let (finish, finished) = tokio::sync::oneshot::channel();
+                    let server = self
+                        .bind()
+                        .map(|(handle, shared, port)| (handle, shared, port, finish));
+                    if started.send(server).is_ok() {
+                        // Sent, or dropped with the handle: both end the thread.
+                        finished.await.unwrap_or_default();
+                    }
+                });
+            })
+            .map_err(StartError::Thread)?;
+        match wait_started.recv() {
+            Ok(Ok((handle, shared, port, finish))) => Ok(MockHandle::new(
+                shared,
+                port,
+                handle,
+                Some((finish, thread)),
+            )),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(StartError::Thread(io::Error::other(
+                "it ended before the server listened",
+            ))),
+        }
+    }
+
+    fn bind(self) -> Result<(ServerHandle, Arc<Shared>, u16), StartError> {
+        let key = match &self.run_token_key {
+            Some(pem) => RunKey::from_pem(pem)?,
+            None => RunKey::test()?,
+        };
+        let mut store = Store::default();
+        store.credentials = self.credentials;
+        store.dataclips = self
+            .dataclips
+            .into_iter()
+            .map(|(id, body)| (id, Some(body)))
+            .collect();
+        let shared = Shared::new(World {
+            rules: self.rules,
+            key,
+            store,
+            recorder: Recorder::new(self.record),
+            collections: Collections::new(self.collections),
+            sockets: HashMap::new(),
+            last_socket: 0,
+            faults: Vec::new(),
+            chaos: self.chaos,
+            away_until: 0,
+        });
+        let data = web::Data::from(Arc::clone(&shared));
+        let listen = |source| StartError::Listen {
+            host: self.host.clone(),
+            port: self.port,
+            source,
+        };
+        let server = HttpServer::new(move || {
+            App::new()
+                .app_data(data.clone())
+                .app_data(web::PayloadConfig::new(PLAN_LIMIT))
+                .configure(http::routes)
+        })
+        .workers(1)
+        .disable_signals()
+        .shutdown_timeout(1)
+        .bind((self.host.as_str(), self.port))
+        .map_err(listen)?;
+        let port = server
+            .addrs()
+            .first()
+            .map_or(self.port, std::net::SocketAddr::port);
+        let server = server.run();
+        let handle = server.handle();
+        actix_rt::spawn(server);
+        Ok((handle, shared, port))
+    }
+}

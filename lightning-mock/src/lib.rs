@@ -1,0 +1,40 @@
+//! A mock Lightning: the server that a worker claims runs from, for development and tests.
+//!
+//! It behaves as the real server does, with its validations, channel crashes and expiring run tokens, and records
+//! everything that goes over the wire. It can also answer the way OpenFn's npm mock does ([`Builder::quirks`]).
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! let mock = lightning_mock::MockLightning::spawn_thread()?;
+//! let id = mock.enqueue(serde_json::json!({ "jobs": [{ "id": "a", "body": "fn(s => s)" }] }))?;
+//! // … start a worker with `mock.ws_url()` …
+//! let run = mock.wait_for(&id, Duration::from_secs(30))?;
+//! assert_eq!(run.reason.as_deref(), Some("success"));
+//! # Ok(())
+//! # }
+//! ```
+
+mod builder;
+mod channel;
+mod chaos;
+mod collections;
+mod errors;
+mod handle;
+mod http;
+mod intake;
+mod keys;
+mod recorder;
+mod session;
+mod socket;
+mod store;
+mod world;
+
+pub use self::builder::{Builder, MockLightning, StartError};
+pub use self::chaos::{Rule, RuleError};
+pub use self::handle::{MockHandle, WaitError};
+pub use self::intake::PlanError;
+pub use self::keys::KeyError;
+pub use self::recorder::{Direction, RecordedEvent};
+pub use self::store::{LogView, RunState, RunView, Statistics, StepView};
+pub use self::world::{Announce, Fault};

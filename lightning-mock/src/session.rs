@@ -1,0 +1,398 @@
+//! One connection's channels: a frame of the worker in, frames of the server out. No I/O.
+//!
+//! Follows the Phoenix server (protocol spec, section 2.1): a second join of a topic replaces the first, pushes with an
+//! old `join_ref` are ignored, a crashed channel answers nothing but `phx_error`.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::ids::Topic;
+use protocol::phoenix::{Frame, Payload};
+use serde_json::{Value, json};
+
+use crate::channel::{Outcome, RunChannel, claim_request};
+use crate::recorder::{Direction, RecordedEvent};
+use crate::world::{Fault, World, now};
+
+const QUEUE: &str = "worker:queue";
+/// No frame: the array is not closed.
+const GARBAGE: &str = "[null,\"chaos\",{";
+
+/// What the connection has to do.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Out {
+    Text(String),
+    Binary(Bytes),
+    /// End the connection without a close frame.
+    Cut,
+    /// Close with this code.
+    Close(u16),
+    /// Send these after a while.
+    Later(Duration, Vec<Out>),
+    /// Cut every connection, this one too.
+    CutAll,
+}
+
+#[derive(Debug)]
+enum Channel {
+    Queue,
+    Run(Box<RunChannel>),
+}
+
+#[derive(Debug)]
+struct Joined {
+    join_ref: String,
+    channel: Channel,
+}
+
+/// The channels of one connection.
+#[derive(Debug)]
+pub(crate) struct Session {
+    socket: u64,
+    channels: HashMap<String, Joined>,
+}
+
+impl Session {
+    pub(crate) fn new(socket: u64) -> Self {
+        Self {
+            socket,
+            channels: HashMap::new(),
+        }
+    }
+
+    /// True if the worker may be told of new work here.
+    pub(crate) fn hears(&self, topic: &str) -> bool {
+        self.channels.contains_key(topic)
+    }
+
+    /// Handles one text message. A frame of the wrong shape crashes the whole connection.
+    pub(crate) fn receive(&mut self, world: &mut World, text: &str) -> Vec<Out> {
+        let mut out = Vec::new();
+        let frame = Frame::decode_text(text).ok().and_then(|frame| {
+            let Payload::Json(json) = &frame.payload else {
+                return None;
+            };
+            let payload: Value = serde_json::from_str(json.get()).ok()?;
+            Some((
+                Head {
+                    join_ref: frame.join_ref,
+                    reference: frame.reference,
+                    topic: frame.topic.as_str().to_owned(),
+                    event: frame.event,
+                },
+                payload,
+            ))
+        });
+        match frame {
+            Some((push, payload)) => self.dispatch(world, &push, &payload, &mut out),
+            None => out.push(Out::Close(1011)),
+        }
+        out
+    }
+
+    /// A push of the server to everyone on the topic.
+    pub(crate) fn broadcast(
+        &self,
+        world: &mut World,
+        topic: &str,
+        event: &str,
+        payload: &Value,
+    ) -> Option<Out> {
+        if !self.hears(topic) {
+            return None;
+        }
+        // The npm mock writes `work-available` with a string and an empty ref (protocol spec, section 2.3).
+        let (reference, payload) = if world.rules.quirks {
+            (Some(String::new()), json!(payload.to_string()))
+        } else {
+            (None, payload.clone())
+        };
+        let head = Head {
+            join_ref: None,
+            reference,
+            topic: topic.to_owned(),
+            event: event.to_owned(),
+        };
+        Some(self.frame(world, &head, &payload))
+    }
+
+    fn dispatch(&mut self, world: &mut World, push: &Head, payload: &Value, out: &mut Vec<Out>) {
+        self.record(world, Direction::FromWorker, push, payload);
+        let fault = world.take_fault(&push.event);
+        match &fault {
+            Some(Fault::CutBefore) => return out.push(Out::Cut),
+            Some(Fault::Ignore) => return,
+            Some(Fault::Refuse(response)) => {
+                return out.push(self.reply(world, push, "error", response));
+            }
+            Some(Fault::Crash) => return self.end_channel(world, push, "phx_error", out),
+            Some(Fault::Close) => return self.end_channel(world, push, "phx_close", out),
+            Some(Fault::Away(time)) => {
+                world.go_away(*time);
+                return out.push(Out::CutAll);
+            }
+            Some(
+                Fault::LoseReply
+                | Fault::CutAfter
+                | Fault::Delay(_)
+                | Fault::Duplicate
+                | Fault::Garbage,
+            )
+            | None => {}
+        }
+        let before = out.len();
+        self.handle(world, push, payload, out);
+        match fault {
+            Some(Fault::LoseReply) => out.truncate(before),
+            Some(Fault::CutAfter) => {
+                out.truncate(before);
+                out.push(Out::Cut);
+            }
+            Some(Fault::Delay(time)) => {
+                let late = out.split_off(before);
+                out.push(Out::Later(time, late));
+            }
+            Some(Fault::Duplicate) => out.extend_from_within(before..),
+            Some(Fault::Garbage) => out.insert(before, Out::Text(GARBAGE.to_owned())),
+            _ => {}
+        }
+    }
+
+    fn handle(&mut self, world: &mut World, push: &Head, payload: &Value, out: &mut Vec<Out>) {
+        match (push.topic.as_str(), push.event.as_str()) {
+            ("phoenix", "heartbeat") => {
+                if !world.rules.quirks {
+                    out.push(self.reply(world, push, "ok", &json!({})));
+                }
+            }
+            (_, "phx_join") => self.join(world, push, payload, out),
+            (_, "phx_leave") => self.leave(world, push, out),
+            _ => self.push(world, push, payload, out),
+        }
+    }
+
+    fn join(&mut self, world: &mut World, push: &Head, payload: &Value, out: &mut Vec<Out>) {
+        let replaced = self.channels.remove(&push.topic);
+        let channel = if self.channels.len() >= world.rules.channel_limit {
+            Err(json!({ "reason": "too many channels joined" }))
+        } else {
+            open(world, &push.topic, payload)
+        };
+        match (channel, push.join_ref.as_ref().or(push.reference.as_ref())) {
+            (Ok(channel), Some(join_ref)) => {
+                self.channels.insert(
+                    push.topic.clone(),
+                    Joined {
+                        join_ref: join_ref.clone(),
+                        channel,
+                    },
+                );
+                let response = if world.rules.quirks {
+                    json!("ok")
+                } else {
+                    json!({})
+                };
+                out.push(self.reply(world, push, "ok", &response));
+            }
+            (Ok(_), None) => return out.push(Out::Close(1011)),
+            (Err(refusal), _) => out.push(self.reply(world, push, "error", &refusal)),
+        }
+        if let Some(old) = replaced {
+            out.push(self.ended(world, "phx_close", &push.topic, &old.join_ref));
+        }
+    }
+
+    fn leave(&mut self, world: &mut World, push: &Head, out: &mut Vec<Out>) {
+        let left = self.channels.remove(&push.topic);
+        if world.rules.quirks {
+            return;
+        }
+        out.push(self.reply(world, push, "ok", &json!({})));
+        if let Some(left) = left {
+            out.push(self.ended(world, "phx_close", &push.topic, &left.join_ref));
+        }
+    }
+
+    fn push(&mut self, world: &mut World, push: &Head, payload: &Value, out: &mut Vec<Out>) {
+        let Some(joined) = self.channels.get_mut(&push.topic) else {
+            let refusal = if world.rules.quirks {
+                json!(format!("There are no listeners on channel {}", push.topic))
+            } else {
+                json!({ "reason": "unmatched topic" })
+            };
+            let unjoined = Head {
+                join_ref: None,
+                ..push.clone()
+            };
+            return out.push(self.reply(world, &unjoined, "error", &refusal));
+        };
+        if push
+            .join_ref
+            .as_ref()
+            .is_some_and(|join_ref| *join_ref != joined.join_ref)
+        {
+            return;
+        }
+        let outcome = match &mut joined.channel {
+            Channel::Queue if push.event == "claim" => claim(world, payload),
+            Channel::Queue => Outcome::Crash,
+            Channel::Run(channel) => channel.handle(&mut world.store, &push.event, payload, now()),
+        };
+        if world.rules.quirks && push.event == "run:complete" && matches!(outcome, Outcome::Ok(_)) {
+            self.channels.remove(&push.topic);
+        }
+        match outcome {
+            Outcome::Ok(response) => out.push(self.reply(world, push, "ok", &response)),
+            Outcome::Refused(response) => out.push(self.reply(world, push, "error", &response)),
+            Outcome::Data(data) => out.push(self.binary_reply(world, push, data)),
+            Outcome::Crash => self.end_channel(world, push, "phx_error", out),
+            Outcome::Silence => {}
+        }
+    }
+
+    /// The topic's channel is gone, and the worker is told by `event`.
+    fn end_channel(&mut self, world: &mut World, push: &Head, event: &str, out: &mut Vec<Out>) {
+        if let Some(gone) = self.channels.remove(&push.topic) {
+            out.push(self.ended(world, event, &push.topic, &gone.join_ref));
+        }
+    }
+
+    fn ended(&self, world: &mut World, event: &str, topic: &str, join_ref: &str) -> Out {
+        let reference = Some(join_ref.to_owned());
+        let head = Head {
+            join_ref: reference.clone(),
+            reference,
+            topic: topic.to_owned(),
+            event: event.to_owned(),
+        };
+        self.frame(world, &head, &json!({}))
+    }
+
+    fn reply(&self, world: &mut World, push: &Head, status: &str, response: &Value) -> Out {
+        let event = match (&push.reference, world.rules.quirks) {
+            (Some(reference), true) => format!("chan_reply_{reference}"),
+            _ => "phx_reply".to_owned(),
+        };
+        self.frame(
+            world,
+            &Head {
+                event,
+                ..push.clone()
+            },
+            &json!({ "status": status, "response": response }),
+        )
+    }
+
+    fn binary_reply(&self, world: &mut World, push: &Head, data: Bytes) -> Out {
+        let head = Head {
+            event: "phx_reply".to_owned(),
+            ..push.clone()
+        };
+        let shown = json!({ "status": "ok", "response": serde_json::from_slice::<Value>(&data).unwrap_or_default() });
+        self.record(world, Direction::ToWorker, &head, &shown);
+        let frame = Frame {
+            join_ref: head.join_ref,
+            reference: head.reference,
+            topic: Topic::new(head.topic),
+            event: head.event,
+            payload: Payload::Binary(data),
+        };
+        // Only strings of more than 255 bytes do not fit, and they crash the real server as well.
+        frame
+            .encode_binary_reply("ok")
+            .map_or(Out::Close(1011), Out::Binary)
+    }
+
+    fn frame(&self, world: &mut World, head: &Head, payload: &Value) -> Out {
+        self.record(world, Direction::ToWorker, head, payload);
+        Out::Text(
+            json!([
+                head.join_ref,
+                head.reference,
+                head.topic,
+                head.event,
+                payload
+            ])
+            .to_string(),
+        )
+    }
+
+    fn record(&self, world: &mut World, direction: Direction, head: &Head, payload: &Value) {
+        world.recorder.record(|| RecordedEvent {
+            seq: 0,
+            time: now(),
+            socket: self.socket,
+            direction,
+            join_ref: head.join_ref.clone(),
+            reference: head.reference.clone(),
+            topic: head.topic.clone(),
+            event: head.event.clone(),
+            payload: payload.clone(),
+        });
+    }
+}
+
+/// A frame but for its payload.
+#[derive(Debug, Clone)]
+struct Head {
+    join_ref: Option<String>,
+    reference: Option<String>,
+    topic: String,
+    event: String,
+}
+
+fn open(world: &World, topic: &str, payload: &Value) -> Result<Channel, Value> {
+    if topic == QUEUE {
+        return Ok(Channel::Queue);
+    }
+    let Some(id) = topic.strip_prefix("run:") else {
+        return Err(json!({ "reason": "unmatched topic" }));
+    };
+    let quirks = world.rules.quirks;
+    let refusal = |server: &str, npm: &str| {
+        if quirks {
+            json!(npm)
+        } else {
+            json!({ "reason": server })
+        }
+    };
+    let token = payload.get("token").and_then(Value::as_str);
+    if token.is_none_or(|token| world.key.verify_run(token, id, now() / 1_000_000).is_err()) {
+        return Err(refusal("unauthorized", "invalid_token"));
+    }
+    let run = world
+        .store
+        .runs
+        .get(id)
+        .ok_or_else(|| refusal("not_found", "invalid_run_id"))?;
+    Ok(Channel::Run(Box::new(RunChannel::new(run, quirks))))
+}
+
+fn claim(world: &mut World, payload: &Value) -> Outcome {
+    let Some(request) = payload.as_object().and_then(claim_request) else {
+        return Outcome::Crash;
+    };
+    let demand = if world.rules.quirks {
+        1
+    } else {
+        request.demand
+    };
+    let now = now();
+    let grace = world.rules.grace_seconds;
+    let taken = world.store.claim(
+        demand,
+        &request.queues,
+        request.worker_name.as_deref(),
+        now,
+        grace,
+    );
+    let mut runs = Vec::with_capacity(taken.len());
+    for (id, expires) in taken {
+        match world.key.sign_run(&id, now / 1_000_000, expires) {
+            Ok(token) => runs.push(json!({ "id": id, "token": token })),
+            Err(_) => return Outcome::Crash,
+        }
+    }
+    Outcome::Ok(json!({ "runs": runs }))
+}

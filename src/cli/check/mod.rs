@@ -1,0 +1,242 @@
+//! `ws-worker check`: looks at configuration and environment without connecting to anything.
+
+mod engine;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::net::TcpListener;
+
+use actors::config::EngineConfig;
+
+use super::Flags;
+use crate::settings::layers::Source;
+use crate::settings::{Settings, table};
+
+/// What was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Fine,
+    /// Works, but not as well as it could.
+    Poor,
+    /// The worker will not start, or not execute anything.
+    Bad,
+}
+
+impl Verdict {
+    fn glyph(self) -> &'static str {
+        match self {
+            Self::Fine => "✔",
+            Self::Poor => "⚠",
+            Self::Bad => "✘",
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Finding {
+    subject: &'static str,
+    verdict: Verdict,
+    detail: String,
+}
+
+/// All that was found. Displays as a table.
+#[derive(Debug, Default)]
+pub struct Report(Vec<Finding>);
+
+impl Report {
+    /// Whether nothing that is needed is missing.
+    pub fn passed(&self) -> bool {
+        self.0.iter().all(|finding| finding.verdict != Verdict::Bad)
+    }
+
+    fn add(&mut self, subject: &'static str, verdict: Verdict, detail: impl Into<String>) {
+        self.0.push(Finding {
+            subject,
+            verdict,
+            detail: detail.into(),
+        });
+    }
+
+    fn fine(&mut self, subject: &'static str, detail: impl Into<String>) {
+        self.add(subject, Verdict::Fine, detail);
+    }
+
+    fn bad(&mut self, subject: &'static str, detail: impl Into<String>) {
+        self.add(subject, Verdict::Bad, detail);
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self
+            .0
+            .iter()
+            .map(|finding| finding.subject.len())
+            .max()
+            .unwrap_or(0);
+        for Finding {
+            subject,
+            verdict,
+            detail,
+        } in &self.0
+        {
+            let detail = detail.replace('\n', &format!("\n{:indent$}", "", indent = width + 4));
+            writeln!(f, "{} {subject:width$}  {detail}", verdict.glyph())?;
+        }
+        match self
+            .0
+            .iter()
+            .filter(|finding| finding.verdict == Verdict::Bad)
+            .count()
+        {
+            0 => writeln!(f, "\nThe worker can start."),
+            1 => writeln!(f, "\nThe worker cannot work: 1 thing is missing."),
+            count => writeln!(f, "\nThe worker cannot work: {count} things are missing."),
+        }
+    }
+}
+
+/// Checks the worker that these flags and variables describe.
+pub fn run(flags: Flags, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Report {
+    let mut report = Report::default();
+    let (settings, problems) = flags.inspect(variables);
+    for problem in &problems {
+        report.bad("configuration", problem.to_string());
+    }
+    if problems.is_empty() {
+        configuration(&settings, &mut report);
+    }
+    for warning in &settings.warnings {
+        report.add("configuration", Verdict::Poor, warning);
+    }
+    http(&settings, &mut report);
+    match &settings.worker.engine {
+        EngineConfig::Mock => {
+            report.fine("engine", "the mock engine, which needs no Node.js (--mock)");
+        }
+        EngineConfig::Node(config) => engine::check(config, &mut report),
+    }
+    report
+}
+
+fn configuration(settings: &Settings, report: &mut Report) {
+    report.fine(
+        "lightning",
+        format!("{} (not contacted)", settings.worker.lightning.endpoint),
+    );
+    let secret = settings
+        .effective
+        .iter()
+        .find(|effective| effective.key == table::SECRET.key);
+    match secret.map(|secret| (&secret.value, secret.source)) {
+        Some((Some(_), Source::Env(variable))) => {
+            report.fine("secret", format!("set by {variable}"));
+        }
+        Some((Some(_), Source::Flag)) => {
+            report.add("secret", Verdict::Poor, "set by --secret, which every user of this machine can read: WORKER_SECRET is safer");
+        }
+        Some((Some(_), Source::File | Source::Default)) => report.fine("secret", "set by the file"),
+        Some((None, _)) | None => report.fine("secret", "not needed"),
+    }
+    match settings.worker.lightning.run_token_key {
+        Some(_) => report.fine("public key", "valid: run tokens are verified"),
+        None => report.fine("public key", "not set: run tokens are not verified"),
+    }
+    let groups: Vec<&str> = settings
+        .worker
+        .workloops
+        .iter()
+        .map(|workloop| workloop.id.as_str())
+        .collect();
+    report.fine(
+        "workloops",
+        format!(
+            "{} ({} slots)",
+            groups.join(" "),
+            settings.worker.capacity()
+        ),
+    );
+}
+
+fn http(settings: &Settings, report: &mut Report) {
+    let address = (settings.http.host.as_str(), settings.http.port);
+    match TcpListener::bind(address) {
+        Ok(_) => report.fine("http", format!("{}:{} is free", address.0, address.1)),
+        Err(error) => report.bad(
+            "http",
+            format!(
+                "{}:{}: {error}; give another --port / WORKER_PORT",
+                address.0, address.1
+            ),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn find<'a>(report: &'a Report, subject: &str) -> &'a Finding {
+        report
+            .0
+            .iter()
+            .find(|finding| finding.subject == subject)
+            .unwrap()
+    }
+
+    fn check(pairs: &[(&str, &str)]) -> Report {
+        let quiet = [("WORKER_HOST", "127.0.0.1"), ("WORKER_PORT", "0")];
+        run(
+            Flags::default(),
+            quiet
+                .iter()
+                .chain(pairs)
+                .map(|(name, value)| (name.into(), value.into())),
+        )
+    }
+
+    #[test]
+    fn every_configuration_problem_is_a_line_and_the_environment_is_looked_at_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let node = dir.path().join("missing").to_str().unwrap().to_owned();
+        let repo = dir.path().join("repo").to_str().unwrap().to_owned();
+        let report = check(&[
+            ("WORKER_BACKOFF", "9/1"),
+            ("WORKER_NODE", &node),
+            ("WORKER_REPO_DIR", &repo),
+        ]);
+        assert!(!report.passed());
+        let table = report.to_string();
+        for part in [
+            "WORKER_SECRET is not set",
+            "WORKER_BACKOFF",
+            "missing cannot be started",
+            "is writable",
+            "things are missing",
+        ] {
+            assert!(table.contains(part), "{part} is not in\n{table}");
+        }
+    }
+
+    #[test]
+    fn a_repository_that_is_a_file_is_not_writable() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let report = check(&[
+            ("WORKER_SECRET", "s3cret"),
+            ("WORKER_REPO_DIR", file.path().to_str().unwrap()),
+        ]);
+        assert_eq!(find(&report, "repo dir").verdict, Verdict::Bad);
+    }
+
+    #[test]
+    fn the_mock_engine_needs_nothing_and_no_secret_is_shown() {
+        let flags = Flags::default().with([
+            (&table::MOCK, "true".to_owned()),
+            (&table::PORT, "0".to_owned()),
+        ]);
+        let report = run(flags, [("WORKER_SECRET".into(), "s3cret-text".into())]);
+        assert!(report.passed(), "{report}");
+        assert!(!report.to_string().contains("s3cret-text"));
+        assert!(find(&report, "secret").detail.contains("WORKER_SECRET"));
+    }
+}

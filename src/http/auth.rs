@@ -1,0 +1,68 @@
+//! The bearer token that guards all but the health endpoints.
+
+use actix_web::HttpRequest;
+use actix_web::http::header::AUTHORIZATION;
+use actors::config::Secret;
+
+/// Whether a request may pass: no token is asked for, or it bears the right one.
+pub(super) fn allowed(token: Option<&Secret>, request: &HttpRequest) -> bool {
+    let Some(token) = token else { return true };
+    let given = request
+        .headers()
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    given
+        .and_then(bearer)
+        .is_some_and(|given| same(given.as_bytes(), token.expose().as_bytes()))
+}
+
+/// The token of an `Authorization` header. The scheme's case does not matter (RFC 9110).
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Compares in a time that depends on the length only, so that a token cannot be guessed byte by byte.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len()
+        && a.iter()
+            .zip(b)
+            .fold(0, |difference, (a, b)| difference | (a ^ b))
+            == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn passes(header: Option<&str>) -> bool {
+        let mut request = TestRequest::default();
+        if let Some(header) = header {
+            request = request.insert_header((AUTHORIZATION, header));
+        }
+        allowed(Some(&Secret::new("t0ken")), &request.to_http_request())
+    }
+
+    #[test]
+    fn only_the_right_token_passes() {
+        assert!(passes(Some("Bearer t0ken")));
+        assert!(passes(Some("bearer t0ken")));
+        for header in [
+            None,
+            Some(""),
+            Some("Bearer"),
+            Some("Bearer t0keN"),
+            Some("Bearer t0ken1"),
+            Some("Basic t0ken"),
+        ] {
+            assert!(!passes(header), "{header:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_token_everybody_passes() {
+        assert!(allowed(None, &TestRequest::default().to_http_request()));
+    }
+}

@@ -1,0 +1,13 @@
+//! The program an operator meets: command line, configuration, log, HTTP server, and the start and end of the worker.
+//!
+//! The worker itself is in `actors`; this crate tells it what to do ([`settings`]) and when to end ([`start`]).
+
+pub mod cli;
+pub mod http;
+pub mod ipc;
+pub mod logging;
+pub mod settings;
+pub mod start;
+
+/// This program's version, as Lightning is told.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,228 @@
+//! What is logged: `--log info,actors::run=debug`.
+
+use log::{Level, LevelFilter, Record};
+
+use super::MARK;
+
+/// Targets of this project. A level without a target is theirs; libraries are heard from `warn` on, since what they say
+/// below that is about themselves.
+const OURS: [&str; 6] = [
+    "ws_worker",
+    "actors",
+    "protocol",
+    "compiler",
+    "engine",
+    "lightning_mock",
+];
+
+/// The level names of the reference's logger and of the `log` crate.
+const THRESHOLDS: [(&str, Threshold); 8] = [
+    ("none", Threshold::Level(LevelFilter::Off)),
+    ("error", Threshold::Level(LevelFilter::Error)),
+    (
+        "always",
+        Threshold::Marked {
+            level: LevelFilter::Error,
+            marks: &["always"],
+        },
+    ),
+    ("warn", Threshold::Level(LevelFilter::Warn)),
+    (
+        "success",
+        Threshold::Marked {
+            level: LevelFilter::Warn,
+            marks: &["always", "success"],
+        },
+    ),
+    ("info", Threshold::Level(LevelFilter::Info)),
+    ("debug", Threshold::Level(LevelFilter::Debug)),
+    ("trace", Threshold::Level(LevelFilter::Trace)),
+];
+
+/// From where on lines are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Threshold {
+    /// Lines of this level and above.
+    Level(LevelFilter),
+    /// These, and info lines that bear one of these marks.
+    Marked {
+        level: LevelFilter,
+        marks: &'static [&'static str],
+    },
+}
+
+impl Threshold {
+    /// The level at which nothing is lost that may have to be shown.
+    fn coarse(self) -> LevelFilter {
+        match self {
+            Self::Level(level) => level,
+            Self::Marked { level, .. } => level.max(LevelFilter::Info),
+        }
+    }
+
+    fn for_libraries(self) -> Self {
+        Self::Level(self.coarse().min(LevelFilter::Warn))
+    }
+
+    fn shows(self, record: &Record<'_>) -> bool {
+        match self {
+            Self::Level(level) => record.level() <= level,
+            Self::Marked { level, marks } => {
+                record.level() <= level
+                    || (record.level() == Level::Info
+                        && mark(record).is_some_and(|mark| marks.contains(&mark.as_str())))
+            }
+        }
+    }
+}
+
+fn mark(record: &Record<'_>) -> Option<String> {
+    record
+        .key_values()
+        .get(MARK.into())
+        .map(|mark| mark.to_string())
+}
+
+/// Which lines are logged, by level and target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFilter {
+    everything: Threshold,
+    /// Target prefixes; the longest that fits counts.
+    targets: Vec<(String, Threshold)>,
+}
+
+/// A filter that cannot be understood, as the rest of a sentence that begins with it.
+pub type BadFilter = String;
+
+impl LogFilter {
+    /// Reads a level, `TARGET=LEVEL` pairs, or both, separated by commas. Without a level it is `debug`, as without a filter.
+    ///
+    /// # Errors
+    ///
+    /// Names the level that is not known and those that are.
+    pub fn parse(text: &str) -> Result<Self, BadFilter> {
+        let mut overall = threshold("debug")?;
+        let mut targets = Vec::new();
+        for item in text
+            .split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+        {
+            match item.split_once('=') {
+                Some((target, level)) => {
+                    targets.push((target.trim().to_owned(), threshold(level.trim())?));
+                }
+                None => overall = threshold(item)?,
+            }
+        }
+        let ours = OURS.iter().map(|target| ((*target).to_owned(), overall));
+        let targets = ours.chain(targets).collect();
+        Ok(Self {
+            everything: overall.for_libraries(),
+            targets,
+        })
+    }
+
+    /// Tells env_logger which records need not be formatted at all.
+    pub(super) fn install(&self, builder: &mut env_logger::Builder) {
+        builder.filter_level(self.everything.coarse());
+        for (target, threshold) in &self.targets {
+            builder.filter_module(target, threshold.coarse());
+        }
+    }
+
+    /// Whether a record that passed env_logger's filter is to be shown.
+    pub(super) fn shows(&self, record: &Record<'_>) -> bool {
+        let fitting = self
+            .targets
+            .iter()
+            .filter(|(target, _)| record.target().starts_with(target.as_str()));
+        let threshold = fitting
+            .max_by_key(|(target, _)| target.len())
+            .map_or(self.everything, |(_, threshold)| *threshold);
+        threshold.shows(record)
+    }
+}
+
+fn threshold(name: &str) -> Result<Threshold, BadFilter> {
+    let known = THRESHOLDS
+        .iter()
+        .find(|(known, _)| name.eq_ignore_ascii_case(known));
+    known.map(|(_, threshold)| *threshold).ok_or_else(|| {
+        let names: Vec<&str> = THRESHOLDS.iter().map(|(name, _)| *name).collect();
+        format!(
+            "has the level {name:?}, which is not known; give one of {}",
+            names.join(", ")
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(filter: &str, level: Level, target: &str) -> bool {
+        LogFilter::parse(filter)
+            .unwrap()
+            .shows(&Record::builder().level(level).target(target).build())
+    }
+
+    fn marked(filter: &str, mark: &str) -> bool {
+        let fields = [(MARK, mark)];
+        let mut record = Record::builder();
+        let record = record
+            .level(Level::Info)
+            .target("actors::run")
+            .key_values(&fields)
+            .build();
+        LogFilter::parse(filter).unwrap().shows(&record)
+    }
+
+    #[test]
+    fn a_level_is_for_our_own_parts_and_libraries_are_heard_from_warn_on() {
+        assert!(shown("debug", Level::Debug, "actors::run"));
+        assert!(!shown("info", Level::Debug, "actors::run"));
+        assert!(!shown("trace", Level::Info, "actix_http::h1"));
+        assert!(shown("trace", Level::Warn, "actix_http::h1"));
+        assert!(!shown("error", Level::Warn, "actix_http::h1"));
+        assert!(!shown("none", Level::Error, "actors::run"));
+    }
+
+    #[test]
+    fn one_part_may_have_a_level_of_its_own() {
+        let filter = "info,actors::run=debug,actix_web=trace";
+        assert!(shown(filter, Level::Debug, "actors::run::outbox"));
+        assert!(!shown(filter, Level::Debug, "actors::workloop"));
+        assert!(shown(filter, Level::Trace, "actix_web"));
+        assert!(shown("actors::run=error", Level::Debug, "actors::workloop"));
+        assert!(!shown("actors::run=error", Level::Warn, "actors::run"));
+    }
+
+    #[test]
+    fn success_and_always_show_marked_lines_beside_warnings_and_errors() {
+        assert!(marked("success", "success"));
+        assert!(marked("success", "always"));
+        assert!(marked("always", "always"));
+        assert!(!marked("always", "success"));
+        assert!(!marked("warn", "success"));
+        assert!(marked("info", "success"));
+        assert!(!shown("success", Level::Info, "actors::run"));
+        assert!(shown("success", Level::Warn, "actors::run"));
+        assert!(!shown("always", Level::Warn, "actors::run"));
+        assert!(shown("always", Level::Error, "actors::run"));
+    }
+
+    #[test]
+    fn an_unknown_level_is_named_with_the_known_ones() {
+        let why = LogFilter::parse("verbose").unwrap_err();
+        assert!(
+            why.contains("\"verbose\"") && why.contains("success"),
+            "{why}"
+        );
+        assert!(
+            LogFilter::parse("info,actors=loud")
+                .unwrap_err()
+                .contains("\"loud\"")
+        );
+    }
+}

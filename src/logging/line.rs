@@ -1,0 +1,289 @@
+//! What a line of the log says: the parts of a text line, or a JSON object.
+
+use std::borrow::Cow;
+use std::fmt::{Display, Write as _};
+
+use log::kv::{Key, Value, VisitSource};
+use log::{Level, Record};
+use serde_json::Map;
+
+use super::MARK;
+use super::scrub::Scrubber;
+
+/// How a line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `[RUN] ℹ <run id> message`.
+    Text,
+    /// One object a line: `ts`, `level`, `target`, `msg`, and the fields that apply.
+    Json,
+}
+
+/// Targets and the component that a text line names, the first that fits counts. `SRV` and `ENG` are the reference's.
+const COMPONENTS: [(&str, &str); 11] = [
+    ("actors::run", "RUN"),
+    ("actors::workloop", "CLM"),
+    ("actors::lightning", "NET"),
+    ("actors::engine_pool", "ENG"),
+    ("engine", "ENG"),
+    ("compiler", "CMP"),
+    ("ws_worker::http", "WEB"),
+    ("lightning_mock", "MCK"),
+    ("actors", "SRV"),
+    ("ws_worker", "SRV"),
+    ("", "LIB"),
+];
+
+/// A text line in parts, so that the caller can colour the glyph.
+pub(super) struct TextLine {
+    pub(super) component: &'static str,
+    pub(super) glyph: &'static str,
+    pub(super) message: String,
+}
+
+/// The parts of a text line. The run's id comes first unless the message names it; other fields follow as `key=value`.
+pub(super) fn text(record: &Record<'_>, scrubber: &Scrubber) -> TextLine {
+    let fields = fields(record);
+    let mut message = record.args().to_string();
+    if let Some((_, run)) = fields.iter().find(|(key, _)| key == "run_id") {
+        let run = plain(run);
+        if !mentions(&message, &run) {
+            message.insert_str(0, &format!("{run} "));
+        }
+    }
+    for (key, value) in fields.iter().filter(|(key, _)| key != "run_id") {
+        let value = plain(value);
+        if !mentions(&message, &value) {
+            write!(message, " {key}={value}").expect("writing to a String does not fail");
+        }
+    }
+    let success = record
+        .key_values()
+        .get(MARK.into())
+        .is_some_and(|mark| mark.to_string() == "success");
+    let glyph = match record.level() {
+        Level::Error => "✘",
+        Level::Warn => "⚠",
+        Level::Info if success => "✔",
+        Level::Info => "ℹ",
+        Level::Debug => "◦",
+        Level::Trace => "·",
+    };
+    TextLine {
+        component: component(record.target()),
+        glyph,
+        message: printable(&scrubber.clean(&message)),
+    }
+}
+
+/// A line as a JSON object without a line break.
+pub(super) fn json(record: &Record<'_>, ts: &impl Display, scrubber: &Scrubber) -> String {
+    let mut line = Map::new();
+    line.insert("ts".to_owned(), ts.to_string().into());
+    line.insert(
+        "level".to_owned(),
+        record.level().as_str().to_ascii_lowercase().into(),
+    );
+    line.insert("target".to_owned(), record.target().into());
+    line.insert(
+        "msg".to_owned(),
+        scrubber.clean(&record.args().to_string()).into(),
+    );
+    for (key, value) in fields(record) {
+        let value = match value {
+            serde_json::Value::String(text) => scrubber.clean(&text).into(),
+            other => other,
+        };
+        line.entry(key).or_insert(value);
+    }
+    serde_json::Value::Object(line).to_string()
+}
+
+fn component(target: &str) -> &'static str {
+    COMPONENTS
+        .iter()
+        .find(|(prefix, _)| target.starts_with(prefix))
+        .map_or("LIB", |(_, component)| component)
+}
+
+/// Whether a value stands in a message as a word of its own.
+fn mentions(message: &str, value: &str) -> bool {
+    let part_of_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+    message.match_indices(value).any(|(at, _)| {
+        !part_of_word(message[..at].chars().next_back())
+            && !part_of_word(message[at + value.len()..].chars().next())
+    })
+}
+
+/// Control characters shown as escapes, so that what a job or a peer wrote cannot move the cursor; further lines indented,
+/// so that none can pass for a line of ours.
+fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => shown.push_str("\n      "),
+            '\t' => shown.push(c),
+            c if c.is_control() => shown.extend(c.escape_default()),
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
+fn plain(value: &serde_json::Value) -> Cow<'_, str> {
+    match value {
+        serde_json::Value::String(text) => Cow::Borrowed(text),
+        other => Cow::Owned(other.to_string()),
+    }
+}
+
+/// The fields of a record but for its mark.
+fn fields(record: &Record<'_>) -> Vec<(String, serde_json::Value)> {
+    let mut fields = Fields(Vec::new());
+    // The visitor below never fails, and a source that does has at worst fewer fields to show.
+    if record.key_values().visit(&mut fields).is_err() {
+        fields.0.push(("incomplete".to_owned(), true.into()));
+    }
+    fields.0
+}
+
+struct Fields(Vec<(String, serde_json::Value)>);
+
+impl<'kvs> VisitSource<'kvs> for Fields {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), log::kv::Error> {
+        if key.as_str() != MARK {
+            self.0.push((key.as_str().to_owned(), json_value(&value)));
+        }
+        Ok(())
+    }
+}
+
+fn json_value(value: &Value<'_>) -> serde_json::Value {
+    if let Some(number) = value.to_i64() {
+        return number.into();
+    }
+    if let Some(number) = value.to_u64() {
+        return number.into();
+    }
+    if let Some(on) = value.to_bool() {
+        return on.into();
+    }
+    match value.to_f64() {
+        Some(number) => number.into(),
+        None => value.to_string().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actors::config::Secret;
+
+    use super::*;
+
+    fn scrubber() -> Scrubber {
+        Scrubber::new(&[Secret::new("open sesame")])
+    }
+
+    fn text_of(level: Level, target: &str, message: &str, fields: &[(&str, &str)]) -> String {
+        let args = format_args!("{message}");
+        let line = text(
+            &Record::builder()
+                .level(level)
+                .target(target)
+                .args(args)
+                .key_values(&fields)
+                .build(),
+            &scrubber(),
+        );
+        format!("[{}] {} {}", line.component, line.glyph, line.message)
+    }
+
+    #[test]
+    fn a_text_line_has_component_glyph_run_and_message() {
+        let fields = [("run_id", "r-1"), ("job_id", "a")];
+        assert_eq!(
+            text_of(Level::Info, "actors::run::outbox", "step started", &fields),
+            "[RUN] ℹ r-1 step started job_id=a"
+        );
+        assert_eq!(
+            text_of(Level::Error, "ws_worker", "broken", &[]),
+            "[SRV] ✘ broken"
+        );
+        assert_eq!(
+            text_of(Level::Warn, "actix_http::h1", "odd", &[]),
+            "[LIB] ⚠ odd"
+        );
+        assert_eq!(
+            text_of(Level::Debug, "engine", "hello", &[]),
+            "[ENG] ◦ hello"
+        );
+    }
+
+    #[test]
+    fn what_the_message_says_is_not_repeated() {
+        let fields = [("run_id", "r-1"), ("workloop", "manual>*:5")];
+        assert_eq!(
+            text_of(
+                Level::Warn,
+                "actors::run",
+                "run r-1 of manual>*:5 is late",
+                &fields
+            ),
+            "[RUN] ⚠ run r-1 of manual>*:5 is late"
+        );
+    }
+
+    #[test]
+    fn a_success_has_its_own_glyph_and_no_mark_is_printed() {
+        assert_eq!(
+            text_of(Level::Info, "ws_worker", "connected", &[(MARK, "success")]),
+            "[SRV] ✔ connected"
+        );
+    }
+
+    #[test]
+    fn a_message_can_neither_forge_a_line_nor_move_the_cursor() {
+        assert_eq!(
+            text_of(Level::Info, "engine", "a\n[SRV] ✘ forged\u{1b}[2J", &[]),
+            "[ENG] ℹ a\n      [SRV] ✘ forged\\u{1b}[2J"
+        );
+    }
+
+    #[test]
+    fn secrets_are_left_out_of_both_forms() {
+        let shown = text_of(
+            Level::Info,
+            "ws_worker",
+            "key open sesame",
+            &[("token", "open sesame")],
+        );
+        assert!(!shown.contains("sesame"), "{shown}");
+        let fields = [("token", "open sesame")];
+        let record = Record::builder()
+            .args(format_args!("key open sesame"))
+            .key_values(&fields)
+            .build();
+        let shown = json(&record, &"now", &scrubber());
+        assert!(!shown.contains("sesame"), "{shown}");
+    }
+
+    #[test]
+    fn a_json_line_is_one_object_with_fields_of_their_own_type() {
+        let fields = [
+            ("duration_ms", Value::from(12)),
+            ("run_id", Value::from("r-1")),
+            ("msg", Value::from("not mine")),
+        ];
+        let args = format_args!("two\nlines");
+        let record = Record::builder()
+            .level(Level::Info)
+            .target("actors::run")
+            .args(args)
+            .key_values(&fields)
+            .build();
+        assert_eq!(
+            json(&record, &"2026-01-01T00:00:00.000000Z", &scrubber()),
+            r#"{"ts":"2026-01-01T00:00:00.000000Z","level":"info","target":"actors::run","msg":"two\nlines","duration_ms":12,"run_id":"r-1"}"#
+        );
+    }
+}

@@ -1,0 +1,84 @@
+//! The operator's log on stdout: text in the manner of the reference, or JSON lines. Set up once by `main`.
+
+mod filter;
+mod line;
+mod scrub;
+
+use std::io::Write as _;
+use std::panic::PanicHookInfo;
+
+use actors::config::Secret;
+
+pub use filter::{BadFilter, LogFilter};
+pub use line::LogFormat;
+use scrub::Scrubber;
+
+/// Says that a line reports a success or must be seen at almost every level: the reference's levels `success` and
+/// `always`, which the `log` crate does not have. `log::info!(mark = "success"; "…")`.
+pub(crate) const MARK: &str = "mark";
+
+/// How the operator's log looks.
+#[derive(Debug, Clone)]
+pub struct LogSettings {
+    /// What is logged.
+    pub filter: LogFilter,
+    /// How a line looks.
+    pub format: LogFormat,
+    /// Texts that `***` stands for in every line.
+    pub secrets: Vec<Secret>,
+}
+
+/// Sets the process's logger, and a panic hook that logs.
+///
+/// # Errors
+///
+/// The process has a logger already.
+pub fn init(settings: &LogSettings) -> Result<(), log::SetLoggerError> {
+    let scrubber = Scrubber::new(&settings.secrets);
+    let filter = settings.filter.clone();
+    let format = settings.format;
+    let mut builder = env_logger::Builder::new();
+    settings.filter.install(&mut builder);
+    builder.target(env_logger::Target::Stdout);
+    builder.format(move |out, record| {
+        if !filter.shows(record) {
+            return Ok(());
+        }
+        match format {
+            LogFormat::Text => {
+                let style = out.default_level_style(record.level());
+                let line = line::text(record, &scrubber);
+                writeln!(
+                    out,
+                    "[{}] {style}{}{style:#} {}",
+                    line.component, line.glyph, line.message
+                )
+            }
+            LogFormat::Json => {
+                let ts = out.timestamp_micros();
+                writeln!(out, "{}", line::json(record, &ts, &scrubber))
+            }
+        }
+    });
+    let logger = builder.build();
+    let level = logger.filter();
+    log::set_boxed_logger(Box::new(logger))?;
+    log::set_max_level(level);
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let what = panic.payload_as_str().unwrap_or("a value that is no text");
+    let thread = std::thread::current();
+    let thread = thread.name().unwrap_or("unnamed");
+    let place = panic
+        .location()
+        .map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+    let trace = std::backtrace::Backtrace::capture();
+    if trace.status() == std::backtrace::BacktraceStatus::Captured {
+        log::error!(target: "ws_worker::panic", "panic in thread {thread} at {place}: {what}\n{trace}");
+    } else {
+        log::error!(target: "ws_worker::panic", "panic in thread {thread} at {place}: {what}");
+    }
+}

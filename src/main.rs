@@ -1,0 +1,109 @@
+//! `ws-worker`: parses the command line, sets up what belongs to the whole process, and turns the outcome into an exit code.
+
+use std::error::Error;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+use ws_worker::cli::{Cli, Command, Flags, check, compile, demo, show_config};
+use ws_worker::ipc::{self, ParentChannel};
+use ws_worker::settings::BadSettings;
+use ws_worker::{logging, start};
+
+/// A failed start, drain or configuration, see the command line spec.
+const FAILED: u8 = 1;
+
+fn main() -> ExitCode {
+    // First of all: a descriptor that is named by number has to be taken before we open one that gets that number.
+    let parent = std::env::var(ipc::VARIABLE)
+        .ok()
+        .and_then(|variable| ParentChannel::take(&variable));
+    let outcome = match Cli::parse().into_command() {
+        Command::Start(flags) => run_worker(flags, parent),
+        Command::Demo(args) => run_demo(args),
+        Command::Check(flags) => print(&check::run(flags, std::env::vars_os())),
+        Command::Config(flags) => show(flags),
+        Command::Compile(args) => compile::run(&args).map_err(Into::into),
+        Command::Completions { shell } => completions(shell),
+    };
+    match outcome {
+        Ok(code) => leave(code),
+        Err(error) => {
+            report(&*error);
+            leave(FAILED)
+        }
+    }
+}
+
+type Outcome = Result<u8, Box<dyn Error>>;
+
+fn run_worker(flags: Flags, parent: Option<ParentChannel>) -> Outcome {
+    let settings = flags.settings(std::env::vars_os())?;
+    logging::init(&settings.log)?;
+    prepare_process();
+    Ok(actix_rt::System::new().block_on(start::run(settings, parent))?)
+}
+
+fn run_demo(args: demo::DemoArgs) -> Outcome {
+    prepare_process();
+    Ok(actix_rt::System::new().block_on(demo::run(args, std::env::vars_os()))?)
+}
+
+/// Shows what counts even where something is wrong: that is when it is looked at.
+fn show(flags: Flags) -> Outcome {
+    let (settings, problems) = flags.inspect(std::env::vars_os());
+    std::io::stdout().write_all(show_config::render(&settings).as_bytes())?;
+    if problems.is_empty() {
+        Ok(0)
+    } else {
+        Err(BadSettings(problems).into())
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Outcome {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "ws-worker", &mut script);
+    std::io::stdout().write_all(&script)?;
+    Ok(0)
+}
+
+fn print(report: &check::Report) -> Outcome {
+    std::io::stdout().write_all(report.to_string().as_bytes())?;
+    Ok(if report.passed() { 0 } else { FAILED })
+}
+
+/// What must hold for the whole process before it handles a secret or a connection.
+fn prepare_process() {
+    // Engine children run as the same user: without this they could read our memory and environment under /proc.
+    if let Err(error) = nix::sys::prctl::set_dumpable(false) {
+        log::warn!("the memory of this process cannot be hidden from its children: {error}");
+    }
+    if rustls::crypto::ring::default_provider()
+        .install_default()
+        .is_err()
+    {
+        log::debug!("the process has a TLS provider already");
+    }
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the log may not be set up, and an operator looks at stderr when nothing starts"
+)]
+fn report(error: &dyn Error) {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    eprintln!("ws-worker: {text}");
+}
+
+#[expect(
+    clippy::exit,
+    reason = "dropping the runtime would wait for blocking work, such as an npm that nobody needs any more"
+)]
+fn leave(code: u8) -> ! {
+    std::process::exit(i32::from(code))
+}

@@ -1,0 +1,326 @@
+//! From the layers to [`Settings`]: every rule on the worker's settings, in the order of the table.
+
+use std::path::{Path, PathBuf};
+
+use actors::config::{
+    BatchConfig, ClaimConfig, CollectionsConfig, Config, DeliveryConfig, EngineConfig, Identity,
+    LightningConfig, MemoryEnforcement, NodeConfig, Reuse, RunLimits, SandboxMode, Secret,
+};
+use protocol::backoff::ClaimBackoff;
+use protocol::token::RunTokenKey;
+use protocol::workloop::{self, Workloop};
+
+use super::layers::{Layers, Source};
+use super::problem::Problem;
+use super::resolver::Resolver;
+use super::{HttpSettings, Settings, table, values};
+use crate::logging::{LogFilter, LogFormat, LogSettings};
+
+/// The endpoint and the secret that `--lightning mock` stands for, as the reference's mock has them.
+const MOCK_ENDPOINT: &str = "ws://localhost:8888/worker";
+const MOCK_SECRET: &str = "abdefg";
+/// What the reference signs with when `--debug` allows a missing secret.
+const DEBUG_SECRET: &str = "<secret>";
+
+/// Unanswered reports a run may hold in memory: three of the largest dataclips that a default worker sends, and room for
+/// the log lines between them.
+const OUTBOX_BYTES: usize = 64 * 1024 * 1024;
+
+/// Reads every setting, and tells everything that is wrong, not only the first thing. A default stands in the settings for
+/// what is wrong, for those who want to look further. `home` is the user's home directory, `worker_id` the name under which
+/// this process signs its token.
+pub(crate) fn resolve(
+    layers: Layers,
+    home: Option<&Path>,
+    worker_id: String,
+) -> (Settings, Vec<Problem>) {
+    let mut from = Resolver::new(layers);
+    let mut warnings = Vec::new();
+    let path = |text: &str| values::path(home, text);
+
+    let (endpoint, secret) = endpoint_and_secret(&mut from, &mut warnings);
+    let run_token_key = from.optional(&table::LIGHTNING_PUBLIC_KEY, |text| {
+        RunTokenKey::from_base64_pem(text)
+            .map_err(|error| format!("is no public key: {error}; give the base64 of a PEM file"))
+    });
+    let extra_ca_file = from.optional(&table::EXTRA_CA_FILE, path);
+    let name = from.optional(&table::NAME, values::text);
+    let message_timeout = message_timeout(&mut from, &mut warnings);
+    let lightning = LightningConfig {
+        endpoint,
+        secret: Secret::new(secret),
+        run_token_key,
+        extra_ca_file,
+        message_timeout,
+        claim_timeout: from.required(&table::CLAIM_TIMEOUT, values::seconds),
+    };
+    let delivery = delivery(&mut from);
+
+    let workloops = workloops(&mut from, &mut warnings);
+    let claims = ClaimConfig {
+        looping: from.switch(&table::LOOP),
+        backoff: from.required(&table::BACKOFF, |text| {
+            ClaimBackoff::parse(text)
+                .map_err(|error| format!("{error}; give `min/max` in seconds, such as 1/10"))
+        }),
+    };
+    let shutdown_grace = from.optional(&table::SHUTDOWN_GRACE, values::seconds_or_zero);
+
+    let engine = engine(&mut from, path);
+    let limits = RunLimits {
+        memory_mb: from.required(&table::RUN_MEMORY, values::mebibytes),
+        payload_mb: from.required(&table::PAYLOAD_MEMORY, values::mebibytes),
+        log_payload_mb: from.required(&table::LOG_PAYLOAD_MEMORY, values::mebibytes),
+        state_mb: from.optional(&table::STATE_MEMORY, values::mebibytes),
+        timeout: from.required(&table::MAX_RUN_DURATION, values::seconds_or_zero),
+    };
+    let mut log = LogSettings {
+        filter: from.required(&table::LOG, LogFilter::parse),
+        format: from.required(&table::LOG_FORMAT, |text| {
+            values::one_of(
+                &[("text", LogFormat::Text), ("json", LogFormat::Json)],
+                text,
+            )
+        }),
+        secrets: vec![lightning.secret.clone()],
+    };
+    let http = HttpSettings {
+        host: from.required(&table::HOST, values::text),
+        port: from.required(&table::PORT, values::port),
+        token: from
+            .optional(&table::HTTP_TOKEN, values::text)
+            .map(Secret::new),
+    };
+    log.secrets.extend(http.token.clone());
+    let collections = collections(&mut from);
+    sentry(&mut from, &mut log, &mut warnings);
+
+    let identity = Identity {
+        id: worker_id,
+        name,
+        version: crate::VERSION.to_owned(),
+    };
+    let worker = Config {
+        identity,
+        lightning,
+        workloops,
+        claims,
+        delivery,
+        limits,
+        engine,
+        collections,
+        shutdown_grace,
+    };
+    let (effective, problems) = from.finish();
+    (
+        Settings {
+            worker,
+            http,
+            log,
+            warnings,
+            effective,
+        },
+        problems,
+    )
+}
+
+fn endpoint_and_secret(from: &mut Resolver, warnings: &mut Vec<String>) -> (String, String) {
+    let mock = from
+        .given(&table::LIGHTNING)
+        .is_some_and(|given| given.text() == "mock");
+    let endpoint = from.required(&table::LIGHTNING, |text| match text {
+        "mock" => Ok(MOCK_ENDPOINT.to_owned()),
+        url => values::url(&["ws", "wss"], url)
+            .map_err(|_| "is neither a ws:// or wss:// URL nor `mock`".to_owned()),
+    });
+    let debug = from.switch(&table::DEBUG);
+    let missing = from.given(&table::SECRET).is_none();
+    let secret = from
+        .optional(&table::SECRET, values::text)
+        .unwrap_or_else(|| {
+            if mock {
+                MOCK_SECRET.to_owned()
+            } else {
+                DEBUG_SECRET.to_owned()
+            }
+        });
+    match (missing, mock, debug) {
+        (true, false, true) => warnings.push("WORKER_SECRET is not set: Lightning will refuse this worker".to_owned()),
+        (true, false, false) => from.problem(Problem::new(
+            "WORKER_SECRET is not set: set it, or give --secret, to the text that Lightning has as its WORKER_SECRET",
+        )),
+        (true, true, _) | (false, ..) => {}
+    }
+    (endpoint, secret)
+}
+
+fn message_timeout(from: &mut Resolver, warnings: &mut Vec<String>) -> std::time::Duration {
+    let explicit = from
+        .given(&table::MESSAGE_TIMEOUT)
+        .is_some_and(|given| given.source != Source::Default);
+    let message = from.required(&table::MESSAGE_TIMEOUT, values::seconds);
+    let Some(socket) = from.optional(&table::SOCKET_TIMEOUT, values::seconds) else {
+        return message;
+    };
+    warnings.push(format!(
+        "{} is deprecated: use {} and {}",
+        table::SOCKET_TIMEOUT.names(),
+        table::MESSAGE_TIMEOUT.names(),
+        table::CLAIM_TIMEOUT.names()
+    ));
+    if explicit { message } else { socket }
+}
+
+fn delivery(from: &mut Resolver) -> DeliveryConfig {
+    let attempts = from.required(&table::TIMEOUT_RETRY_COUNT, values::count(1));
+    let retry_delay = from.required(&table::TIMEOUT_RETRY_DELAY, values::milliseconds);
+    let window = from.required(&table::EVENT_WINDOW, values::count(1)) as usize;
+    let batching = from.switch(&table::BATCH_LOGS);
+    let interval = from.required(&table::BATCH_INTERVAL, values::milliseconds);
+    let limit = from.required(&table::BATCH_LIMIT, values::count(1)) as usize;
+    let batch = batching.then_some(BatchConfig { limit, interval });
+    DeliveryConfig {
+        window,
+        outbox_bytes: OUTBOX_BYTES,
+        attempts,
+        retry_delay,
+        batch,
+    }
+}
+
+/// Capacity or workloops, whichever was given nearer to the operator's hand. Flag and variable are equally near, as in
+/// the reference: both together are an error.
+fn workloops(from: &mut Resolver, warnings: &mut Vec<String>) -> Vec<Workloop> {
+    let rank = |given: Option<super::layers::Given>| match given.map(|given| given.source) {
+        Some(Source::Flag | Source::Env(_)) => Source::Flag.rank(),
+        Some(source @ (Source::File | Source::Default)) => source.rank(),
+        None => Source::Default.rank(),
+    };
+    let capacity_rank = rank(from.given(&table::CAPACITY));
+    let workloops_rank = rank(from.given(&table::WORKLOOPS));
+    if capacity_rank == workloops_rank && capacity_rank != Source::Default.rank() {
+        from.problem(Problem::new(format!(
+            "--workloops and --capacity are mutually exclusive: give {} or {}",
+            table::WORKLOOPS.names(),
+            table::CAPACITY.names()
+        )));
+    }
+    if capacity_rank < workloops_rank {
+        let given = from.given(&table::CAPACITY);
+        let capacity = from.required(&table::CAPACITY, values::count(1));
+        if let Some(mut given) = given {
+            given.texts = vec![format!("manual>*:{capacity}")];
+            from.counts(&table::WORKLOOPS, &given);
+        }
+        return vec![Workloop::from_capacity(capacity)];
+    }
+    let given = from.given(&table::WORKLOOPS);
+    let (workloops, notes) = from.required(&table::WORKLOOPS, |text| {
+        workloop::parse(text).map_err(|error| format!("cannot be used: {error}"))
+    });
+    warnings.extend(notes.iter().map(ToString::to_string));
+    if let Some(mut given) = given {
+        given.texts = vec![workloop::capacity(&workloops).to_string()];
+        from.counts(&table::CAPACITY, &given);
+    }
+    workloops
+}
+
+fn engine(
+    from: &mut Resolver,
+    path: impl Fn(&str) -> Result<PathBuf, values::Why> + Copy,
+) -> EngineConfig {
+    let repo_dir = from.required(&table::REPO_DIR, path);
+    let repo_lock = from.switch(&table::REPO_LOCK);
+    let monorepo_dir = from.optional(&table::MONOREPO_DIR, path);
+    let preload = from.list(&table::PRELOAD_ADAPTORS);
+    let mock = from.switch(&table::MOCK);
+    let node = from.required(&table::NODE, path);
+    let engine_dir = from.optional(&table::ENGINE_DIR, path);
+    let cache_dir = from.required(&table::ENGINE_CACHE_DIR, path);
+    let warm = from.required(&table::ENGINE_WARM, values::count(0)) as usize;
+    let reuse = from.required(&table::ENGINE_REUSE, |text| {
+        let words = [
+            ("project", Reuse::Project),
+            ("never", Reuse::Never),
+            ("always", Reuse::Always),
+        ];
+        values::one_of(&words, text)
+    });
+    let sandbox = from.required(&table::SANDBOX, |text| {
+        let words = [
+            ("auto", SandboxMode::Auto),
+            ("strict", SandboxMode::Strict),
+            ("off", SandboxMode::Off),
+        ];
+        values::one_of(&words, text)
+    });
+    let memory_enforcement = from.required(&table::MEMORY_ENFORCEMENT, |text| {
+        let words = [
+            ("heap", MemoryEnforcement::Heap),
+            ("cgroup", MemoryEnforcement::Cgroup),
+            ("auto", MemoryEnforcement::Auto),
+        ];
+        values::one_of(&words, text)
+    });
+    let validation_timeout = from.required(&table::VALIDATION_TIMEOUT, values::milliseconds);
+    let validation_retries = from.required(&table::VALIDATION_RETRIES, values::count(0));
+    let state_props_to_remove = from.list(&table::STATE_PROPS_TO_REMOVE);
+    let profiling = from.switch(&table::PROFILE);
+    let poll_interval = from.required(&table::PROFILE_POLL_INTERVAL, values::milliseconds);
+    if mock {
+        return EngineConfig::Mock;
+    }
+    EngineConfig::Node(NodeConfig {
+        node: on_path(node),
+        engine_dir,
+        cache_dir,
+        repo_dir,
+        repo_lock,
+        monorepo_dir,
+        preload,
+        warm,
+        reuse,
+        sandbox,
+        memory_enforcement,
+        validation_timeout,
+        validation_retries,
+        state_props_to_remove,
+        profile: profiling.then_some(poll_interval),
+    })
+}
+
+/// A bare program name as the file that `PATH` finds: a child's environment is empty, so nothing is found there later. One
+/// that is nowhere stays as it is, for the error of its start to name it.
+fn on_path(program: PathBuf) -> PathBuf {
+    if program.components().count() != 1 || program.is_absolute() {
+        return program;
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(&program))
+        .find(|file| file.is_file())
+        .unwrap_or(program)
+}
+
+fn collections(from: &mut Resolver) -> Option<CollectionsConfig> {
+    let url = from.optional(&table::COLLECTIONS_URL, |text| {
+        values::url(&["http", "https"], text)
+    });
+    let version = from.required(&table::COLLECTIONS_VERSION, values::text);
+    url.map(|url| CollectionsConfig { url, version })
+}
+
+fn sentry(from: &mut Resolver, log: &mut LogSettings, warnings: &mut Vec<String>) {
+    let dsn = from.optional(&table::SENTRY_DSN, |text| {
+        values::url(&["http", "https"], text)
+    });
+    from.required(&table::SENTRY_ENV, values::text);
+    if let Some(dsn) = dsn {
+        warnings.push(
+            "errors are not reported to Sentry by this version: --sentry-dsn has no effect"
+                .to_owned(),
+        );
+        log.secrets.push(Secret::new(dsn));
+    }
+}

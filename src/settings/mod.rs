@@ -1,0 +1,71 @@
+//! The worker's settings: what exists ([`setting`], `table`), where values come from ([`layers`], [`file`]), and what they
+//! mean in the end ([`Settings`]).
+
+mod build;
+pub mod file;
+pub mod layers;
+mod nearest;
+mod problem;
+mod resolver;
+pub mod setting;
+pub(crate) mod table;
+mod values;
+
+use std::fmt::Write as _;
+
+use actors::config::{Config, Secret};
+
+use crate::logging::LogSettings;
+
+pub use problem::Problem;
+pub use resolver::Effective;
+
+pub(crate) use build::resolve;
+
+/// Everything the program was told.
+#[derive(Debug)]
+pub struct Settings {
+    /// What the actors are told.
+    pub worker: Config,
+    /// The HTTP server.
+    pub http: HttpSettings,
+    /// The operator's log.
+    pub log: LogSettings,
+    /// What is not wrong, but worth a line in the log.
+    pub warnings: Vec<String>,
+    /// What counts, setting by setting.
+    pub effective: Vec<Effective>,
+}
+
+/// The HTTP server.
+#[derive(Debug, Clone)]
+pub struct HttpSettings {
+    /// Address or host name to listen on.
+    pub host: String,
+    /// Port to listen on, 0 for any free one.
+    pub port: u16,
+    /// Asked of every request but those for health, when set.
+    pub token: Option<Secret>,
+}
+
+/// A configuration that cannot be used. Displays every problem, one a line.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", listed(.0))]
+pub struct BadSettings(pub Vec<Problem>);
+
+/// A path as settings have it: a leading `~` is the home directory. The error is the rest of a sentence that begins with
+/// the text.
+pub(crate) fn path(text: &str) -> Result<std::path::PathBuf, String> {
+    values::path(std::env::home_dir().as_deref(), text)
+}
+
+fn listed(problems: &[Problem]) -> String {
+    let mut text = match problems {
+        [_] => "the configuration has a problem:".to_owned(),
+        _ => format!("the configuration has {} problems:", problems.len()),
+    };
+    for problem in problems {
+        write!(text, "\n  {problem}").expect("writing to a String does not fail");
+    }
+    text
+}

@@ -1,0 +1,248 @@
+//! `ws-worker start`: the worker from its first line to its exit code.
+
+use std::fmt;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actors::supervisor::{ClaimOutcome, Exit, Supervisor, SupervisorHandle, WorkerStatus};
+use protocol::ids::RunId;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::http::{BindError, Bound, Controls};
+use crate::ipc::ParentChannel;
+use crate::settings::Settings;
+
+/// How long the runs in hand may take to tell Lightning of their end after the second signal.
+const STOP_PATIENCE: Duration = Duration::from_secs(15);
+
+/// Why the worker could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address of the HTTP server is taken or no address.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The operating system gives no socket or no signals.
+    #[error("the operating system refused a resource")]
+    Resource(#[from] std::io::Error),
+    /// TLS cannot be set up.
+    #[error("{0}")]
+    Worker(String),
+}
+
+/// Runs the worker until it has ended; returns the exit code (command line spec, exit codes). To be called inside an
+/// actix System, on its main arbiter.
+///
+/// # Errors
+///
+/// The worker could not be started; nothing of it runs then.
+pub async fn run(settings: Settings, parent: Option<ParentChannel>) -> Result<u8, StartError> {
+    let mut signals = Signals::new()?;
+    let bound = Bound::new(&settings.http)?;
+    for warning in &settings.warnings {
+        log::warn!("{warning}");
+    }
+    log::info!(
+        "ws-worker {} starting as {}",
+        crate::VERSION,
+        settings.worker.identity.id
+    );
+    for workloop in &settings.worker.workloops {
+        log::info!(workloop = workloop.id.as_str(); "workloop {} with {} slots", workloop.id, workloop.slots);
+    }
+    let address = bound.address();
+    let worker = Supervisor::start(settings.worker).map_err(StartError::Worker)?;
+    let server = bound.serve(worker.clone(), &settings.http)?;
+    log::info!(mark = "always"; "listening on http://{address}");
+    // The channel stays open until the end of the worker: a parent takes its closing for our death.
+    let _parent = parent.map(tell_ready);
+    Ok(until_ended(worker, server, &mut signals).await)
+}
+
+fn tell_ready(mut parent: ParentChannel) -> ParentChannel {
+    if let Err(error) = parent.send_ready() {
+        log::warn!("the parent process could not be told that the worker is ready: {error}");
+    }
+    parent
+}
+
+/// How far the end of the worker has come.
+enum Stage {
+    Running,
+    Draining,
+    Stopping { signal: Terminating },
+}
+
+async fn until_ended(worker: SupervisorHandle, server: ServerHandle, signals: &mut Signals) -> u8 {
+    let mut stage = Stage::Running;
+    loop {
+        let patience = async {
+            match stage {
+                Stage::Running | Stage::Draining => std::future::pending().await,
+                Stage::Stopping { .. } => tokio::time::sleep(STOP_PATIENCE).await,
+            }
+        };
+        let signal = tokio::select! {
+            exit = worker.wait() => {
+                stop_accepting(&server);
+                return match stage {
+                    Stage::Stopping { signal } => signal.exit_code(),
+                    Stage::Running | Stage::Draining => exit_code(&exit),
+                };
+            }
+            () = patience => None,
+            signal = signals.next() => Some(signal),
+        };
+        stage = match (stage, signal) {
+            (Stage::Running, Some(signal)) => {
+                log::info!(mark = "always"; "{signal} RECEIVED: CLOSING SERVER");
+                stop_accepting(&server);
+                worker.drain();
+                Stage::Draining
+            }
+            (Stage::Draining, Some(signal)) => {
+                log::warn!("{signal} received while draining: ending the runs in hand");
+                worker.stop_now();
+                Stage::Stopping { signal }
+            }
+            (Stage::Stopping { signal }, Some(_)) => return signal.exit_code(),
+            (Stage::Stopping { signal }, None) => {
+                log::error!(
+                    "the runs in hand did not end within {} s; leaving them",
+                    STOP_PATIENCE.as_secs()
+                );
+                return signal.exit_code();
+            }
+            (stage @ (Stage::Running | Stage::Draining), None) => stage,
+        };
+    }
+}
+
+/// Closes the HTTP server's socket at once; requests under way are answered.
+fn stop_accepting(server: &ServerHandle) {
+    actix_rt::spawn(server.stop(true));
+}
+
+fn exit_code(exit: &Exit) -> u8 {
+    match exit {
+        Exit::Drained => {
+            log::info!(mark = "success"; "everything in hand is finished");
+            0
+        }
+        Exit::BadToken => {
+            log::error!(
+                "ended because a run token failed verification: check WORKER_LIGHTNING_PUBLIC_KEY"
+            );
+            1
+        }
+        Exit::EngineUnavailable(why) => {
+            log::error!(
+                "the engine cannot be started: {why}; `ws-worker check` looks for the cause"
+            );
+            70
+        }
+        Exit::GaveUp(why) => {
+            log::error!("giving up: {why}");
+            70
+        }
+    }
+}
+
+/// The signals that end the worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Terminating {
+    Term,
+    Int,
+}
+
+impl Terminating {
+    /// 128 + the signal's number, as a shell reports it.
+    fn exit_code(self) -> u8 {
+        match self {
+            Self::Term => 128 + 15,
+            Self::Int => 128 + 2,
+        }
+    }
+}
+
+impl fmt::Display for Terminating {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Term => "SIGTERM",
+            Self::Int => "SIGINT",
+        })
+    }
+}
+
+struct Signals {
+    term: Signal,
+    int: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> Terminating {
+        tokio::select! {
+            _ = self.term.recv() => Terminating::Term,
+            _ = self.int.recv() => Terminating::Int,
+        }
+    }
+}
+
+impl Controls for SupervisorHandle {
+    async fn claim_now(&self) -> bool {
+        Self::claim_now(self).await == ClaimOutcome::Claimed
+    }
+
+    async fn status(&self) -> Option<serde_json::Value> {
+        let status = Self::status(self).await?;
+        serde_json::to_value(status)
+            .inspect_err(|error| log::error!("the status is no JSON: {error}"))
+            .ok()
+    }
+
+    async fn unready(&self) -> Option<String> {
+        match Self::status(self).await {
+            Some(status) => unready(&status),
+            None => Some("the worker is ending".to_owned()),
+        }
+    }
+
+    async fn cancel_run(&self, id: RunId) -> bool {
+        Self::cancel_run(self, id).await
+    }
+
+    fn drain(&self) {
+        Self::drain(self);
+    }
+}
+
+/// Why a worker in this state can do no work, if so.
+fn unready(status: &WorkerStatus) -> Option<String> {
+    if status.state != "running" {
+        return Some(format!("the worker is {}", status.state));
+    }
+    if !status.connection.queue_joined {
+        let why = status
+            .connection
+            .last_error
+            .as_deref()
+            .map_or_else(String::new, |error| format!(": {error}"));
+        return Some(format!(
+            "not connected to Lightning ({}){why}",
+            status.connection.state
+        ));
+    }
+    match &status.engine {
+        None => Some("the engine is being restarted".to_owned()),
+        Some(engine) if !["ready", "mock"].contains(&engine.state) => {
+            Some(format!("the engine is {}", engine.state))
+        }
+        Some(_) => None,
+    }
+}

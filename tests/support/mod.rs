@@ -1,0 +1,103 @@
+//! Starts the real program against the mock Lightning.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use lightning_mock::{MockHandle, MockLightning};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+/// How long a scenario waits for an event before it fails.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+const SECRET: &str = "scenario-secret";
+
+/// A mock Lightning that checks the worker's token.
+pub(crate) fn lightning() -> MockHandle {
+    MockLightning::builder()
+        .secret(Some(SECRET))
+        .spawn_thread()
+        .expect("the mock starts on a free port")
+}
+
+/// A running worker; killed when it is dropped.
+pub(crate) struct Worker {
+    child: Child,
+    url: String,
+}
+
+impl Worker {
+    /// Starts the worker with the mock engine and these further arguments, and waits until it listens.
+    pub(crate) fn with_mock_engine(lightning: &MockHandle, arguments: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_ws-worker"))
+            .args([
+                "start",
+                "--mock",
+                "--port",
+                "0",
+                "--host",
+                "127.0.0.1",
+                "--backoff",
+                "0.05/0.2",
+            ])
+            .args(["--lightning", &lightning.ws_url(), "--secret", SECRET])
+            .args(arguments)
+            .env_clear()
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the worker starts");
+        let output = child.stdout.take().expect("stdout is piped");
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                // The receiver is only there until the worker listens; its output is read to the end all the same.
+                sender.send(line).ok();
+            }
+        });
+        let url = loop {
+            let line = lines
+                .recv_timeout(DEADLINE)
+                .expect("the worker says where it listens");
+            if let Some((_, url)) = line.split_once("listening on ") {
+                break url.trim().to_owned();
+            }
+        };
+        Self { child, url }
+    }
+
+    /// The address of its HTTP server.
+    #[allow(dead_code, reason = "not every scenario file asks for it")]
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Sends a signal and waits for the exit code.
+    #[allow(dead_code, reason = "not every scenario file asks for it")]
+    pub(crate) fn ends_after(mut self, signal: Signal) -> Option<i32> {
+        let pid = i32::try_from(self.child.id()).expect("a process id fits");
+        kill(Pid::from_raw(pid), signal).expect("the worker is there");
+        self.child.wait().expect("the worker ends").code()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // Fails when the worker has ended, which is what is wanted.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// A plan with one job.
+pub(crate) fn plan(body: &str, queue: &str) -> Value {
+    let job = uuid::Uuid::new_v4().to_string();
+    json!({
+        "queue": queue,
+        "triggers": [{"id": "t"}],
+        "jobs": [{"id": job, "name": "Job", "body": body}],
+        "edges": [{"source_trigger_id": "t", "target_job_id": job}],
+    })
+}
