@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// How much longer each wait for a claim is than the one before (protocol spec, section 8.4).
+const GROWTH: f64 = 1.15;
+
 /// A wait that makes no sense.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BackoffError {
@@ -21,6 +24,19 @@ pub enum BackoffError {
     },
 }
 
+fn check_order(min: Duration, max: Duration) -> Result<(), BackoffError> {
+    if min.is_zero() {
+        return Err(BackoffError::Number("0".to_owned()));
+    }
+    if min > max {
+        return Err(BackoffError::Order {
+            min: min.as_secs_f64().to_string(),
+            max: max.as_secs_f64().to_string(),
+        });
+    }
+    Ok(())
+}
+
 /// The waits of a claim loop: starts at `min`, grows by 15 % per empty claim up to `max` (protocol spec, section 8.4).
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClaimBackoff {
@@ -35,15 +51,7 @@ impl ClaimBackoff {
     /// # Errors
     /// [`BackoffError`] when `min` is zero or larger than `max`.
     pub fn try_new(min: Duration, max: Duration) -> Result<Self, BackoffError> {
-        if min.is_zero() {
-            return Err(BackoffError::Number("0".to_owned()));
-        }
-        if min > max {
-            return Err(BackoffError::Order {
-                min: min.as_secs_f64().to_string(),
-                max: max.as_secs_f64().to_string(),
-            });
-        }
+        check_order(min, max)?;
         Ok(Self {
             min,
             max,
@@ -88,7 +96,9 @@ impl ClaimBackoff {
     )]
     pub fn next(&mut self) -> Duration {
         let wait = self.next;
-        self.next = wait.mul_f64(1.15).min(self.max);
+        // Too long for a `Duration` is too long for the maximum.
+        let longer = Duration::try_from_secs_f64(wait.as_secs_f64() * GROWTH);
+        self.next = longer.map_or(self.max, |longer| longer.min(self.max));
         wait
     }
 
@@ -119,9 +129,28 @@ impl Default for ReconnectBackoff {
 }
 
 impl ReconnectBackoff {
+    /// A backoff whose ceiling starts at `min` and doubles up to `max`.
+    ///
+    /// # Errors
+    /// [`BackoffError`] when `min` is zero or larger than `max`.
+    pub fn try_new(min: Duration, max: Duration) -> Result<Self, BackoffError> {
+        check_order(min, max)?;
+        Ok(Self {
+            min,
+            max,
+            ceiling: min,
+        })
+    }
+
     /// The next wait; `random` is in `0..1` and decides how much of the ceiling it is.
     pub fn next(&mut self, random: f64) -> Duration {
-        let wait = self.ceiling.mul_f64(random.clamp(0.0, 1.0));
+        // A number that is none counts as the whole ceiling: waiting too long is the safe side.
+        let share = if random.is_nan() {
+            1.0
+        } else {
+            random.clamp(0.0, 1.0)
+        };
+        let wait = self.ceiling.mul_f64(share);
         self.ceiling = self.ceiling.saturating_mul(2).min(self.max);
         wait
     }
@@ -175,6 +204,23 @@ mod tests {
         assert_eq!(backoff.next(0.0), Duration::ZERO);
         backoff.reset();
         assert_eq!(backoff.next(0.5), Duration::from_millis(500));
+    }
+
+    #[test]
+    fn nonsense_is_no_backoff() {
+        let second = Duration::from_secs(1);
+        assert!(ReconnectBackoff::try_new(Duration::ZERO, second).is_err());
+        assert!(ReconnectBackoff::try_new(2 * second, second).is_err());
+        let mut backoff = ReconnectBackoff::try_new(second, second).unwrap();
+        assert_eq!(backoff.next(f64::NAN), second);
+        assert!(ClaimBackoff::try_new(Duration::ZERO, second).is_err());
+    }
+
+    #[test]
+    fn the_longest_waits_do_not_overflow() {
+        let mut backoff = ClaimBackoff::parse("1.7e19/1.8e19").unwrap();
+        backoff.next();
+        assert_eq!(backoff.next(), backoff.max());
     }
 
     proptest! {

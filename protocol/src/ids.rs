@@ -5,6 +5,7 @@ use std::num::ParseIntError;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 macro_rules! text_id {
@@ -51,10 +52,25 @@ macro_rules! text_id {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer).map(Self::new)
+                deserializer.deserialize_str(TextVisitor).map(Self)
             }
         }
     )*};
+}
+
+/// Reads a string straight into its shared form.
+struct TextVisitor;
+
+impl Visitor<'_> for TextVisitor {
+    type Value = Arc<str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Arc<str>, E> {
+        Ok(text.into())
+    }
 }
 
 text_id! {
@@ -119,6 +135,16 @@ impl FromStr for MessageRef {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ids_are_strings_on_the_wire() {
+        let id: RunId = serde_json::from_str(r#""a\nb""#).unwrap();
+        assert_eq!(id.as_str(), "a\nb");
+        assert_eq!(serde_json::to_string(&id).unwrap(), r#""a\nb""#);
+        assert!(serde_json::from_str::<RunId>("7").is_err());
+        assert_eq!(MessageRef(12).to_string(), "12");
+        assert_eq!("12".parse(), Ok(MessageRef(12)));
+    }
 
     #[test]
     fn the_topic_of_a_run_names_the_run() {

@@ -15,27 +15,71 @@ pub fn number(value: f64) -> String {
         }
         .to_owned();
     }
-    let exponent = value.abs().log10().floor();
-    if (-6.0..21.0).contains(&exponent) {
+    // Both languages print the shortest digits that mean this number; only the switch to an exponent differs.
+    let scientific = format!("{value:e}");
+    if (-6..=20).contains(&exponent_of(&scientific)) {
         return format!("{value}");
     }
-    exponential(&format!("{value:e}"))
+    exponential(&scientific)
 }
 
-/// `value.toPrecision(digits)` of a JavaScript number, for finite values.
+/// Digits after which the decimal expansion of every `f64` has ended.
+const ALL_DIGITS: usize = 767;
+
+/// `value.toPrecision(digits)` of a JavaScript number, for finite values that are not negative. Halves are rounded up, as
+/// JavaScript does; Rust's own formatting rounds them to even.
 pub fn to_precision(value: f64, digits: usize) -> String {
     let digits = digits.max(1);
-    let scientific = format!("{value:.*e}", digits - 1);
-    let exponent: i32 = scientific
+    // All digits, so that what is a half is seen to be one.
+    let exact = format!("{value:.*e}", ALL_DIGITS - 1);
+    let mut exponent = exponent_of(&exact);
+    let expansion: Vec<u8> = exact
+        .bytes()
+        .take_while(|byte| *byte != b'e')
+        .filter(u8::is_ascii_digit)
+        .collect();
+    let mut kept: Vec<u8> = expansion.iter().copied().take(digits).collect();
+    if expansion.get(digits).is_some_and(|next| *next >= b'5') && round_up(&mut kept) {
+        exponent += 1;
+    }
+    let kept: String = kept.into_iter().map(char::from).collect();
+    match usize::try_from(exponent) {
+        Ok(places) if places < digits => with_point(&kept, places + 1),
+        Err(_) if exponent >= -6 => {
+            let zeros = usize::try_from(-exponent - 1).unwrap_or(0);
+            format!("0.{}{kept}", "0".repeat(zeros))
+        }
+        Ok(_) | Err(_) => exponential(&format!("{}e{exponent}", with_point(&kept, 1))),
+    }
+}
+
+/// Adds one to the last digit; whether that gave a further digit in front, the number then being `100…`.
+fn round_up(digits: &mut [u8]) -> bool {
+    for digit in digits.iter_mut().rev() {
+        if *digit < b'9' {
+            *digit += 1;
+            return false;
+        }
+        *digit = b'0';
+    }
+    if let Some(first) = digits.first_mut() {
+        *first = b'1';
+    }
+    true
+}
+
+fn with_point(digits: &str, at: usize) -> String {
+    match digits.split_at_checked(at) {
+        Some((whole, rest)) if !rest.is_empty() => format!("{whole}.{rest}"),
+        _ => digits.to_owned(),
+    }
+}
+
+fn exponent_of(scientific: &str) -> i32 {
+    scientific
         .split_once('e')
         .and_then(|(_, exponent)| exponent.parse().ok())
-        .unwrap_or(0);
-    let most = i32::try_from(digits).unwrap_or(i32::MAX);
-    if exponent < -6 || exponent >= most {
-        return exponential(&scientific);
-    }
-    let decimals = usize::try_from(most - 1 - exponent).unwrap_or(0);
-    format!("{value:.decimals$}")
+        .unwrap_or(0)
 }
 
 /// Rust's `1.5e-7` as JavaScript's `1.5e-7`, `1.5e21` as `1.5e+21`.
@@ -72,6 +116,10 @@ mod tests {
             (0.0, "0"),
             (0.000_001, "0.000001"),
             (1e-7, "1e-7"),
+            (5e-7, "5e-7"),
+            (-1.5, "-1.5"),
+            (999_999_999_999_999_900_000.0, "999999999999999900000"),
+            (f64::INFINITY, "Infinity"),
             (1e20, "100000000000000000000"),
             (1e21, "1e+21"),
             (1.5e300, "1.5e+300"),
@@ -94,6 +142,13 @@ mod tests {
             (0.004, 2, "0.0040"),
             (12.0, 2, "12"),
             (123.0, 2, "1.2e+2"),
+            (1.125, 3, "1.13"),
+            (2.5, 1, "3"),
+            (0.999_9, 3, "1.00"),
+            (999.5, 3, "1.00e+3"),
+            (1.005, 3, "1.00"),
+            (0.000_001, 3, "0.00000100"),
+            (0.0, 3, "0.00"),
         ] {
             assert_eq!(to_precision(value, digits), text);
         }

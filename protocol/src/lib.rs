@@ -3,6 +3,9 @@
 //! Types and rules only: no I/O, no actors, no clock, no environment. "Protocol spec" in the comments is the project's
 //! description of Lightning's worker protocol, "engine spec" that of the JavaScript runtime.
 
+#![forbid(unsafe_code)]
+#![warn(clippy::wildcard_enum_match_arm)]
+
 pub mod backoff;
 pub mod engine;
 pub mod ids;

@@ -8,25 +8,27 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::ids::RunId;
+
 /// The issuer of worker tokens.
 const WORKER_ISSUER: &str = "urn:openfn:worker";
 /// The issuer of run tokens.
 const LIGHTNING_ISSUER: &str = "Lightning";
 /// How far the clocks of Lightning and the worker may differ, in seconds.
-const TOLERANCE: u64 = 5;
+const TOLERANCE: f64 = 5.0;
 
 /// What is wrong with a token or a key.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     /// A worker token cannot be made.
     #[error("the token cannot be signed: {0}")]
-    Sign(#[source] jsonwebtoken::errors::Error),
+    Sign(jsonwebtoken::errors::Error),
     /// The public key is not base64 of a PEM.
     #[error("the public key is not base64 of a PEM text with an RSA public key: {0}")]
     Key(String),
     /// The signature or the form is wrong.
     #[error("its signature does not fit the public key: {0}")]
-    Signature(#[source] jsonwebtoken::errors::Error),
+    Signature(jsonwebtoken::errors::Error),
     /// It is no JWT at all.
     #[error("it is not a JWT")]
     Form,
@@ -131,39 +133,61 @@ impl RunTokenKey {
         Ok(Self(key))
     }
 
-    /// Checks signature, issuer and times of a run token, with 5 s of tolerance.
+    /// Checks signature, issuer and times of a run token, with 5 s of tolerance (protocol spec, section 7.2). Which run it is
+    /// for is left to the caller, who knows which one was claimed.
     ///
     /// # Errors
     /// [`TokenError`] that names the claim that is wrong.
-    pub fn verify(&self, token: &str, now_seconds: u64) -> Result<(), TokenError> {
+    pub fn verify(&self, token: &str, now_seconds: u64) -> Result<RunClaims, TokenError> {
         let claims = verified_claims(token, &self.0, Algorithm::RS256)?;
         issued_by(&claims, LIGHTNING_ISSUER)?;
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "seconds since the epoch are far below 2^52"
-        )]
-        let now = now_seconds as f64;
-        #[expect(clippy::cast_precision_loss, reason = "five")]
-        let tolerance = TOLERANCE as f64;
-        if let Some(nbf) = numeric(&claims, "nbf")?
-            && nbf > now + tolerance
-        {
+        let nbf = numeric(&claims, "nbf")?;
+        let exp = numeric(&claims, "exp")?;
+        numeric(&claims, "iat")?;
+        let now = seconds(now_seconds);
+        if let Some(nbf) = nbf.filter(|nbf| *nbf > now + TOLERANCE) {
             return Err(TokenError::Claim {
                 claim: "nbf",
                 why: format!("is {nbf}, in the future (now is {now})"),
             });
         }
-        if let Some(exp) = numeric(&claims, "exp")?
-            && exp <= now - tolerance
-        {
+        if let Some(exp) = exp.filter(|exp| *exp <= now - TOLERANCE) {
             return Err(TokenError::Claim {
                 claim: "exp",
                 why: format!("is {exp}, in the past (now is {now})"),
             });
         }
-        numeric(&claims, "iat")?;
-        Ok(())
+        Ok(RunClaims {
+            run: claims.get("id").and_then(Value::as_str).map(RunId::new),
+            expiry: exp.map(whole_seconds),
+        })
     }
+}
+
+/// What a run token says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunClaims {
+    /// The run that it is for, if it says so.
+    pub run: Option<RunId>,
+    /// Until when it opens the run's channel, seconds since the epoch.
+    pub expiry: Option<u64>,
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "seconds since the epoch are far below 2^52"
+)]
+fn seconds(seconds: u64) -> f64 {
+    seconds as f64
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a cast saturates; a time before 1970 has passed like 1970 itself"
+)]
+fn whole_seconds(seconds: f64) -> u64 {
+    seconds as u64
 }
 
 fn issued_by(claims: &Value, issuer: &str) -> Result<(), TokenError> {
@@ -226,7 +250,10 @@ fn unverified_claims(token: &str) -> Option<Value> {
 /// The `exp` of a token, seconds since the epoch, without looking at its signature: the deadline of a run (protocol spec,
 /// section 10.3). `None` for tokens without one, and for what is no token.
 pub fn unverified_expiry(token: &str) -> Option<u64> {
-    unverified_claims(token)?.get("exp")?.as_u64()
+    unverified_claims(token)?
+        .get("exp")?
+        .as_f64()
+        .map(whole_seconds)
 }
 
 #[cfg(test)]
@@ -270,7 +297,11 @@ mod tests {
     #[test]
     fn run_tokens_are_accepted_with_both_forms_of_the_key() {
         let token = sign_run_token(PRIVATE, "r1", NOW, NOW + 10).unwrap();
-        key().verify(&token, NOW).unwrap();
+        let claims = RunClaims {
+            run: Some(RunId::new("r1")),
+            expiry: Some(NOW + 10),
+        };
+        assert_eq!(key().verify(&token, NOW).unwrap(), claims);
         RunTokenKey::from_base64_pem(&STANDARD.encode(PUBLIC_SPKI))
             .unwrap()
             .verify(&token, NOW)
@@ -302,6 +333,41 @@ mod tests {
     }
 
     #[test]
+    fn the_deadline_is_read_from_whatever_looks_like_a_token() {
+        let unsigned = |claims: &str| format!("x.{}.z", URL_SAFE_NO_PAD.encode(claims));
+        assert_eq!(unverified_expiry(&unsigned(r#"{"exp":12}"#)), Some(12));
+        assert_eq!(unverified_expiry(&unsigned(r#"{"exp":12.9}"#)), Some(12));
+        assert_eq!(unverified_expiry(&unsigned(r#"{"exp":-1}"#)), Some(0));
+        assert_eq!(unverified_expiry(&unsigned(r#"{"exp":"soon"}"#)), None);
+        assert_eq!(unverified_expiry(&unsigned("[]")), None);
+        assert_eq!(unverified_expiry("x.y.z"), None);
+        assert_eq!(unverified_expiry(""), None);
+    }
+
+    #[test]
+    fn a_worker_token_without_its_claims_is_refused() {
+        let signed = |claims: &Value| {
+            let key = EncodingKey::from_secret(b"s");
+            jsonwebtoken::encode(&jsonwebtoken::Header::default(), claims, &key).unwrap()
+        };
+        let refusal = |claims: Value| {
+            verify_worker_token("s", &signed(&claims))
+                .unwrap_err()
+                .to_string()
+        };
+        let iss = "urn:openfn:worker";
+        assert_eq!(
+            refusal(serde_json::json!({"iss": iss, "iat": 1})),
+            "its claim worker_id is missing"
+        );
+        assert_eq!(
+            refusal(serde_json::json!({"iss": iss, "worker_id": "w"})),
+            "its claim iat is missing"
+        );
+        assert!(refusal(serde_json::json!({"iss": "x"})).contains("claim iss"));
+    }
+
+    #[test]
     fn tokens_of_others_and_garbage_are_refused() {
         let symmetric = worker_token("s", "w", NOW).unwrap();
         assert!(matches!(
@@ -320,6 +386,7 @@ mod tests {
         #[test]
         fn any_text_is_read_or_refused_without_a_panic(text in ".*", middle in "[A-Za-z0-9_-]*") {
             prop_assert!(key().verify(&text, NOW).is_err());
+            prop_assert!(verify_worker_token("secret", &text).is_err());
             let _expiry = unverified_expiry(&format!("a.{middle}.c"));
         }
     }

@@ -41,38 +41,45 @@ impl EngineVersions {
 
     /// The text of the `VER` line.
     pub fn block(&self, worker: &str) -> String {
-        // Labels are padded to the longest key of the whole object, `worker` included.
-        let fixed = ["worker", "node", "engine", "compiler", "runtime"];
-        let present = [
-            true,
-            self.node.is_some(),
-            true,
-            true,
-            self.runtime.is_some(),
-        ];
-        let width = fixed
-            .iter()
-            .zip(present)
-            .filter(|(_, present)| *present)
-            .map(|(key, _)| key.len())
-            .chain(self.adaptors.keys().map(|name| name.chars().count()))
-            .max()
-            .unwrap_or(0)
-            + 4;
-        let mut lines = vec!["Versions:".to_owned()];
-        let mut line =
-            |label: &str, value: &str| lines.push(format!("    ▸ {label:<width$}{value}"));
-        line("node.js", self.node.as_deref().unwrap_or("unknown"));
-        line("worker", if worker.is_empty() { "unknown" } else { worker });
-        let mut adaptors: Vec<_> = self.adaptors.iter().collect();
-        adaptors.sort_by_key(|(name, _)| name.encode_utf16().collect::<Vec<_>>());
-        for (name, versions) in adaptors {
-            let mut versions = versions.clone();
-            versions.sort();
-            line(name, &versions.join(", "));
-        }
-        lines.join("\n")
+        block(&self.for_run_start(worker))
     }
+}
+
+/// The keys that are no adaptors.
+const PARTS: [&str; 5] = ["worker", "node", "engine", "compiler", "runtime"];
+
+fn block(versions: &IndexMap<String, Value>) -> String {
+    // All keys count for the width, also those without a line of their own, and `worker` even if it has no version.
+    let keys = versions.keys().map(|key| key.chars().count());
+    let width = keys.fold("worker".len(), usize::max) + 4;
+    let mut lines = vec!["Versions:".to_owned()];
+    let mut line = |label: &str, value: &str| lines.push(format!("    ▸ {label:<width$}{value}"));
+    for (label, key) in [("node.js", "node"), ("worker", "worker")] {
+        let version = versions.get(key).and_then(Value::as_str);
+        line(
+            label,
+            version
+                .filter(|version| !version.is_empty())
+                .unwrap_or("unknown"),
+        );
+    }
+    let mut adaptors: Vec<_> = versions
+        .iter()
+        .filter(|(key, _)| !PARTS.contains(&key.as_str()))
+        .collect();
+    // JavaScript sorts by UTF-16 code unit.
+    adaptors.sort_by_cached_key(|(name, _)| name.encode_utf16().collect::<Vec<_>>());
+    for (name, versions) in adaptors {
+        let mut versions: Vec<_> = versions
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        versions.sort_unstable();
+        line(name, &versions.join(", "));
+    }
+    lines.join("\n")
 }
 
 #[cfg(test)]
@@ -99,6 +106,39 @@ mod tests {
         assert_eq!(
             versions().block("1.25.0"),
             "Versions:\n    ▸ node.js                    20.20.2\n    ▸ worker                     1.25.0\n    ▸ @openfn/language-common    3.2.3, 3.3.4"
+        );
+    }
+
+    #[test]
+    fn the_block_of_the_protocol_spec_is_written() {
+        let versions = [("node", "1"), ("worker", "2")]
+            .map(|(key, version)| (key.to_owned(), Value::from(version)));
+        assert_eq!(
+            block(&versions.into_iter().collect()),
+            "Versions:\n    ▸ node.js   1\n    ▸ worker    2"
+        );
+    }
+
+    #[test]
+    fn what_has_no_version_is_unknown_and_adaptors_are_sorted() {
+        let versions = EngineVersions {
+            adaptors: ["b", "a", "B"]
+                .map(|name| (name.to_owned(), vec!["1.0.0".to_owned()]))
+                .into_iter()
+                .collect(),
+            ..EngineVersions::default()
+        };
+        assert_eq!(
+            versions.block(""),
+            [
+                "Versions:",
+                "    ▸ node.js     unknown",
+                "    ▸ worker      unknown",
+                "    ▸ B           1.0.0",
+                "    ▸ a           1.0.0",
+                "    ▸ b           1.0.0",
+            ]
+            .join("\n")
         );
     }
 

@@ -9,7 +9,7 @@ use crate::ids::WorkloopId;
 /// One queue group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workloop {
-    /// The token text.
+    /// The token text, with its position behind it where an earlier group has the same token.
     pub id: WorkloopId,
     /// Queue names in order of preference; `*` is any queue.
     pub queues: Vec<String>,
@@ -118,8 +118,9 @@ pub enum WorkloopWarning {
 /// The first problem, token by token, in the order of section 8.2.
 pub fn parse(text: &str) -> Result<(Vec<Workloop>, Vec<WorkloopWarning>), WorkloopError> {
     let mut warnings = Vec::new();
-    let groups = text
-        .split_whitespace()
+    let tokens: Vec<_> = text.split_whitespace().collect();
+    let mut groups = tokens
+        .iter()
         .map(|token| parse_token(token, &mut warnings))
         .collect::<Result<Vec<_>, _>>()?;
     if groups.is_empty() {
@@ -133,9 +134,14 @@ pub fn parse(text: &str) -> Result<(Vec<Workloop>, Vec<WorkloopWarning>), Worklo
             warnings.push(WorkloopWarning::SameQueues {
                 first,
                 second,
-                first_token: groups[first].id.to_string(),
-                second_token: later.id.to_string(),
+                first_token: tokens[first].to_owned(),
+                second_token: tokens[second].to_owned(),
             });
+        }
+    }
+    for (position, group) in groups.iter_mut().enumerate() {
+        if tokens[..position].contains(&tokens[position]) {
+            group.id = WorkloopId::new(format!("{} (position {position})", tokens[position]));
         }
     }
     Ok((groups, warnings))
@@ -321,6 +327,13 @@ mod tests {
                 "Warning: workloops at positions 1 and 2 have identical queue configurations: b:1 and b:2",
             ]
         );
+    }
+
+    #[test]
+    fn groups_with_the_same_token_have_ids_of_their_own() {
+        let (groups, _) = parse("a:1 b:1 a:1").unwrap();
+        let ids: Vec<_> = groups.iter().map(|group| group.id.as_str()).collect();
+        assert_eq!(ids, ["a:1", "b:1", "a:1 (position 2)"]);
     }
 
     proptest! {

@@ -718,6 +718,10 @@ impl Run {
                 }
             }
             outbox::Outcome::Resend => {}
+            outbox::Outcome::Withheld(dataclip) => {
+                log::warn!(run_id = self.claimed.id.as_str(); "run {}: Lightning refuses the dataclip {dataclip}; its step is completed without it", self.claimed.id);
+                self.reporter.withhold(&dataclip);
+            }
             outbox::Outcome::Rejoin => self.rejoin(ctx),
             outbox::Outcome::LinesDropped(lines, words) => {
                 log::warn!(run_id = self.claimed.id.as_str(); "Lightning refused {lines} log lines of run {}: {words}", self.claimed.id);

@@ -88,6 +88,12 @@ impl Reporter {
         self.output_dataclips = output_dataclips;
     }
 
+    /// Lightning refused this dataclip: nothing that follows may name it.
+    pub(super) fn withhold(&mut self, dataclip: &DataclipId) {
+        self.inputs.withhold(dataclip);
+        self.leaves.withhold(dataclip);
+    }
+
     /// How the run ended, once that was reported: nothing may follow it.
     pub(super) fn reason(&self) -> Option<ExitReason> {
         self.reason

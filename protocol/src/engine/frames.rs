@@ -5,6 +5,12 @@ use serde::Serialize;
 
 const PREFIX: usize = 8;
 
+/// Room that a decoder keeps for the next read: many log lines fit into one.
+const READ_AHEAD: usize = 32 << 10;
+
+/// Up to this much is allocated on the word of a prefix; beyond it the buffer grows with what has really come.
+const TRUSTED: usize = 16 << 20;
+
 /// The largest frame that a decoder takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameLimits {
@@ -58,7 +64,7 @@ pub enum DecodeError {
 pub enum EncodeError {
     /// The header is no JSON.
     #[error("the header cannot be written as JSON: {0}")]
-    Header(#[from] serde_json::Error),
+    Header(serde_json::Error),
     /// Four bytes cannot measure it.
     #[error("a part of {0} bytes is too large for a frame")]
     TooLarge(usize),
@@ -69,7 +75,7 @@ pub enum EncodeError {
 /// # Errors
 /// [`EncodeError`].
 pub fn encode_frame<H: Serialize>(header: &H, body: &[u8]) -> Result<Bytes, EncodeError> {
-    let header = serde_json::to_vec(header)?;
+    let header = serde_json::to_vec(header).map_err(EncodeError::Header)?;
     let size =
         |part: &[u8]| u32::try_from(part.len()).map_err(|_| EncodeError::TooLarge(part.len()));
     let mut out = BytesMut::with_capacity(PREFIX + header.len() + body.len());
@@ -97,7 +103,7 @@ impl FrameDecoder {
         }
     }
 
-    /// Where further bytes are to be appended.
+    /// Where further bytes are to be appended. After [`FrameDecoder::next_frame`] has found no frame there is room for many.
     pub fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer
     }
@@ -108,17 +114,25 @@ impl FrameDecoder {
     /// [`DecodeError`] as soon as a prefix announces too much.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, DecodeError> {
         let Some((header, body)) = self.sizes()? else {
+            self.make_room(PREFIX);
             return Ok(None);
         };
         let whole = PREFIX + header + body;
         if self.buffer.len() < whole {
-            self.buffer.reserve(whole - self.buffer.len());
+            self.make_room(whole);
             return Ok(None);
         }
         self.buffer.advance(PREFIX);
         let header = self.buffer.split_to(header).freeze();
         let body = self.buffer.split_to(body).freeze();
         Ok(Some(Frame { header, body }))
+    }
+
+    fn make_room(&mut self, whole: usize) {
+        let missing = (whole - self.buffer.len()).min(TRUSTED);
+        if self.buffer.capacity() - self.buffer.len() < missing.max(READ_AHEAD / 2) {
+            self.buffer.reserve(missing.max(READ_AHEAD));
+        }
     }
 
     fn sizes(&self) -> Result<Option<(usize, usize)>, DecodeError> {
@@ -179,6 +193,19 @@ mod tests {
             decoder.next_frame(),
             Err(DecodeError::BodyTooLarge { limit: 20, .. })
         ));
+    }
+
+    #[test]
+    fn there_is_room_for_the_next_read_but_not_for_whatever_a_prefix_claims() {
+        let mut decoder = FrameDecoder::default();
+        assert_eq!(decoder.next_frame(), Ok(None));
+        let room = |decoder: &FrameDecoder| decoder.buffer.capacity() - decoder.buffer.len();
+        assert!(room(&decoder) >= READ_AHEAD / 2);
+        decoder
+            .buffer()
+            .extend_from_slice(&[0, 0, 0, 2, 0x40, 0, 0, 0]);
+        assert_eq!(decoder.next_frame(), Ok(None));
+        assert!(room(&decoder) >= READ_AHEAD / 2 && room(&decoder) <= 2 * TRUSTED);
     }
 
     proptest! {

@@ -1,10 +1,11 @@
 //! The wire between the worker process and an engine child: two socketpairs, descriptor 3 for commands, descriptor 4 for
 //! events. The Node side is `engine/wire.mjs`.
 
+mod commands;
+mod events;
 mod frames;
-mod messages;
+mod header;
 
+pub use self::commands::{Command, ExecuteOptions};
+pub use self::events::{ChildEvent, EventError, ExitCause, FinishedStep, RunProgress, Shape};
 pub use self::frames::{DecodeError, EncodeError, Frame, FrameDecoder, FrameLimits, encode_frame};
-pub use self::messages::{
-    ChildEvent, Command, EventError, ExecuteOptions, ExitCause, FinishedStep, RunProgress, Shape,
-};

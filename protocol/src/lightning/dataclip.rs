@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use super::clean::storable;
 use crate::phoenix::Payload;
 
 /// A reply to `fetch:dataclip` that is no dataclip.
@@ -16,26 +17,42 @@ pub enum DataclipError {
     NotBytes,
     /// Bytes that are not JSON.
     #[error("the dataclip is not JSON: {0}")]
-    NotJson(#[source] serde_json::Error),
+    NotJson(serde_json::Error),
 }
 
-/// The JSON text of a fetched dataclip: the server replies with bytes, the npm mock with an array of byte values, and a
-/// plain JSON value is taken as it is (protocol spec, section 4.3).
+/// The JSON text of a fetched dataclip: the server replies with bytes, the npm mock with an array of byte values. A string
+/// that holds JSON is taken for that JSON, and any other JSON value as it is (protocol spec, section 4.3).
 ///
 /// # Errors
 /// [`DataclipError`] when there is no JSON text in it.
 pub fn dataclip_bytes(payload: &Payload) -> Result<Bytes, DataclipError> {
-    let bytes = match payload {
-        Payload::Binary(data) => data.clone(),
-        Payload::Json(json) if json.get().trim_start().starts_with('[') => Bytes::from(
-            serde_json::from_str::<Vec<u8>>(json.get()).map_err(|_| DataclipError::NotBytes)?,
-        ),
-        Payload::Json(json) => return Ok(Bytes::copy_from_slice(json.get().as_bytes())),
-    };
-    if bytes.is_empty() {
-        return Ok(bytes);
+    match payload {
+        Payload::Binary(data) => checked(data.clone()),
+        Payload::Json(json) => match json.get().as_bytes().first() {
+            Some(b'[') => {
+                let bytes: Vec<u8> =
+                    serde_json::from_str(json.get()).map_err(|_| DataclipError::NotBytes)?;
+                checked(bytes.into())
+            }
+            Some(b'"') => {
+                let text: String =
+                    serde_json::from_str(json.get()).map_err(DataclipError::NotJson)?;
+                Ok(checked(text.into()).unwrap_or_else(|_| as_it_is(json)))
+            }
+            _ => Ok(as_it_is(json)),
+        },
     }
-    serde_json::from_slice::<&RawValue>(&bytes).map_err(DataclipError::NotJson)?;
+}
+
+fn as_it_is(json: &RawValue) -> Bytes {
+    Bytes::copy_from_slice(json.get().as_bytes())
+}
+
+/// Nothing at all is left to the caller, who knows what stands for it.
+fn checked(bytes: Bytes) -> Result<Bytes, DataclipError> {
+    if !bytes.is_empty() {
+        serde_json::from_slice::<&RawValue>(&bytes).map_err(DataclipError::NotJson)?;
+    }
     Ok(bytes)
 }
 
@@ -49,24 +66,22 @@ impl OutputDataclip {
         Self(Bytes::from_static(b"{}"))
     }
 
-    /// A state, without the null characters that Lightning's database cannot store (W27). `None` if it is no JSON object,
-    /// which Lightning refuses.
+    /// A state, without what Lightning cannot store (W27). `None` if it is no JSON object, which Lightning refuses.
     pub fn from_json(state: Bytes) -> Option<Self> {
         let raw: &RawValue = serde_json::from_slice(&state).ok()?;
         if !raw.get().starts_with('{') {
             return None;
         }
-        let cleaned = match without_nul(raw.get()) {
+        let cleaned = match storable(raw.get()) {
             Cow::Borrowed(text) if text.len() == state.len() => None,
-            text => Some(Bytes::from(text.into_owned())),
+            text @ (Cow::Borrowed(_) | Cow::Owned(_)) => Some(Bytes::from(text.into_owned())),
         };
         Some(Self(cleaned.unwrap_or(state)))
     }
 
     /// The JSON text.
     pub fn as_str(&self) -> &str {
-        // `from_json` has read it as JSON, which is UTF-8.
-        std::str::from_utf8(&self.0).unwrap_or("{}")
+        std::str::from_utf8(&self.0).expect("made of JSON or of a string, both of which are UTF-8")
     }
 }
 
@@ -76,38 +91,15 @@ impl Serialize for OutputDataclip {
     }
 }
 
-/// JSON text without the escapes of U+0000, which PostgreSQL cannot store in `jsonb`. An escaped backslash before
-/// `u0000` is text, not an escape, and stays.
-pub fn without_nul(json: &str) -> Cow<'_, str> {
-    const ESCAPE: &str = "\\u0000";
-    if !json.contains(ESCAPE) {
-        return Cow::Borrowed(json);
+/// What a worker has sent, unchecked.
+impl<'de> Deserialize<'de> for OutputDataclip {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(text.into()))
     }
-    let mut clean = String::with_capacity(json.len());
-    let mut rest = json;
-    while let Some(at) = rest.find('\\') {
-        let (before, escape) = rest.split_at(at);
-        clean.push_str(before);
-        if let Some(after) = escape.strip_prefix(ESCAPE) {
-            rest = after;
-        } else {
-            // The backslash and the character that it escapes, which may be a backslash.
-            let end = escape
-                .char_indices()
-                .nth(2)
-                .map_or(escape.len(), |(end, _)| end);
-            clean.push_str(&escape[..end]);
-            rest = &escape[end..];
-        }
-    }
-    clean.push_str(rest);
-    Cow::Owned(clean)
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     fn json(text: &str) -> Payload {
@@ -126,7 +118,13 @@ mod tests {
             bytes
         );
         assert_eq!(dataclip_bytes(&json(r#"{"a":1}"#)).unwrap(), bytes);
+        assert_eq!(
+            dataclip_bytes(&json(r#""{\"a\":1}""#)).unwrap(),
+            r#"{"a":1}"#
+        );
+        assert_eq!(dataclip_bytes(&json(r#""hi""#)).unwrap(), r#""hi""#);
         assert_eq!(dataclip_bytes(&json("null")).unwrap(), "null");
+        assert_eq!(dataclip_bytes(&Payload::Binary(Bytes::new())).unwrap(), "");
         assert!(matches!(
             dataclip_bytes(&json("[300]")),
             Err(DataclipError::NotBytes)
@@ -147,28 +145,10 @@ mod tests {
             serde_json::from_str::<String>(&text).unwrap(),
             r#"{"data":{"q":"\"\\"}}"#
         );
+        let clip =
+            OutputDataclip::from_json(Bytes::from_static(br#" {"a":"\u0000\ud800"} "#)).unwrap();
+        assert_eq!(clip.as_str(), r#"{"a":"\ufffd"}"#);
         assert_eq!(OutputDataclip::from_json(Bytes::from_static(b"[1]")), None);
         assert_eq!(OutputDataclip::from_json(Bytes::from_static(b"{")), None);
-    }
-
-    #[test]
-    fn null_characters_are_taken_out_and_their_likeness_stays() {
-        assert_eq!(without_nul(r#"{"a":"x\u0000y"}"#), r#"{"a":"xy"}"#);
-        assert_eq!(without_nul(r#"{"a":"x\\u0000y"}"#), r#"{"a":"x\\u0000y"}"#);
-        assert_eq!(without_nul(r#"{"a":"x\\\u0000y"}"#), r#"{"a":"x\\y"}"#);
-    }
-
-    proptest! {
-        #[test]
-        fn cleaning_only_takes_null_characters_out(text in "[\\x00a\\\\u0é\"]{0,40}") {
-            let written = serde_json::to_string(&text).unwrap();
-            let read: String = serde_json::from_str(&without_nul(&written)).unwrap();
-            prop_assert_eq!(read, text.replace('\0', ""));
-        }
-
-        #[test]
-        fn no_input_makes_it_panic(text in ".*") {
-            let _clean = without_nul(&text);
-        }
     }
 }

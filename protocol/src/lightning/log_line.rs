@@ -1,10 +1,12 @@
 //! Log lines (protocol spec, section 5).
 
+use std::borrow::Cow;
+
 use serde::ser::{SerializeMap as _, SerializeStruct as _};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::Timestamp;
+use super::{Timestamp, readable};
 use crate::ids::{RunId, StepId};
 
 /// The longest source that Lightning stores, in characters.
@@ -13,7 +15,7 @@ const LONGEST_SOURCE: usize = 8;
 const LEVELS: [&str; 6] = ["debug", "info", "success", "always", "warn", "error"];
 
 /// One line of a run's log.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
 pub struct LogLine {
     /// The logger's arguments: a JSON array, never empty.
     pub message: Box<RawValue>,
@@ -24,12 +26,13 @@ pub struct LogLine {
     /// When it was logged.
     pub timestamp: Timestamp,
     /// The step that was active.
+    #[serde(default)]
     pub step_id: Option<StepId>,
 }
 
 /// A message that cannot be sent.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
+#[error(transparent)]
 pub struct LineError(#[from] serde_json::Error);
 
 impl LogLine {
@@ -65,8 +68,11 @@ impl LogLine {
             .and_then(|text| text.strip_suffix(']'));
         let message = match inside {
             Some(inside) if inside.trim().is_empty() => return Ok(None),
-            Some(_) => raw.to_owned(),
-            None => RawValue::from_string(format!("[{text}]"))?,
+            Some(_) => match readable(text) {
+                Cow::Borrowed(_) => raw.to_owned(),
+                Cow::Owned(mended) => RawValue::from_string(mended)?,
+            },
+            None => RawValue::from_string(format!("[{}]", readable(text)))?,
         };
         let level = level
             .filter(|level| LEVELS.contains(&level.as_str()))
@@ -198,6 +204,15 @@ mod tests {
         assert!(line("[ ]").is_none());
         assert_eq!(line("[null]").unwrap().message.get(), "[null]");
         assert!(LogLine::from_json("JOB".into(), None, b"[1", time(), None).is_err());
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_does_not_reach_the_wire() {
+        assert_eq!(
+            line(r#"["\ud800"]"#).unwrap().message.get(),
+            r#"["\ufffd"]"#
+        );
+        assert_eq!(line(r#""\ud800""#).unwrap().message.get(), r#"["\ufffd"]"#);
     }
 
     #[test]

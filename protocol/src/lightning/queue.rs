@@ -8,6 +8,25 @@ use serde::{Deserialize, Serialize};
 use crate::ids::RunId;
 use crate::phoenix::Payload;
 
+/// The events of the queue's channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum QueueEvent {
+    /// The worker asks for runs.
+    Claim,
+    /// The server hints that there are some.
+    WorkAvailable,
+}
+
+impl QueueEvent {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Claim => "claim",
+            Self::WorkAvailable => "work-available",
+        }
+    }
+}
+
 /// The payload of the join.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueJoin {
@@ -61,7 +80,7 @@ pub enum ClaimReplyError {
     Binary,
     /// Something else than `{"runs":[{"id","token"}]}`.
     #[error("{0}")]
-    Shape(#[source] serde_json::Error),
+    Shape(serde_json::Error),
 }
 
 impl ClaimReply {

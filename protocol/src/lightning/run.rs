@@ -1,7 +1,9 @@
 //! `run:<id>`: requests and reports (protocol spec, section 4).
 
+use std::fmt;
+
 use indexmap::IndexMap;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{OutputDataclip, Timestamp};
@@ -32,6 +34,24 @@ pub enum RunEvent {
 }
 
 impl RunEvent {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::FetchPlan,
+        Self::FetchDataclip,
+        Self::FetchCredential,
+        Self::RunStart,
+        Self::RunLog,
+        Self::BatchLogs,
+        Self::StepStart,
+        Self::StepComplete,
+        Self::RunComplete,
+    ];
+
+    /// The event of this name on the wire.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|event| event.name() == name)
+    }
+
     /// The name on the wire.
     pub fn name(self) -> &'static str {
         match self {
@@ -49,28 +69,34 @@ impl RunEvent {
 }
 
 /// The payload of the join.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct RunJoin {
     /// The run token, unchanged.
     pub token: String,
 }
 
+impl fmt::Debug for RunJoin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RunJoin(***)")
+    }
+}
+
 /// The payload of `fetch:dataclip`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct FetchDataclip {
     /// The plan's `dataclip_id`.
     pub id: DataclipId,
 }
 
 /// The payload of `fetch:credential`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct FetchCredential {
     /// The credential.
     pub id: CredentialId,
 }
 
 /// The payload of `run:start`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunStart {
     /// See [`crate::versions`].
     pub versions: IndexMap<String, serde_json::Value>,
@@ -80,7 +106,7 @@ pub struct RunStart {
 }
 
 /// The payload of `step:start`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StepStart {
     /// Made by the worker.
     pub step_id: StepId,
@@ -95,7 +121,7 @@ pub struct StepStart {
 }
 
 /// Memory figures of a step, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Memory {
     /// Heap used.
     pub job: u64,
@@ -107,7 +133,7 @@ pub struct Memory {
 }
 
 /// The payload of `step:complete`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StepComplete {
     /// The step.
     pub step_id: StepId,
@@ -125,6 +151,9 @@ pub struct StepComplete {
     /// When the step ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<Timestamp>,
+    /// The state's truthy `webhookResponse`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook_response: Option<Box<RawValue>>,
     /// Absent when the dataclip is withheld.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_dataclip_id: Option<DataclipId>,
@@ -134,15 +163,15 @@ pub struct StepComplete {
     /// `DATACLIP_TOO_LARGE`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_dataclip_error: Option<String>,
-    /// The state's truthy `webhookResponse`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub webhook_response: Option<Box<RawValue>>,
     /// See [`crate::js::size_mb`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dataclip_size_mb: Option<String>,
     /// How the step ended.
-    #[serde(flatten)]
-    pub outcome: Outcome,
+    pub reason: ExitReason,
+    /// Null on success.
+    pub error_type: Option<String>,
+    /// Null on success.
+    pub error_message: Option<String>,
 }
 
 impl StepComplete {
@@ -160,13 +189,15 @@ impl StepComplete {
             output_dataclip_error: None,
             webhook_response: None,
             dataclip_size_mb: None,
-            outcome,
+            reason: outcome.reason,
+            error_type: outcome.error_type,
+            error_message: outcome.error_message,
         }
     }
 }
 
 /// The payload of `run:complete`; no other key may be sent.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunComplete {
     /// Absent after an error.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -228,6 +259,22 @@ mod tests {
                 r#""reason":"success","error_type":null,"error_message":null}"#
             )
         );
+    }
+
+    #[test]
+    fn events_have_the_names_of_the_wire() {
+        for event in RunEvent::ALL {
+            assert_eq!(RunEvent::from_name(event.name()), Some(event));
+        }
+        assert_eq!(RunEvent::from_name("phx_join"), None);
+    }
+
+    #[test]
+    fn no_token_shows_in_debug_output() {
+        let join = RunJoin {
+            token: "hush".to_owned(),
+        };
+        assert!(!format!("{join:?}").contains("hush"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Microseconds since the epoch, on the wire a string of 16 digits (protocol spec, section 4.6).
@@ -10,7 +11,7 @@ pub struct Timestamp(u64);
 
 impl Timestamp {
     /// From microseconds since the epoch.
-    pub fn from_micros(micros: u64) -> Self {
+    pub const fn from_micros(micros: u64) -> Self {
         Self(micros)
     }
 
@@ -39,12 +40,24 @@ impl Serialize for Timestamp {
 
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
+        deserializer.deserialize_str(DigitsVisitor)
+    }
+}
+
+struct DigitsVisitor;
+
+impl Visitor<'_> for DigitsVisitor {
+    type Value = Timestamp;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a time of 16 digits, microseconds since the epoch")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Timestamp, E> {
+        let digits = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_digit());
         match text.parse() {
-            Ok(micros) if text.len() == 16 => Ok(Self(micros)),
-            _ => Err(serde::de::Error::custom(
-                "a time is a string of 16 digits, microseconds since the epoch",
-            )),
+            Ok(micros) if digits => Ok(Timestamp(micros)),
+            _ => Err(E::invalid_value(Unexpected::Str(text), &self)),
         }
     }
 }
@@ -61,7 +74,14 @@ mod tests {
             "\"1767225600123456\""
         );
         assert_eq!(time.minus_millis(10).as_micros(), 1_767_225_600_113_456);
-        assert!(serde_json::from_str::<Timestamp>("\"123\"").is_err());
+        for bad in [
+            "\"123\"",
+            "\"+123456789012345\"",
+            "1767225600123456",
+            "null",
+        ] {
+            assert!(serde_json::from_str::<Timestamp>(bad).is_err(), "{bad}");
+        }
         assert_eq!(
             serde_json::from_str::<Timestamp>("\"1767225600123456\"").unwrap(),
             time

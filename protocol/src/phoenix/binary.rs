@@ -27,15 +27,16 @@ pub enum BinaryError {
     },
 }
 
+/// What stands before the status in the event of a decoded binary reply: it has no JSON envelope to keep its status in.
+pub(super) const REPLY_EVENT: &str = "phx_reply:";
+
 const PUSH: u8 = 0;
 const REPLY: u8 = 1;
 const BROADCAST: u8 = 2;
 
 impl Frame {
-    /// Reads a binary frame of the server: push, reply (as event `phx_reply`, see below) or broadcast. The data is not
-    /// copied.
-    ///
-    /// A reply's status is kept in the event as `phx_reply:<status>`, since binary replies have no JSON envelope.
+    /// Reads a binary frame of the server: push, reply (its event is then `phx_reply:<status>`) or broadcast. The data is
+    /// not copied.
     ///
     /// # Errors
     /// [`BinaryError`].
@@ -53,7 +54,7 @@ impl Frame {
                     Some(join_ref),
                     Some(reference),
                     topic,
-                    format!("phx_reply:{status}"),
+                    format!("{REPLY_EVENT}{status}"),
                     data,
                 )
             }

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::binary::REPLY_EVENT;
 use super::frame::{Frame, Payload};
 use crate::ids::Topic;
 
@@ -87,34 +88,13 @@ impl From<Frame> for ServerMessage {
             event,
             payload,
         } = frame;
-        // The server says `phx_reply`, the npm mock `chan_reply_<ref>` (protocol spec, section 2.3).
-        if event == "phx_reply" || event.starts_with("chan_reply_") {
-            let (status, response) = match &payload {
-                Payload::Json(json) => match serde_json::from_str::<Envelope>(json.get()) {
-                    Ok(envelope) => (
-                        ReplyStatus::from(envelope.status.as_str()),
-                        envelope.response.map_or_else(Payload::null, Payload::Json),
-                    ),
-                    Err(_) => (ReplyStatus::Other("malformed".to_owned()), payload),
-                },
-                Payload::Binary(_) => (ReplyStatus::Ok, payload),
-            };
+        if let Some((status, response)) = reply(&event, &payload) {
             return Self::Reply {
                 topic,
                 join_ref,
                 reference: reference.unwrap_or_default(),
                 status,
                 response,
-            };
-        }
-        if let (Some(status), Payload::Binary(_)) = (event.strip_prefix("phx_reply:"), &payload) {
-            let status = ReplyStatus::from(status);
-            return Self::Reply {
-                topic,
-                join_ref,
-                reference: reference.unwrap_or_default(),
-                status,
-                response: payload,
             };
         }
         match event.as_str() {
@@ -127,6 +107,27 @@ impl From<Frame> for ServerMessage {
                 payload,
             },
         }
+    }
+}
+
+/// Status and response of a reply; `None` for any other event.
+fn reply(event: &str, payload: &Payload) -> Option<(ReplyStatus, Payload)> {
+    match payload {
+        Payload::Binary(_) => {
+            let status = event.strip_prefix(REPLY_EVENT)?;
+            Some((status.into(), payload.clone()))
+        }
+        // The server says `phx_reply`, the npm mock `chan_reply_<ref>` (protocol spec, section 2.3).
+        Payload::Json(json) if event == "phx_reply" || event.starts_with("chan_reply_") => {
+            Some(match serde_json::from_str::<Envelope>(json.get()) {
+                Ok(Envelope { status, response }) => (
+                    status.as_str().into(),
+                    response.map_or_else(Payload::null, Payload::Json),
+                ),
+                Err(_) => (ReplyStatus::Other("malformed".to_owned()), payload.clone()),
+            })
+        }
+        Payload::Json(_) => None,
     }
 }
 
@@ -149,6 +150,8 @@ pub fn error_detail(event: &str, response: &Payload) -> String {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     fn message(text: &str) -> ServerMessage {
@@ -190,6 +193,31 @@ mod tests {
             panic!()
         };
         assert_ne!(status, ReplyStatus::Ok);
+    }
+
+    #[test]
+    fn a_binary_reply_keeps_its_status_and_its_data() {
+        for (status, expected) in [("ok", ReplyStatus::Ok), ("error", ReplyStatus::Error)] {
+            let frame = Frame {
+                join_ref: Some("10".to_owned()),
+                reference: Some("12".to_owned()),
+                topic: Topic::new("run:r1"),
+                event: "phx_reply".to_owned(),
+                payload: Payload::Binary(Bytes::from_static(b"null")),
+            };
+            let bytes = frame.encode_binary_reply(status).unwrap();
+            let message = ServerMessage::from(Frame::decode_binary_from_server(&bytes).unwrap());
+            assert_eq!(
+                message,
+                ServerMessage::Reply {
+                    topic: Topic::new("run:r1"),
+                    join_ref: Some("10".to_owned()),
+                    reference: "12".to_owned(),
+                    status: expected,
+                    response: Payload::Binary(Bytes::from_static(b"null")),
+                }
+            );
+        }
     }
 
     #[test]

@@ -1,18 +1,20 @@
 //! From Lightning's plan to the execution plan (protocol spec, section 6).
 
+use std::fmt;
+
 use indexmap::IndexMap;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::execution::{Configuration, Edge, ExecutionPlan, Linked, Step};
-use super::lightning::{LightningEdge, LightningJob, LightningPlan, PlanError};
+use super::additions::{add_collections, link_local};
+use super::edges::{Edges, Next};
+use super::execution::{Configuration, ExecutionPlan, Step};
+use super::lightning::{LightningJob, LightningPlan, PlanError};
 use super::options::RunOptions;
 use crate::ids::{CredentialId, DataclipId, JobId, ProjectId, RunId};
 
-const COLLECTIONS: &str = "@openfn/language-collections";
-
 /// What the worker adds to a plan.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Clone, Copy, Default)]
 pub struct ConvertOptions<'a> {
     /// The version of the collections adaptor, where collections are on.
     pub collections_version: Option<&'a str>,
@@ -22,6 +24,17 @@ pub struct ConvertOptions<'a> {
     pub run_token: &'a str,
     /// Where `@local` adaptors are.
     pub monorepo_dir: Option<&'a str>,
+}
+
+impl fmt::Debug for ConvertOptions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConvertOptions")
+            .field("collections_version", &self.collections_version)
+            .field("collections_url", &self.collections_url)
+            .field("run_token", &"***")
+            .field("monorepo_dir", &self.monorepo_dir)
+            .finish()
+    }
 }
 
 /// The input of a run.
@@ -57,11 +70,11 @@ pub fn convert(
 ) -> Result<Converted, PlanError> {
     let mut warnings = Vec::new();
     let run_options = RunOptions::read(&plan.options, &mut warnings);
-    let targets = Targets::read(&plan.edges)?;
+    let edges = Edges::new(&plan.edges);
     let mut steps: IndexMap<JobId, Step> = IndexMap::new();
     for trigger in &plan.triggers {
         let id = JobId::new(trigger.id.as_deref().unwrap_or("trigger"));
-        let next = targets.of_trigger(&id);
+        let next = edges.of_trigger(&id)?;
         steps.insert(
             id,
             Step {
@@ -72,7 +85,7 @@ pub fn convert(
     }
     for job in plan.jobs {
         let id = JobId::new(job.id.clone().unwrap_or_else(&mut *new_id));
-        let step = step(job, targets.of_job(&id));
+        let step = step(job, edges.of_job(&id)?);
         steps.insert(id, step);
     }
     array_indexes_first(&mut steps);
@@ -101,7 +114,7 @@ pub fn convert(
     })
 }
 
-fn step(job: LightningJob, next: Option<IndexMap<JobId, Edge>>) -> Step {
+fn step(job: LightningJob, next: Option<Next>) -> Step {
     let configuration = match job.credential {
         Some(inline) if is_truthy(&inline) => match serde_json::from_str::<String>(inline.get()) {
             Ok(id) => Configuration::Credential(CredentialId::new(id)),
@@ -117,7 +130,7 @@ fn step(job: LightningJob, next: Option<IndexMap<JobId, Edge>>) -> Step {
     };
     Step {
         name: job.name,
-        expression: Some(job.body.unwrap_or_default()),
+        expression: job.body,
         configuration,
         adaptors: Some(job.adaptor.into_iter().collect()),
         state: job.state.filter(|state| is_truthy(state)),
@@ -127,7 +140,11 @@ fn step(job: LightningJob, next: Option<IndexMap<JobId, Edge>>) -> Step {
 }
 
 fn is_truthy(json: &RawValue) -> bool {
-    !matches!(json.get(), "null" | "false" | "0" | "\"\"")
+    match json.get() {
+        "null" | "false" | "\"\"" => false,
+        // Zero can be written in many ways; nothing but a number can be read as one.
+        text => text.parse::<f64>().ok() != Some(0.0),
+    }
 }
 
 /// JavaScript objects put keys that look like array indexes first, in numeric order; the reference keeps its nodes in one.
@@ -151,164 +168,23 @@ fn array_indexes_first(steps: &mut IndexMap<JobId, Step>) {
     }
 }
 
-struct Targets<'a> {
-    edges: Vec<(&'a LightningEdge, JobId)>,
-}
-
-impl<'a> Targets<'a> {
-    fn read(edges: &'a [LightningEdge]) -> Result<Self, PlanError> {
-        let edges = edges
-            .iter()
-            .enumerate()
-            .map(|(position, edge)| match &edge.target_job_id {
-                Some(target) => Ok((edge, JobId::new(target.as_str()))),
-                None => Err(PlanError::NoTarget {
-                    edge: edge
-                        .id
-                        .clone()
-                        .unwrap_or_else(|| format!("at position {position}")),
-                }),
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Self { edges })
-    }
-
-    fn of_trigger(&self, id: &JobId) -> Option<IndexMap<JobId, Edge>> {
-        self.next(
-            |edge| edge.source_trigger_id.as_deref() == Some(id.as_str()),
-            |edge| {
-                if is_off(edge) {
-                    return None;
-                }
-                match edge.condition.as_deref() {
-                    None | Some("always") => Some(Edge::Always),
-                    Some(condition) => Some(Edge::Expression(condition.to_owned())),
-                }
-            },
-        )
-    }
-
-    fn of_job(&self, id: &JobId) -> Option<IndexMap<JobId, Edge>> {
-        self.next(
-            |edge| edge.source_job_id.as_deref() == Some(id.as_str()),
-            |edge| {
-                let (condition, disabled) = (edge.condition.clone(), is_off(edge));
-                Some(if condition.is_none() && !disabled {
-                    Edge::Always
-                } else {
-                    Edge::Conditional {
-                        condition,
-                        disabled,
-                    }
-                })
-            },
-        )
-    }
-
-    /// The edges of one node, the later of two to the same target winning; `None` if the node has none at all.
-    fn next(
-        &self,
-        is_source: impl Fn(&LightningEdge) -> bool,
-        entry: impl Fn(&LightningEdge) -> Option<Edge>,
-    ) -> Option<IndexMap<JobId, Edge>> {
-        let mut any = false;
-        let mut next = IndexMap::new();
-        for (edge, target) in self.edges.iter().filter(|(edge, _)| is_source(edge)) {
-            any = true;
-            if let Some(entry) = entry(edge) {
-                next.insert(target.clone(), entry);
-            }
-        }
-        any.then_some(next)
-    }
-}
-
-fn is_off(edge: &LightningEdge) -> bool {
-    edge.enabled == Some(Value::Bool(false))
-}
-
-/// Section 6.5: jobs that mention collections get the adaptor, the run gets what the adaptor needs.
-fn add_collections(
-    steps: &mut IndexMap<JobId, Step>,
-    options: &ConvertOptions<'_>,
-    project_id: Option<&ProjectId>,
-) -> Option<IndexMap<String, String>> {
-    let (version, url) = options.collections_version.zip(options.collections_url)?;
-    let mut any = false;
-    for step in steps.values_mut() {
-        if !step
-            .expression
-            .as_deref()
-            .is_some_and(|source| source.contains("collections."))
-        {
-            continue;
-        }
-        any = true;
-        let adaptors = step.adaptors.get_or_insert_default();
-        if !adaptors
-            .iter()
-            .any(|adaptor| adaptor.starts_with(COLLECTIONS))
-        {
-            adaptors.push(format!("{COLLECTIONS}@{version}"));
-        }
-    }
-    if !any {
-        return None;
-    }
-    let mut credentials = IndexMap::new();
-    credentials.insert("collections_token".to_owned(), options.run_token.to_owned());
-    credentials.insert("collections_endpoint".to_owned(), url.to_owned());
-    if let Some(project_id) = project_id {
-        credentials.insert("project_id".to_owned(), project_id.to_string());
-    }
-    Some(credentials)
-}
-
-/// Section 6.6: `@local` adaptors come from the monorepo, where there is one.
-fn link_local(steps: &mut IndexMap<JobId, Step>, monorepo_dir: Option<&str>) {
-    let Some(monorepo) = monorepo_dir else { return };
-    for step in steps.values_mut() {
-        for adaptor in step.adaptors.iter().flatten() {
-            let Some((name, "local")) = split_specifier(adaptor) else {
-                continue;
-            };
-            let short = name.strip_prefix("@openfn/language-").unwrap_or(name);
-            let linked = Linked {
-                path: format!("{monorepo}/packages/{short}"),
-                version: "local".to_owned(),
-            };
-            step.linker.insert(name.to_owned(), linked);
-        }
-    }
-}
-
-/// Name and version of a specifier, split at the last `@` that is not the first character.
-fn split_specifier(specifier: &str) -> Option<(&str, &str)> {
-    match specifier.rsplit_once('@') {
-        Some((name, version)) if !name.is_empty() => Some((name, version)),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
+    use super::super::testing::{converted, plan_of};
     use super::*;
 
-    fn converted(plan: &Value, options: &ConvertOptions<'_>) -> Converted {
-        let mut ids = 0;
-        let plan = LightningPlan::from_json(&plan.to_string()).unwrap();
-        convert(plan, options, &mut || {
-            ids += 1;
-            format!("new-{ids}")
-        })
-        .unwrap()
-    }
-
-    fn plan_of(plan: &Value) -> Value {
-        serde_json::to_value(converted(plan, &ConvertOptions::default()).plan).unwrap()
+    fn any_value() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            ".{0,10}".prop_map(Value::from),
+            Just(json!([])),
+            Just(json!({"a": 1})),
+        ]
     }
 
     #[test]
@@ -343,43 +219,6 @@ mod tests {
         );
         let nulls = json!({"id": "w", "jobs": null, "triggers": null, "edges": null, "options": null, "globals": {}});
         assert_eq!(plan_of(&nulls), plan_of(&json!({"id": "w"})));
-    }
-
-    #[test]
-    fn edges_are_converted_by_source_condition_and_switch() {
-        let edge = |source: &str, target: &str, condition: Value, enabled: Value| json!({source: "n", "target_job_id": target, "condition": condition, "enabled": enabled});
-        let plan = json!({"id": "w", "triggers": [{"id": "n"}], "edges": [
-            edge("source_trigger_id", "a", json!("always"), json!(true)),
-            edge("source_trigger_id", "b", json!("state.x"), Value::Null),
-            edge("source_trigger_id", "c", Value::Null, json!(false)),
-        ]});
-        assert_eq!(
-            plan_of(&plan)["workflow"]["steps"][0]["next"],
-            json!({"a": true, "b": "state.x"})
-        );
-        let plan = json!({"id": "w", "jobs": [{"id": "n"}], "edges": [
-            edge("source_job_id", "a", Value::Null, json!(true)),
-            edge("source_job_id", "b", json!("always"), Value::Null),
-            edge("source_job_id", "c", Value::Null, json!(false)),
-            edge("source_job_id", "d", json!("on_job_failure"), json!(false)),
-            edge("source_job_id", "e", json!(""), json!(true)),
-            edge("source_job_id", "a", json!("later wins"), json!(true)),
-        ]});
-        assert_eq!(
-            plan_of(&plan)["workflow"]["steps"][0]["next"],
-            json!({"a": {"condition": "later wins"}, "b": {"condition": "always"}, "c": {"disabled": true},
-                   "d": {"condition": "on_job_failure", "disabled": true}, "e": true})
-        );
-    }
-
-    #[test]
-    fn a_trigger_whose_edges_are_all_off_keeps_an_empty_next_and_one_without_edges_has_none() {
-        let plan = json!({"id": "w", "triggers": [{"id": "t"}, {}],
-            "edges": [{"source_trigger_id": "t", "target_job_id": "a", "enabled": false}]});
-        assert_eq!(
-            plan_of(&plan)["workflow"]["steps"],
-            json!([{"id": "t", "next": {}}, {"id": "trigger"}])
-        );
     }
 
     #[test]
@@ -446,81 +285,63 @@ mod tests {
     }
 
     #[test]
-    fn jobs_that_mention_collections_get_the_adaptor_and_the_run_its_token() {
+    fn a_job_without_a_body_hands_its_input_on() {
+        let plan = json!({"id": "w", "starting_node_id": "a", "jobs": [{"id": "a"}, {"id": "b", "body": ""}, {"id": "c", "body": "x"}],
+            "edges": [{"source_job_id": "a", "target_job_id": "c"}]});
+        let plan = converted(&plan, &ConvertOptions::default()).plan;
+        assert!(plan.steps["a"].expression.is_none());
+        assert!(plan.steps["b"].expression.is_none());
+        assert_eq!(plan.start_targets(), [JobId::new("c")]);
+    }
+
+    #[test]
+    fn values_that_javascript_takes_for_false_are_left_out() {
+        let plan = json!({"id": "w", "name": "", "starting_node_id": null, "dataclip_id": "", "globals": "",
+            "jobs": [{"id": "a", "body": "x", "name": "", "state": 0, "credential": "", "credential_id": null}]});
+        let converted = converted(&plan, &ConvertOptions::default());
+        assert_eq!(converted.input, Input::Empty);
+        assert_eq!(
+            serde_json::to_value(&converted.plan).unwrap(),
+            json!({"id": "w", "options": {}, "workflow": {"steps": [{"id": "a", "expression": "x", "adaptors": []}]}})
+        );
+    }
+
+    #[test]
+    fn no_secret_shows_in_debug_output() {
         let options = ConvertOptions {
-            collections_version: Some("0.8.0"),
+            collections_version: Some("1.0.0"),
             collections_url: Some("http://c"),
-            run_token: "tok",
+            run_token: "hush-1",
             monorepo_dir: None,
         };
-        let plan = json!({"id": "w", "project_id": "p", "jobs": [
-            {"id": "a", "body": "collections.get('x')", "adaptor": "@openfn/language-common@1.0.0"},
-            {"id": "b", "body": "// collections.", "adaptor": "@openfn/language-collections@0.1.0"},
-            {"id": "c", "body": "fn(s => s)"},
-        ]});
-        let value = serde_json::to_value(converted(&plan, &options).plan).unwrap();
-        let steps = &value["workflow"]["steps"];
-        assert_eq!(
-            steps[0]["adaptors"],
-            json!([
-                "@openfn/language-common@1.0.0",
-                "@openfn/language-collections@0.8.0"
-            ])
-        );
-        assert_eq!(
-            steps[1]["adaptors"],
-            json!(["@openfn/language-collections@0.1.0"])
-        );
-        assert_eq!(steps[2]["adaptors"], json!([]));
-        assert_eq!(
-            value["workflow"]["credentials"],
-            json!({"collections_token": "tok", "collections_endpoint": "http://c", "project_id": "p"})
-        );
-        let off = ConvertOptions {
-            collections_url: None,
-            ..options
-        };
-        let value = serde_json::to_value(converted(&plan, &off).plan).unwrap();
-        assert!(value["workflow"].get("credentials").is_none());
-    }
-
-    #[test]
-    fn local_adaptors_are_linked_to_the_monorepo() {
-        let plan = json!({"id": "w", "jobs": [
-            {"id": "a", "adaptor": "@openfn/language-common@local"}, {"id": "b", "adaptor": "common@local"},
-            {"id": "c", "adaptor": "@openfn/language-http@7.0.0"},
-        ]});
-        let options = ConvertOptions {
-            monorepo_dir: Some("/m"),
-            ..ConvertOptions::default()
-        };
-        let steps =
-            serde_json::to_value(converted(&plan, &options).plan).unwrap()["workflow"]["steps"]
-                .clone();
-        assert_eq!(
-            steps[0]["linker"],
-            json!({"@openfn/language-common": {"path": "/m/packages/common", "version": "local"}})
-        );
-        assert_eq!(
-            steps[1]["linker"],
-            json!({"common": {"path": "/m/packages/common", "version": "local"}})
-        );
-        assert!(steps[2].get("linker").is_none());
-    }
-
-    #[test]
-    fn an_edge_that_leads_nowhere_is_named() {
-        let plan =
-            LightningPlan::from_json(r#"{"id":"w","edges":[{"id":"e1","source_job_id":"a"}]}"#)
-                .unwrap();
-        let error = convert(plan, &ConvertOptions::default(), &mut String::new).unwrap_err();
-        assert_eq!(error.to_string(), "the edge e1 has no target_job_id");
+        let plan = json!({"id": "w", "jobs": [{"id": "a", "body": "collections.get()", "credential": {"password": "hush-2"}}]});
+        let shown = format!("{options:?} {:?}", converted(&plan, &options));
+        assert!(!shown.contains("hush"), "{shown}");
     }
 
     proptest! {
         #[test]
         fn any_text_is_read_or_refused_without_a_panic(text in ".*") {
             let _plan = LightningPlan::from_json(&text);
+        }
+
+        #[test]
+        fn any_values_in_place_of_the_expected_ones_are_converted_or_refused_without_a_panic(
+            values in prop::collection::vec(any_value(), 12),
+        ) {
+            let mut values = values.into_iter();
+            let mut value = || values.next().unwrap_or_default();
+            let plan = json!({
+                "id": value(), "name": value(), "dataclip_id": value(), "options": {"run_timeout_ms": value(), "sanitize": value()},
+                "triggers": [{"id": "t"}],
+                "jobs": [{"id": value(), "body": value(), "adaptor": value(), "credential": value(), "state": value()}],
+                "edges": [{"source_trigger_id": "t", "target_job_id": value(), "condition": value()}],
+            });
+            if let Ok(plan) = LightningPlan::from_json(&plan.to_string())
+                && let Ok(converted) = convert(plan, &ConvertOptions::default(), &mut String::new)
+            {
+                prop_assert!(serde_json::to_string(&converted.plan).is_ok());
+            }
         }
     }
 }

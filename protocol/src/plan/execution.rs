@@ -1,6 +1,7 @@
 //! The plan as the runtime takes it (engine spec, section 1.4).
 
 use std::collections::HashMap;
+use std::fmt;
 
 use indexmap::IndexMap;
 use serde::ser::SerializeMap as _;
@@ -10,7 +11,7 @@ use serde_json::value::RawValue;
 use crate::ids::{CredentialId, JobId, ProjectId, RunId};
 
 /// An execution plan.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ExecutionPlan {
     /// The run; used by the runtime in log lines only.
     pub id: RunId,
@@ -50,7 +51,7 @@ pub struct Step {
 }
 
 /// A step's credential.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub enum Configuration {
     /// None.
     #[default]
@@ -59,6 +60,30 @@ pub enum Configuration {
     Credential(CredentialId),
     /// As it is: inline, or fetched.
     Inline(Box<RawValue>),
+}
+
+impl fmt::Debug for Configuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::Credential(id) => f.debug_tuple("Credential").field(id).finish(),
+            Self::Inline(_) => f.write_str("Inline(***)"),
+        }
+    }
+}
+
+impl fmt::Debug for ExecutionPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExecutionPlan")
+            .field("id", &self.id)
+            .field("start", &self.start)
+            .field("name", &self.name)
+            .field("globals", &self.globals)
+            .field("credentials", &self.credentials.as_ref().map(|_| "***"))
+            .field("steps", &self.steps)
+            .field("project_id", &self.project_id)
+            .finish()
+    }
 }
 
 /// Where an adaptor of a step is.
@@ -75,7 +100,7 @@ pub struct Linked {
 pub enum Edge {
     /// Always.
     Always,
-    /// Never, written as the null condition of a trigger's edge would be.
+    /// Never: the null condition of a trigger's edge.
     Null,
     /// A trigger's condition, as a plain string.
     Expression(String),
@@ -114,19 +139,24 @@ impl ExecutionPlan {
         }
     }
 
-    /// The steps that get the run's input: the start step, or what a start trigger leads to (protocol spec, section 4.14).
-    pub fn start_targets(&self) -> Vec<JobId> {
-        let start = match &self.start {
+    /// The step that the run begins with: the one that is named, or else the first. `None` if there is no such step.
+    pub fn start_step(&self) -> Option<(&JobId, &Step)> {
+        match &self.start {
             Some(start) => self.steps.get_key_value(start),
             None => self.steps.first(),
-        };
-        match start {
+        }
+    }
+
+    /// The steps that get the run's input: the start step, or what a start trigger leads to (protocol spec, section 4.14).
+    pub fn start_targets(&self) -> Vec<JobId> {
+        match self.start_step() {
             None => Vec::new(),
             Some((id, step)) if step.expression.is_some() => vec![id.clone()],
             Some((_, step)) => step
                 .next
                 .iter()
-                .flat_map(|next| next.keys().cloned())
+                .flatten()
+                .map(|(id, _)| id.clone())
                 .collect(),
         }
     }

@@ -1,5 +1,7 @@
 //! The plan as Lightning sends it, read leniently: what is missing or null is absent, what is unknown is ignored.
 
+use std::fmt;
+
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -9,8 +11,8 @@ use serde_json::{Map, Value};
 pub enum PlanError {
     /// Not the shape of a plan.
     #[error("it is not a Lightning plan: {0}")]
-    Shape(#[source] serde_json::Error),
-    /// An edge without a target.
+    Shape(serde_json::Error),
+    /// An edge of a node without a target.
     #[error("the edge {edge} has no target_job_id")]
     NoTarget {
         /// The edge's id, or its position.
@@ -62,7 +64,7 @@ pub struct LightningTrigger {
 }
 
 /// A job.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Clone, Deserialize)]
 pub struct LightningJob {
     /// Its id.
     #[serde(default, deserialize_with = "text_or_nothing")]
@@ -87,6 +89,17 @@ pub struct LightningJob {
     pub state: Option<Box<RawValue>>,
 }
 
+// By hand: an inline credential is a secret.
+impl fmt::Debug for LightningJob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LightningJob")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .field("adaptor", &self.adaptor)
+            .finish_non_exhaustive()
+    }
+}
+
 /// An edge.
 #[derive(Debug, Clone, Deserialize)]
 pub struct LightningEdge {
@@ -103,11 +116,37 @@ pub struct LightningEdge {
     #[serde(default, deserialize_with = "text_or_nothing")]
     pub target_job_id: Option<String>,
     /// When it is followed.
-    #[serde(default, deserialize_with = "text_or_nothing")]
-    pub condition: Option<String>,
+    #[serde(default)]
+    pub condition: Condition,
     /// Only `false` switches it off.
     #[serde(default)]
     pub enabled: Option<Value>,
+}
+
+/// The condition of an edge. For a trigger's edge, null is not the same as nothing (protocol spec, section 6.2).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Condition {
+    /// No such key.
+    #[default]
+    Absent,
+    /// `null`, or `false`.
+    Null,
+    /// A name or an expression, possibly empty.
+    Text(String),
+}
+
+impl<'de> Deserialize<'de> for Condition {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::Null | Value::Bool(false) => Ok(Self::Null),
+            Value::String(text) => Ok(Self::Text(text)),
+            other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+                Err(serde::de::Error::custom(format!(
+                    "the condition {other} of an edge is no text"
+                )))
+            }
+        }
+    }
 }
 
 impl LightningPlan {

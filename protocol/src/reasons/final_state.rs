@@ -5,16 +5,30 @@ use indexmap::IndexMap;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::ids::DataclipId;
-use crate::lightning::without_nul;
+use crate::lightning::storable;
 
 /// The dataclips of the steps that nothing followed.
 #[derive(Debug, Default)]
-pub struct Leaves(Vec<(DataclipId, bool)>);
+pub struct Leaves(Vec<Leaf>);
+
+#[derive(Debug)]
+struct Leaf {
+    dataclip: DataclipId,
+    /// Lightning does not have it.
+    withheld: bool,
+}
 
 impl Leaves {
     /// A step was completed that nothing follows; `withheld`: Lightning does not have its dataclip.
     pub fn add(&mut self, dataclip: DataclipId, withheld: bool) {
-        self.0.push((dataclip, withheld));
+        self.0.push(Leaf { dataclip, withheld });
+    }
+
+    /// Lightning has refused this dataclip after all.
+    pub fn withhold(&mut self, dataclip: &DataclipId) {
+        for leaf in &mut self.0 {
+            leaf.withheld |= leaf.dataclip == *dataclip;
+        }
     }
 
     /// `final_state` and `final_dataclip_id` for the engine's result. A single stored leaf names its dataclip and keeps the
@@ -26,11 +40,16 @@ impl Leaves {
         let raw = result
             .and_then(|bytes| std::str::from_utf8(bytes).ok())
             .and_then(|text| {
-                // The database cannot store null characters (W27).
-                RawValue::from_string(without_nul(text).into_owned()).ok()
+                // It goes to the database as well (W27).
+                RawValue::from_string(storable(text).into_owned()).ok()
             });
         match &self.0[..] {
-            [(dataclip, false)] => (raw, Some(dataclip.clone())),
+            [
+                Leaf {
+                    dataclip,
+                    withheld: false,
+                },
+            ] => (raw, Some(dataclip.clone())),
             _ => (raw.map(pruned), None),
         }
     }
@@ -122,6 +141,29 @@ mod tests {
     fn a_withheld_single_leaf_has_no_dataclip_and_its_own_keys_are_pruned() {
         let (state, id) = state_of(&[("1", true)], r#"{"data":{"x":1},"references":[]}"#);
         assert_eq!((state.as_deref(), id), (Some(r#"{"data":{"x":1}}"#), None));
+    }
+
+    #[test]
+    fn a_leaf_whose_dataclip_lightning_refused_is_withheld() {
+        let mut leaves = Leaves::default();
+        leaves.add(DataclipId::new("1"), false);
+        leaves.withhold(&DataclipId::new("1"));
+        assert_eq!(leaves.final_state(None).1, None);
+    }
+
+    #[test]
+    fn nothing_but_empty_values_leaves_an_empty_object() {
+        assert_eq!(state_of(&[], r#"{"a":{}}"#).0.as_deref(), Some("{}"));
+        assert_eq!(state_of(&[], "not JSON"), (None, None));
+    }
+
+    #[test]
+    fn kept_values_are_not_written_anew() {
+        let result = r#"{"a":{"n":1.50e1,  "m":12345678901234567890123},"b":{}}"#;
+        assert_eq!(
+            state_of(&[("1", false), ("2", false)], result).0.as_deref(),
+            Some(r#"{"a":{"n":1.50e1,  "m":12345678901234567890123}}"#)
+        );
     }
 
     #[test]

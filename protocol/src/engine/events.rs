@@ -1,0 +1,364 @@
+//! What a child tells the parent. Everything in it is untrusted: the parent checks order, run and jobs.
+
+use serde::{Deserialize, Serialize};
+
+use super::header::{Header, Kind};
+use crate::ids::{JobId, RunId};
+use crate::lightning::{Memory, Timestamp, storable};
+use crate::reasons::{EngineError, StateError};
+
+/// What JSON a state is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shape {
+    /// An object.
+    Object,
+    /// Another value.
+    Other,
+    /// Undefined.
+    None,
+}
+
+/// A step that has ended; the frame's body is its state, unless it is withheld.
+#[derive(Debug, Clone)]
+pub struct FinishedStep {
+    /// The job.
+    pub job: JobId,
+    /// When.
+    pub time: Timestamp,
+    /// Milliseconds.
+    pub duration: f64,
+    /// The jobs whose steps follow.
+    pub next: Vec<JobId>,
+    /// UTF-8 bytes of the state's JSON.
+    pub size: Option<u64>,
+    /// The state exceeds the payload limit.
+    pub redacted: bool,
+    /// What the state is.
+    pub shape: Shape,
+    /// The state's truthy `webhookResponse`.
+    pub webhook_response: Option<serde_json::Value>,
+    /// What the job wrote into `state.errors` for itself.
+    pub state_error: Option<StateError>,
+}
+
+/// Why a run's thread has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExitCause {
+    /// It had said how the run ended.
+    Done,
+    /// By a cancel command.
+    Cancelled,
+    /// Out of memory.
+    Oom,
+    /// It ended itself.
+    Exit,
+    /// By an error that nobody caught.
+    Error,
+}
+
+/// What a child tells the parent.
+#[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one is alive at a time, between the decoder and its handler"
+)]
+pub enum ChildEvent {
+    /// The child can take commands.
+    Ready {
+        /// Version of this wire.
+        protocol: u32,
+        /// Node's version, without a leading v.
+        node: String,
+        /// The version of `@openfn/runtime`.
+        runtime: String,
+    },
+    /// The child cannot understand a command.
+    ProtocolError {
+        /// Why.
+        message: String,
+    },
+    /// About the run that it executes.
+    Run {
+        /// The run.
+        run: RunId,
+        /// What.
+        event: RunProgress,
+    },
+}
+
+/// What a child tells of a run.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "Header")]
+pub enum RunProgress {
+    /// The run is loaded.
+    WorkflowStart {
+        /// A number that is unique in the child.
+        thread_id: u64,
+        /// When.
+        time: Timestamp,
+        /// Whether the thread had been waiting for a run.
+        warm: bool,
+    },
+    /// A line; the body is its message.
+    Log {
+        /// Missing for `console.print`.
+        level: Option<String>,
+        /// The source, such as `JOB`.
+        name: String,
+        /// When.
+        time: Timestamp,
+        /// The message was replaced because of its size.
+        redacted: bool,
+    },
+    /// A step begins.
+    JobStart {
+        /// The job.
+        job: JobId,
+        /// When.
+        time: Timestamp,
+    },
+    /// A step has ended.
+    JobComplete {
+        /// How.
+        step: FinishedStep,
+        /// What it used.
+        mem: Option<Memory>,
+    },
+    /// A step has ended with an error.
+    JobError {
+        /// How.
+        step: FinishedStep,
+        /// The error.
+        error: EngineError,
+    },
+    /// The workflow is over; the body is the final state.
+    WorkflowComplete {
+        /// When.
+        time: Timestamp,
+        /// What the state is.
+        shape: Option<Shape>,
+        /// UTF-8 bytes of the state's JSON.
+        size: Option<u64>,
+        /// The state's data was replaced because of its size.
+        redacted: bool,
+    },
+    /// The workflow is over by an error.
+    WorkflowError {
+        /// The error.
+        error: EngineError,
+    },
+    /// The thread is gone; always the last one of a run.
+    Exit {
+        /// Why.
+        cause: ExitCause,
+        /// The thread's exit code.
+        code: Option<i64>,
+        /// The text of an uncaught error.
+        message: Option<String>,
+    },
+}
+
+/// A header that is no event.
+#[derive(Debug, thiserror::Error)]
+pub enum EventError {
+    /// Not UTF-8.
+    #[error("it is not UTF-8")]
+    NotUtf8(#[source] std::str::Utf8Error),
+    /// Not a JSON object with a known type and fields of the right types.
+    #[error("it is no event: {0}")]
+    Shape(serde_json::Error),
+    /// A field that such an event needs is not there.
+    #[error("{event} has no {field}")]
+    Missing {
+        /// The type of the event.
+        event: &'static str,
+        /// The field.
+        field: &'static str,
+    },
+}
+
+impl ChildEvent {
+    /// Reads the header of a frame.
+    ///
+    /// What cannot be stored by Lightning is taken out of its texts: an error's message may hold half a surrogate pair or
+    /// U+0000, and is reported all the same.
+    ///
+    /// # Errors
+    /// [`EventError`] for unknown types and missing fields.
+    pub fn from_header(header: &[u8]) -> Result<Self, EventError> {
+        let text = storable(std::str::from_utf8(header).map_err(EventError::NotUtf8)?);
+        let mut header: Header = serde_json::from_str(&text).map_err(EventError::Shape)?;
+        let kind = header.kind;
+        match kind {
+            Kind::Ready => Ok(Self::Ready {
+                protocol: kind.needs("protocol", header.protocol)?,
+                node: kind.needs("node", header.node)?,
+                runtime: kind.needs("runtime", header.runtime)?,
+            }),
+            Kind::ProtocolError => Ok(Self::ProtocolError {
+                message: kind.needs("message", header.message)?,
+            }),
+            Kind::WorkflowStart
+            | Kind::Log
+            | Kind::JobStart
+            | Kind::JobComplete
+            | Kind::JobError
+            | Kind::WorkflowComplete
+            | Kind::WorkflowError
+            | Kind::Exit => Ok(Self::Run {
+                run: kind.needs("run", header.run.take())?,
+                event: header.try_into()?,
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TIME: Timestamp = Timestamp::from_micros(1_767_225_600_123_456);
+
+    fn progress(header: &str) -> RunProgress {
+        let event = ChildEvent::from_header(header.as_bytes()).unwrap();
+        let ChildEvent::Run { run, event } = event else {
+            panic!("{event:?}")
+        };
+        assert_eq!(run.as_str(), "r");
+        event
+    }
+
+    #[test]
+    fn the_end_of_a_step_is_read() {
+        let event = progress(
+            r#"{"type":"job-complete","run":"r","job":"a","time":"1767225600123456","duration":232,"next":["b"],
+               "mem":{"job":1,"system":2},"size":9,"redacted":false,"shape":"object","webhook_response":{"status":201}}"#,
+        );
+        let RunProgress::JobComplete { step, mem } = event else {
+            panic!("{event:?}")
+        };
+        assert_eq!((step.job.as_str(), step.time), ("a", TIME));
+        assert_eq!(step.next, [JobId::new("b")]);
+        assert_eq!((step.size, step.shape), (Some(9), Shape::Object));
+        assert_eq!(step.webhook_response.unwrap()["status"], 201);
+        let mem = mem.unwrap();
+        assert_eq!((mem.job, mem.system, mem.peak), (1, 2, None));
+    }
+
+    #[test]
+    fn an_error_of_a_step_is_read_whatever_characters_its_text_has() {
+        let event = progress(
+            r#"{"type":"job-error","run":"r","job":"a","time":"1767225600123456","duration":1.5,"next":[],"size":null,
+               "redacted":true,"shape":"none","error":{"message":"\ud800\u0000!","type":"JobError","severity":"fail"},
+               "state_error":{"name":"JobError","message":"\ud800\u0000!"}}"#,
+        );
+        let RunProgress::JobError { step, error } = event else {
+            panic!("{event:?}")
+        };
+        assert!(step.redacted);
+        assert_eq!(error.message.as_deref(), Some("\u{fffd}!"));
+        assert_eq!(error.message, step.state_error.unwrap().message);
+        assert_eq!(error.error_type.as_deref(), Some("JobError"));
+    }
+
+    #[test]
+    fn lines_starts_and_ends_are_read() {
+        assert!(matches!(
+            progress(
+                r#"{"type":"workflow-start","run":"r","thread_id":1,"time":"1767225600123456","warm":true}"#
+            ),
+            RunProgress::WorkflowStart {
+                thread_id: 1,
+                time: TIME,
+                warm: true
+            }
+        ));
+        assert!(matches!(
+            progress(r#"{"type":"log","run":"r","name":"JOB","time":"1767225600123456"}"#),
+            RunProgress::Log {
+                level: None,
+                time: TIME,
+                redacted: false,
+                ..
+            }
+        ));
+        assert!(matches!(
+            progress(r#"{"type":"job-start","run":"r","job":"a","time":"1767225600123456"}"#),
+            RunProgress::JobStart { time: TIME, .. }
+        ));
+        assert!(matches!(
+            progress(
+                r#"{"type":"workflow-complete","run":"r","time":"1767225600123456","shape":"other","size":3}"#
+            ),
+            RunProgress::WorkflowComplete {
+                shape: Some(Shape::Other),
+                size: Some(3),
+                ..
+            }
+        ));
+        assert!(matches!(
+            progress(r#"{"type":"workflow-error","run":"r","time":"1767225600123456","error":{"type":"X"}}"#),
+            RunProgress::WorkflowError { error } if error.error_type.as_deref() == Some("X")
+        ));
+        assert!(matches!(
+            progress(r#"{"type":"exit","run":"r","cause":"oom","code":1}"#),
+            RunProgress::Exit {
+                cause: ExitCause::Oom,
+                code: Some(1),
+                message: None
+            }
+        ));
+    }
+
+    #[test]
+    fn what_concerns_no_run_is_read() {
+        let read = |header: &str| ChildEvent::from_header(header.as_bytes()).unwrap();
+        assert!(matches!(
+            read(r#"{"type":"ready","protocol":1,"node":"20.20.2","runtime":"1.9.5","pid":5}"#),
+            ChildEvent::Ready { protocol: 1, node, runtime } if node == "20.20.2" && runtime == "1.9.5"
+        ));
+        assert!(matches!(
+            read(r#"{"type":"protocol-error","message":"no"}"#),
+            ChildEvent::ProtocolError { message } if message == "no"
+        ));
+    }
+
+    #[test]
+    fn what_is_no_event_is_an_error_that_says_why() {
+        for (header, why) in [
+            ("", "it is no event: EOF"),
+            ("[]", "it is no event: "),
+            ("{}", "missing field `type`"),
+            (r#"{"type":"nope","run":"r"}"#, "unknown variant `nope`"),
+            (r#"{"type":"log","run":"r"}"#, "log has no name"),
+            (r#"{"type":"exit","cause":"done"}"#, "exit has no run"),
+            (r#"{"type":"ready"}"#, "ready has no protocol"),
+            (
+                r#"{"type":"job-complete","run":"r","job":"a","time":"1767225600123456","duration":1}"#,
+                "job-complete has no shape",
+            ),
+        ] {
+            let error = ChildEvent::from_header(header.as_bytes()).unwrap_err();
+            assert!(error.to_string().contains(why), "{header}: {error}");
+        }
+        assert!(matches!(
+            ChildEvent::from_header(b"\xff"),
+            Err(EventError::NotUtf8(_))
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn no_input_makes_the_reader_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..200),
+            text in "\\{\"type\":\"(log|exit|ready|job-error)\"(,\"(run|time|name|job|error)\":(1|null|\"x\"|\\{\\})){0,4}\\}",
+        ) {
+            let _event = ChildEvent::from_header(&bytes);
+            let _event = ChildEvent::from_header(text.as_bytes());
+        }
+    }
+}
