@@ -65,10 +65,10 @@ pub(crate) fn diagnose(
     let first = found.iter().min_by_key(|diagnostic| {
         (
             is_late(&diagnostic.message),
-            place(diagnostic, 0).map_or(0, |span| span.start),
+            place(source, diagnostic, 0).map_or(0, |span| span.start),
         )
     })?;
-    let at = place(first, 0).unwrap_or(Span::empty(0));
+    let at = place(source, first, 0).unwrap_or(Span::empty(0));
     // Our parser knows decorators and complains about what comes after the sign, if at all.
     if let Some(sign) = nesting::first_at_sign(source)
         && sign <= at.start
@@ -80,15 +80,16 @@ pub(crate) fn diagnose(
     {
         return Some(translator.unexpected(offset));
     }
-    Some(translator.translate(&first.message, at, place(first, 1).unwrap_or(at)))
+    Some(translator.translate(&first.message, at, place(source, first, 1).unwrap_or(at)))
 }
 
 /// One of the places that a diagnostic points at.
-fn place(diagnostic: &OxcDiagnostic, index: usize) -> Option<Span> {
+fn place(source: &str, diagnostic: &OxcDiagnostic, index: usize) -> Option<Span> {
     let label = diagnostic.labels.get(index)?;
-    let start = label.offset();
-    let length = label.len();
-    Some(Span::new(start, start + length))
+    // Our parser sometimes points inside a character.
+    let start = source.floor_char_boundary(label.offset() as usize);
+    let end = source.ceil_char_boundary((label.offset() + label.len()) as usize);
+    Some(Span::new(to_u32(start), to_u32(end)))
 }
 
 /// What the translation must know of the tree, when there is one.
@@ -679,7 +680,7 @@ impl Translator<'_> {
     fn skip_trivia(&self, from: u32) -> u32 {
         let mut at = from as usize;
         loop {
-            let rest = &self.source[at..];
+            let rest = self.rest(to_u32(at));
             let skipped = match rest.chars().next() {
                 Some(character) if is_space(character) => character.len_utf8(),
                 _ if rest.starts_with("//") => rest.find(is_line_end).unwrap_or(rest.len()),

@@ -89,6 +89,7 @@ impl Parts<'_, '_> {
             writer.new_text("];\n");
         } else {
             writer.source_text(gap, to_u32(self.source.len()));
+            start_line(&mut writer);
         }
         let (code, mappings) = writer.finish();
         Module {

@@ -90,10 +90,18 @@ enum Before {
     Brace,
 }
 
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "what a lexer knows of the token before"
-)]
+/// What the last token was, where that changes what the next one means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Special {
+    Nothing,
+    /// A dot: any word after it is a property's name.
+    Dot,
+    /// A keyword before the head of a statement, such as `if`.
+    HeadKeyword,
+    /// `async`: brackets after it can be parameters.
+    Async,
+}
+
 struct Scan<'t> {
     text: &'t str,
     bytes: &'t [u8],
@@ -107,11 +115,7 @@ struct Scan<'t> {
     after_line_end: bool,
     /// A semicolon has ended a statement; `else` can still continue what it is part of.
     ended: bool,
-    after_dot: bool,
-    /// The next round bracket is the head of a statement.
-    keyword_bracket: bool,
-    /// The last word was `async`, so that brackets after it can be parameters.
-    async_word: bool,
+    special: Special,
     nesting: Nesting,
 }
 
@@ -127,9 +131,7 @@ impl<'t> Scan<'t> {
             before: Before::Start,
             after_line_end: false,
             ended: false,
-            after_dot: false,
-            keyword_bracket: false,
-            async_word: false,
+            special: Special::Nothing,
             nesting: Nesting {
                 depth: 1,
                 rereading: 0,
@@ -245,9 +247,7 @@ impl<'t> Scan<'t> {
         self.before = before;
         self.after_line_end = false;
         self.ended = false;
-        self.after_dot = false;
-        self.async_word = false;
-        self.keyword_bracket = false;
+        self.special = Special::Nothing;
     }
 
     /// A name, a number or the like begins here, which cannot continue an operand: if the text
@@ -303,8 +303,9 @@ impl<'t> Scan<'t> {
         let start = self.at;
         self.word();
         let word = &self.text[start..self.at];
-        if self.after_dot || word.starts_with('#') {
-            if word.starts_with('#') && !self.after_dot {
+        let after_dot = self.special == Special::Dot;
+        if after_dot || word.starts_with('#') {
+            if word.starts_with('#') && !after_dot {
                 self.begin_operand();
             }
             self.set(Before::Operand);
@@ -324,7 +325,7 @@ impl<'t> Scan<'t> {
                 }
                 self.deepen();
                 self.set(Before::Operand);
-                self.keyword_bracket = true;
+                self.special = Special::HeadKeyword;
             }
             "in" | "instanceof" | "extends" => {
                 self.deepen();
@@ -342,9 +343,9 @@ impl<'t> Scan<'t> {
                 }
                 self.set(Before::KeywordOperator);
             }
-            "await" if self.keyword_bracket => {
+            "await" if self.special == Special::HeadKeyword => {
                 self.set(Before::Operand);
-                self.keyword_bracket = true;
+                self.special = Special::HeadKeyword;
             }
             "return" | "throw" | "typeof" | "void" | "delete" | "new" | "await" | "yield" => {
                 self.begin_operand();
@@ -355,7 +356,9 @@ impl<'t> Scan<'t> {
                 self.begin_operand();
                 self.deepen();
                 self.set(Before::Operand);
-                self.async_word = word == "async";
+                if word == "async" {
+                    self.special = Special::Async;
+                }
             }
             _ => {
                 self.begin_operand();
@@ -367,8 +370,8 @@ impl<'t> Scan<'t> {
     fn open(&mut self, byte: u8) {
         let after_operand = matches!(self.before, Before::Operand | Before::Brace);
         let kind = match byte {
-            b'(' if self.keyword_bracket => Kind::Head,
-            b'(' if !after_operand || self.async_word => Kind::Group,
+            b'(' if self.special == Special::HeadKeyword => Kind::Head,
+            b'(' if !after_operand || self.special == Special::Async => Kind::Group,
             b'{' if self.is_object() => Kind::Object,
             b'{' => Kind::Block,
             _ => Kind::List,
@@ -460,7 +463,7 @@ impl<'t> Scan<'t> {
                 self.at += 1;
                 self.deepen();
                 self.set(Before::Operator);
-                self.after_dot = true;
+                self.special = Special::Dot;
             }
             b'?' if rest.starts_with("?.")
                 && !rest.as_bytes().get(2).is_some_and(u8::is_ascii_digit) =>
@@ -469,7 +472,7 @@ impl<'t> Scan<'t> {
                 self.deepen();
                 // A name, a call or an index follows; for the last two this counts as an operand.
                 self.set(Before::Operand);
-                self.after_dot = true;
+                self.special = Special::Dot;
             }
             _ => {
                 let long = LONG

@@ -68,10 +68,11 @@ impl Lines {
 /// The column is what the reference shows: it expands white space at the start of a line, so that
 /// a tab counts up to the next multiple of four.
 pub(crate) fn position(text: &str, offset: u32) -> Position {
-    let (line, start) = Lines::new(text).line_of(offset);
+    let offset = text.floor_char_boundary(offset as usize);
+    let (line, start) = Lines::new(text).line_of(to_u32(offset));
     let mut column = 0;
     let mut indenting = true;
-    for character in text[start as usize..offset as usize].chars() {
+    for character in text[start as usize..offset].chars() {
         indenting = indenting && is_space(character);
         column = match character {
             '\t' if indenting => (column / TAB_WIDTH + 1) * TAB_WIDTH,

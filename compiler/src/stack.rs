@@ -1,6 +1,9 @@
 //! Recursing over a text without overflowing the stack.
 
-use std::thread;
+use std::{
+    panic::{self, AssertUnwindSafe},
+    thread,
+};
 
 use crate::{nesting, source::to_u32};
 
@@ -29,7 +32,8 @@ const MAX_REREADING: u64 = 50_000_000;
 pub(crate) enum StackError {
     /// It nests more deeply than [`MAX_DEPTH`].
     TooDeep,
-    /// The host gave no thread, or the reading panicked.
+    /// The host gave no thread, or the reading panicked, which it must not: a job is never a reason
+    /// for more to fail than its own run.
     Failed(String),
 }
 
@@ -44,8 +48,10 @@ pub(crate) fn with_stack_for<T: Send>(
     if depth > MAX_DEPTH || nesting.rereading > MAX_REREADING {
         return Err(StackError::TooDeep);
     }
+    let panicked = |_| StackError::Failed("the compiler panicked".to_owned());
     if depth <= SHALLOW_DEPTH {
-        return Ok(read());
+        // What a panic leaves behind is dropped here, so nobody sees it half done.
+        return panic::catch_unwind(AssertUnwindSafe(read)).map_err(panicked);
     }
     thread::scope(|scope| {
         thread::Builder::new()
@@ -56,6 +62,6 @@ pub(crate) fn with_stack_for<T: Send>(
                 StackError::Failed(format!("no thread for a deeply nested text: {error}"))
             })?
             .join()
-            .map_err(|_| StackError::Failed("the compiler panicked".to_owned()))
+            .map_err(panicked)
     })
 }

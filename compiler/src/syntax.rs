@@ -8,11 +8,7 @@ use oxc::{
     span::SourceType,
 };
 
-use crate::{
-    diagnosis::diagnose,
-    error::CompileError,
-    source::{position, to_u32},
-};
+use crate::{diagnosis::diagnose, error::CompileError, source::position};
 
 /// Parses a job as an ES module.
 ///
@@ -43,7 +39,7 @@ pub(crate) fn parse<'a>(
         None => Ok(program),
         Some(diagnosis) => Err(CompileError::Syntax {
             text: diagnosis.text,
-            at: position(source, diagnosis.offset.min(to_u32(source.len()))),
+            at: position(source, diagnosis.offset),
         }),
     }
 }

@@ -1,5 +1,4 @@
 //! Finding an adaptor's names in its type definitions.
-#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::{fs, path::Path};
 
@@ -7,11 +6,12 @@ use compiler::{ExportsCache, ExportsError, adaptor_exports};
 use tempfile::TempDir;
 
 fn package(files: &[(&str, &str)]) -> TempDir {
-    let dir = TempDir::new().unwrap();
+    let dir = TempDir::new().expect("a temporary folder");
     for (path, text) in files {
         let path = dir.path().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
+        let folder = path.parent().expect("the file is in the package");
+        fs::create_dir_all(folder).expect("a folder in the package");
+        fs::write(path, text).expect("a file in the package");
     }
     dir
 }
@@ -19,7 +19,9 @@ fn package(files: &[(&str, &str)]) -> TempDir {
 const PACKAGE: (&str, &str) = ("package.json", r#"{"types": "types/index.d.ts"}"#);
 
 fn message(dir: &Path) -> String {
-    adaptor_exports(dir).unwrap_err().to_string()
+    adaptor_exports(dir)
+        .expect_err("the package is broken")
+        .to_string()
 }
 
 #[test]
