@@ -44,6 +44,11 @@ impl Conversation {
         &self.run
     }
 
+    /// Whether nothing of the run was told yet: its job, which begins after that, cannot have done anything.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.stage == Stage::Loading
+    }
+
     /// The run was told to begin.
     pub(super) fn proceed(&mut self) {
         self.proceeded = true;

@@ -8,7 +8,7 @@ const MIB: f64 = 1_048_576.0;
 
 /// What a child may use besides the limit of its run, MiB: Node and the engine take about 100 with a thread, V8's young
 /// space 48, adaptors the rest. The reference allows 128 with one thread and no adaptors loaded ahead.
-const OVERHEAD_MB: f64 = 256.0;
+pub(super) const OVERHEAD_MB: f64 = 256.0;
 
 /// Parts of a limit from which on a run is told that it comes near it.
 pub(super) const NEAR: f64 = 0.9;

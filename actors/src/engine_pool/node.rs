@@ -3,15 +3,19 @@
 //! A child serves one project unless the configuration says otherwise, and one unassigned child is kept ready, so that there
 //! are never more than the capacity and one.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use actix::prelude::*;
 use indexmap::IndexMap;
 use protocol::ids::{ProjectId, RunId};
+use protocol::reasons::EngineError;
 
-use super::child::{Abandon, ChildId, ChildIdle, EngineChild, Owner, Retire, RunOn, Warm};
+use super::cgroup::Cgroups;
+use super::child::{
+    Abandon, ChildId, ChildIdle, Declined, EngineChild, Owner, Retire, RunOn, Warm,
+};
 use super::messages::{ChildStatus, EngineEvent, EngineEventBody, Execute, Proceed, StopJob};
-use super::pool::Assignments;
 use super::spawn::{self, Launch};
 use crate::config::{NodeConfig, Reuse};
 
@@ -20,6 +24,10 @@ const WARM_ADAPTORS: usize = 4;
 
 /// The heap of a child's main thread and of spares before their first run, MiB; each run's thread has its run's own limit.
 const CHILD_MEMORY_MB: u64 = 500;
+
+/// Children that may die before one run has begun: somebody may have killed all idle ones, but a run whose loading kills
+/// its child must not go from child to child for ever.
+const MOST_DEATHS: u32 = 3;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Use {
@@ -39,28 +47,40 @@ struct Entry {
     runs: u64,
 }
 
+/// A run in work, with what was asked of it so far: a child that dies before it has begun may not have heard it.
+#[derive(Debug, Clone, Copy)]
+struct Assigned {
+    child: ChildId,
+    proceeded: bool,
+    stopped: bool,
+    /// Children that have died with it.
+    deaths: u32,
+}
+
 /// See the module's documentation.
 pub(super) struct Children {
     config: NodeConfig,
     capacity: usize,
+    cgroups: Option<Cgroups>,
     engine_dir: Option<PathBuf>,
     next: u64,
     children: IndexMap<ChildId, Entry>,
-    assigned: Assignments,
+    assigned: HashMap<RunId, Assigned>,
     /// Folders of adaptors, most recently used first.
     recent: Vec<String>,
     draining: bool,
 }
 
 impl Children {
-    pub(super) fn new(config: NodeConfig, capacity: usize) -> Self {
+    pub(super) fn new(config: NodeConfig, capacity: usize, cgroups: Option<Cgroups>) -> Self {
         Self {
             config,
             capacity,
+            cgroups,
             engine_dir: None,
             next: 0,
             children: IndexMap::new(),
-            assigned: Assignments::new(),
+            assigned: HashMap::new(),
             recent: Vec::new(),
             draining: false,
         }
@@ -105,6 +125,7 @@ impl Children {
             .collect(),
             memory_mb: CHILD_MEMORY_MB,
             sandbox: self.config.sandbox,
+            cgroups: self.cgroups.clone(),
         };
         let start = Box::new(move |budget, events| spawn::start(&launch, budget, events));
         let address = EngineChild::new(id, self.config.clone(), owner.clone(), start).start();
@@ -153,11 +174,13 @@ impl Children {
         let child = chosen.and_then(|id| self.children.get_mut(&id).map(|child| (id, child)));
         let Some((id, child)) = child else {
             log::error!(run_id = run_id.as_str(); "no engine child can be started for run {run_id}");
-            execution.events.do_send(EngineEvent {
-                run_id,
-                body: EngineEventBody::Ended,
-                permit: None,
-            });
+            self.assigned.remove(&run_id);
+            fail(
+                execution,
+                "ExecutionError",
+                "exception",
+                "the engine is not available",
+            );
             return;
         };
         log::debug!(
@@ -167,7 +190,15 @@ impl Children {
         child.used = Use::Busy(run_id.clone());
         child.project = Some(project);
         child.runs += 1;
-        self.assigned.insert(run_id, id);
+        self.assigned
+            .entry(run_id)
+            .and_modify(|assigned| assigned.child = id)
+            .or_insert(Assigned {
+                child: id,
+                proceeded: false,
+                stopped: false,
+                deaths: 0,
+            });
         child.address.do_send(RunOn(execution));
     }
 
@@ -216,23 +247,21 @@ impl Children {
         }
     }
 
-    pub(super) fn proceed(&self, message: Proceed) {
-        if let Some(child) = self
-            .assigned
-            .get(&message.run_id)
-            .and_then(|id| self.children.get(id))
-        {
-            child.address.do_send(message);
+    pub(super) fn proceed(&mut self, message: Proceed) {
+        if let Some(assigned) = self.assigned.get_mut(&message.run_id) {
+            assigned.proceeded = true;
+            if let Some(child) = self.children.get(&assigned.child) {
+                child.address.do_send(message);
+            }
         }
     }
 
-    pub(super) fn stop(&self, message: StopJob) {
-        if let Some(child) = self
-            .assigned
-            .get(&message.run_id)
-            .and_then(|id| self.children.get(id))
-        {
-            child.address.do_send(message);
+    pub(super) fn stop(&mut self, message: StopJob) {
+        if let Some(assigned) = self.assigned.get_mut(&message.run_id) {
+            assigned.stopped = true;
+            if let Some(child) = self.children.get(&assigned.child) {
+                child.address.do_send(message);
+            }
         }
     }
 
@@ -262,12 +291,53 @@ impl Children {
         self.spawn_spare(owner);
     }
 
+    /// A run came back from a child that was dead or dying when it got it.
+    pub(super) fn declined(&mut self, message: Declined, owner: &Owner) {
+        let Declined { id, execution } = message;
+        if let Some(child) = self.children.get_mut(&id) {
+            child.used = Use::Retired;
+        }
+        let run_id = execution.run_id.clone();
+        let Some(assigned) = self.assigned.get_mut(&run_id) else {
+            return;
+        };
+        assigned.deaths += 1;
+        let Assigned {
+            proceeded,
+            stopped,
+            deaths,
+            ..
+        } = *assigned;
+        if stopped {
+            self.assigned.remove(&run_id);
+            execution.events.do_send(EngineEvent {
+                run_id,
+                body: EngineEventBody::Ended,
+                permit: None,
+            });
+        } else if deaths >= MOST_DEATHS {
+            self.assigned.remove(&run_id);
+            fail(
+                execution,
+                "ExitError",
+                "crash",
+                "three engine children died while they loaded the run",
+            );
+        } else {
+            log::warn!(run_id = run_id.as_str(); "the engine child of run {run_id} died before it began: trying another");
+            self.execute(execution, owner);
+            if proceeded {
+                self.proceed(Proceed { run_id });
+            }
+        }
+    }
+
     pub(super) fn gone(&mut self, id: ChildId, owner: &Owner) {
         let ready = self
             .children
             .shift_remove(&id)
             .is_some_and(|child| child.ready.is_some());
-        self.assigned.retain(|_, child| *child != id);
+        self.assigned.retain(|_, assigned| assigned.child != id);
         // One that never answered is replaced by the validation, or on demand.
         if ready {
             self.spawn_spare(owner);
@@ -280,6 +350,14 @@ impl Children {
             child.used = Use::Retired;
             child.address.do_send(Retire);
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn child_of(&self, run: &RunId) -> Option<Addr<EngineChild>> {
+        let assigned = self.assigned.get(run)?;
+        self.children
+            .get(&assigned.child)
+            .map(|child| child.address.clone())
     }
 
     pub(super) fn status(&self) -> Vec<ChildStatus> {
@@ -301,6 +379,27 @@ impl Children {
                 }
             })
             .collect()
+    }
+}
+
+/// Ends a run that no child executes.
+fn fail(execution: Execute, error_type: &str, severity: &str, message: &str) {
+    let Execute { run_id, events, .. } = execution;
+    let error = EngineError {
+        message: Some(message.to_owned()),
+        error_type: Some(error_type.to_owned()),
+        severity: Some(severity.to_owned()),
+        ..EngineError::default()
+    };
+    for body in [
+        EngineEventBody::WorkflowError { error },
+        EngineEventBody::Ended,
+    ] {
+        events.do_send(EngineEvent {
+            run_id: run_id.clone(),
+            body,
+            permit: None,
+        });
     }
 }
 

@@ -1,16 +1,15 @@
 //! The actor: messages to whichever engine this worker has.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use actix::prelude::*;
 use indexmap::IndexMap;
-use protocol::ids::RunId;
 use protocol::plan::Linked;
 use protocol::versions::EngineVersions;
 use tokio::sync::{oneshot, watch};
 
-use super::child::{ChildGone, ChildIdle, ChildReady, Owner};
+use super::cgroup::Cgroups;
+use super::child::{ChildGone, ChildIdle, ChildReady, Declined, Owner};
 use super::compile::{CompiledPlan, compile_plan};
 use super::engine_dir::ensure_engine_dir;
 use super::installer::{AdaptorInstaller, Install};
@@ -95,6 +94,7 @@ impl EnginePool {
         Owner {
             ready: address.clone().recipient(),
             idle: address.clone().recipient(),
+            declined: address.clone().recipient(),
             gone: address.recipient(),
         }
     }
@@ -152,6 +152,23 @@ impl EnginePool {
         );
     }
 
+    #[cfg(test)]
+    pub(super) fn child_of(
+        &self,
+        run: &protocol::ids::RunId,
+    ) -> Option<Addr<super::child::EngineChild>> {
+        match &self.backend {
+            Some(Backend::Node(engine)) => engine.children.child_of(run),
+            Some(Backend::Mock(_)) | None => None,
+        }
+    }
+
+    fn give_up(&self, why: String) {
+        if let Some(failed) = &self.failed {
+            failed.do_send(EngineFailed { why });
+        }
+    }
+
     fn validation_failed(&mut self, why: String, ctx: &mut Context<Self>) {
         let State::Validating { failures } = &mut self.state else {
             return;
@@ -161,9 +178,7 @@ impl EnginePool {
             EngineConfig::Mock => 0,
         };
         if *failures >= retries {
-            if let Some(failed) = &self.failed {
-                failed.do_send(EngineFailed { why });
-            }
+            self.give_up(why);
             return;
         }
         let index = usize::try_from(*failures)
@@ -211,8 +226,16 @@ impl Actor for EnginePool {
                     config.state_props_to_remove.join(", ")
                 );
                 tell_of_sandbox(config.sandbox);
+                let cgroups = match Cgroups::find(config.memory_enforcement) {
+                    Ok(cgroups) => cgroups,
+                    Err(why) => {
+                        // No further try would find another answer.
+                        self.give_up(why);
+                        return;
+                    }
+                };
                 self.backend = Some(Backend::Node(Box::new(NodeEngine {
-                    children: Children::new(config.clone(), self.capacity),
+                    children: Children::new(config.clone(), self.capacity, cgroups),
                     installer: AdaptorInstaller::new(&config).start(),
                     handshake: watch::channel(None).0,
                     config,
@@ -405,6 +428,16 @@ impl Handler<ChildIdle> for EnginePool {
     }
 }
 
+impl Handler<Declined> for EnginePool {
+    type Result = ();
+
+    fn handle(&mut self, message: Declined, ctx: &mut Self::Context) {
+        if let Some(Backend::Node(engine)) = &mut self.backend {
+            engine.children.declined(message, &Self::owner(ctx));
+        }
+    }
+}
+
 impl Handler<ChildGone> for EnginePool {
     type Result = ();
 
@@ -466,6 +499,3 @@ impl Handler<GetEngineStatus> for EnginePool {
         })
     }
 }
-
-/// Which child executes a run.
-pub(super) type Assignments = HashMap<RunId, super::child::ChildId>;

@@ -18,6 +18,7 @@ use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+use super::cgroup::{Cgroups, Leaf};
 use super::private_folder::PrivateFolder;
 use super::{sandbox, setup};
 use crate::config::SandboxMode;
@@ -51,6 +52,7 @@ pub(super) struct Process {
     kill: Option<oneshot::Sender<()>>,
     stderr: Rc<RefCell<String>>,
     folder: PathBuf,
+    cgroup: Option<Leaf>,
 }
 
 impl Process {
@@ -75,6 +77,21 @@ impl Process {
         std::fs::read_dir(&self.folder).is_ok_and(|mut files| files.next().is_some())
     }
 
+    /// Has the kernel limit the memory of the process for a run, where it can.
+    pub(super) fn limit_memory(&self, limit_mb: f64) {
+        if let Some(Err(error)) = self.cgroup.as_ref().map(|leaf| leaf.limit(limit_mb)) {
+            log::warn!(
+                "cgroup: failed to constrain process {}: {error}",
+                self.pid.unwrap_or_default()
+            );
+        }
+    }
+
+    /// Whether the kernel killed the process for its memory.
+    pub(super) fn was_killed_for_memory(&self) -> bool {
+        self.cgroup.as_ref().is_some_and(Leaf::has_killed)
+    }
+
     /// The end of what the process wrote to stderr.
     pub(super) fn stderr(&self) -> String {
         self.stderr.borrow().clone()
@@ -93,6 +110,8 @@ pub(super) struct Launch {
     /// Heap of the process, MiB.
     pub(super) memory_mb: u64,
     pub(super) sandbox: SandboxMode,
+    /// Where its cgroup goes, if it gets one.
+    pub(super) cgroups: Option<Cgroups>,
 }
 
 /// Starts `node engine_dir/main.mjs`.
@@ -130,6 +149,8 @@ pub(super) fn start(
         .arg(engine_dir.join("main.mjs"))
         .env_clear()
         .env("TMPDIR", private.path())
+        // Without it Node would look the user up in /etc/passwd, which the child cannot read.
+        .env("HOME", private.path())
         .current_dir(engine_dir)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -145,6 +166,22 @@ pub(super) fn start(
         .spawn()
         .map_err(|error| failed(&format!("{} cannot be started", node.display()), error))?;
     let pid = child.id();
+    #[expect(clippy::cast_precision_loss, reason = "a number of MiB")]
+    let confined = launch
+        .cgroups
+        .as_ref()
+        .zip(pid)
+        .map(|(cgroups, pid)| cgroups.confine(pid, launch.memory_mb as f64));
+    let cgroup = confined.and_then(|confined| match confined {
+        Ok(leaf) => Some(leaf),
+        Err(error) => {
+            log::warn!(
+                "cgroup: failed to constrain process {}: {error}",
+                pid.unwrap_or_default()
+            );
+            None
+        }
+    });
     let stream = |socket: StdUnixStream| {
         socket.set_nonblocking(true)?;
         UnixStream::from_std(socket)
@@ -172,6 +209,7 @@ pub(super) fn start(
         kill: Some(kill),
         stderr,
         folder,
+        cgroup,
     })
 }
 

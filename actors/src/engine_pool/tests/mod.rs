@@ -12,6 +12,7 @@ use protocol::workloop::Workloop;
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, mpsc};
 
+use super::child::EngineChild;
 use super::messages::{
     EngineEvent, EngineEventBody, Execute, ExecuteOptions, GetEngineStatus, Proceed, StopEngine,
     StopJob,
@@ -384,6 +385,39 @@ async fn a_run_is_told_once_that_its_time_is_nearly_over() {
 }
 
 #[actix_rt::test]
+async fn a_run_does_not_notice_that_its_child_had_died_while_it_was_idle() {
+    let world = World::new();
+    world.ready().await;
+    for number in 0..5 {
+        for child in world.pool.send(GetEngineStatus).await.unwrap().children {
+            let pid = child
+                .pid
+                .and_then(|pid| i32::try_from(pid).ok())
+                .map(nix::unistd::Pid::from_raw);
+            if let Some(pid) = pid {
+                nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+            }
+        }
+        let told = world.told(&format!("good-{number}")).await;
+        assert!(told.contains(&"over".to_owned()), "{told:?}");
+    }
+    world.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_run_whose_loading_kills_its_child_ends_after_three() {
+    let world = World::new();
+    world.ready().await;
+    let told = world.execute("loading", "p", |_| {}).all().await;
+    assert_eq!(
+        told,
+        ["ExitError: three engine children died while they loaded the run"]
+    );
+    assert!(world.told("good").await.contains(&"over".to_owned()));
+    world.stop().await;
+}
+
+#[actix_rt::test]
 async fn a_stopped_job_just_ends() {
     let world = World::new();
     world.ready().await;
@@ -468,6 +502,28 @@ async fn a_job_waits_while_the_outbox_is_full_and_no_line_is_lost() {
 #[rtype(result = "()")]
 struct Panic;
 
+impl Handler<Panic> for EngineChild {
+    type Result = ();
+
+    fn handle(&mut self, _: Panic, _: &mut Self::Context) {
+        panic!("a child was asked to panic by a test");
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct PanicChild {
+    run: RunId,
+}
+
+impl Handler<PanicChild> for EnginePool {
+    type Result = ();
+
+    fn handle(&mut self, message: PanicChild, _: &mut Self::Context) {
+        self.child_of(&message.run).unwrap().do_send(Panic);
+    }
+}
+
 impl Handler<Panic> for EnginePool {
     type Result = ();
 
@@ -518,6 +574,23 @@ async fn an_engine_that_cannot_start_is_reported() {
         .unwrap()
         .unwrap();
     assert!(why.contains("exit status: 3"), "{why}");
+}
+
+#[actix_rt::test]
+async fn a_child_whose_actor_panics_ends_its_run_and_is_replaced() {
+    let world = World::new();
+    world.ready().await;
+    let mut heard = world.execute("waits", "p", |_| {});
+    while !matches!(heard.next().await.body, EngineEventBody::JobStart { .. }) {}
+    world.pool.do_send(PanicChild {
+        run: RunId::new("waits"),
+    });
+    assert_eq!(
+        heard.all().await,
+        ["EngineLost: the engine child that executed the run was lost"]
+    );
+    assert!(world.told("good").await.contains(&"over".to_owned()));
+    world.stop().await;
 }
 
 #[actix_rt::test]

@@ -18,14 +18,18 @@ use actix::prelude::*;
 use bytes::Bytes;
 use protocol::engine::{ChildEvent, Command, ExitCause, Frame, RunProgress, Shape, encode_frame};
 use protocol::ids::RunId;
-use protocol::reasons::EngineError;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::conversation::Conversation;
+mod busy;
+mod messages;
+
+use self::busy::{Busy, Stop};
+pub(super) use self::messages::{
+    Abandon, ChildGone, ChildId, ChildIdle, ChildReady, Declined, Owner, Retire, RunOn, Warm,
+};
 use super::memory::{self, Verdict};
-use super::messages::{EngineEvent, EngineEventBody, Execute, Proceed, StopJob};
+use super::messages::{EngineEventBody, Proceed, StopJob};
 use super::spawn::{Budget, FromProcess, Process};
-use crate::clock;
 use crate::config::NodeConfig;
 
 /// How long a child may take to end a thread before it is killed.
@@ -40,89 +44,23 @@ const WATCH: Duration = Duration::from_millis(100);
 /// The oldest Node that the engine program and the runtime work with.
 const OLDEST_NODE: u32 = 20;
 
-/// Names a child within its pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct ChildId(pub(super) u64);
-
-/// Executes a run on this child.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct RunOn(pub(super) Execute);
-
-/// Ends the child when its run has ended.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct Retire;
-
-/// The pool is gone: ends the child at once, without a word.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct Abandon;
-
-/// Keeps spare threads with these adaptors.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct Warm(pub(super) Vec<String>);
-
-/// To the pool: the child answered the handshake.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct ChildReady {
-    pub(super) id: ChildId,
-    pub(super) pid: u32,
-    pub(super) node: String,
-    pub(super) runtime: String,
-}
-
-/// To the pool: the run has ended, the child can take another.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct ChildIdle {
-    pub(super) id: ChildId,
-    pub(super) run: RunId,
-    /// False when the run left something behind.
-    pub(super) reusable: bool,
-}
-
-/// To the pool: the process is gone.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct ChildGone {
-    pub(super) id: ChildId,
-    pub(super) why: String,
-}
-
-/// Where a child reports to.
-#[derive(Clone)]
-pub(super) struct Owner {
-    pub(super) ready: Recipient<ChildReady>,
-    pub(super) idle: Recipient<ChildIdle>,
-    pub(super) gone: Recipient<ChildGone>,
-}
-
-struct Busy {
-    execution: Execute,
-    conversation: Conversation,
-    stop: Stop,
-    /// Resident size of the process when the run began, bytes.
-    resident: u64,
-    /// Whether the run was told that it comes near its memory limit.
-    warned: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stop {
-    No,
-    Asked,
-    TimedOut,
-    OverMemory,
-}
-
 enum State {
     Spawning,
     Idle,
     Busy(Box<Busy>),
     Dying,
+}
+
+/// The pool hears of the end when the child is dropped, so that it does also when the actor panics.
+impl Drop for EngineChild {
+    fn drop(&mut self) {
+        let why = if self.why.is_empty() {
+            "its actor died".to_owned()
+        } else {
+            std::mem::take(&mut self.why)
+        };
+        self.owner.gone.do_send(ChildGone { id: self.id, why });
+    }
 }
 
 /// See the module's documentation.
@@ -189,50 +127,6 @@ impl EngineChild {
             .unwrap_or_default()
     }
 
-    fn tell(busy: &Busy, body: EngineEventBody, permit: Option<OwnedSemaphorePermit>) {
-        let run_id = busy.execution.run_id.clone();
-        busy.execution.events.do_send(EngineEvent {
-            run_id,
-            body,
-            permit,
-        });
-    }
-
-    fn fail(busy: &Busy, error_type: &str, severity: &str, message: String) {
-        let error = EngineError {
-            message: Some(message),
-            error_type: Some(error_type.to_owned()),
-            severity: Some(severity.to_owned()),
-            ..EngineError::default()
-        };
-        Self::tell(busy, EngineEventBody::WorkflowError { error }, None);
-    }
-
-    fn out_of_memory(busy: &Busy) {
-        Self::fail(
-            busy,
-            "OOMError",
-            "kill",
-            "Run exceeded maximum memory usage".to_owned(),
-        );
-    }
-
-    /// A line of the engine in the run's log.
-    fn warn(busy: &Busy, text: &str) {
-        let message = Bytes::from(serde_json::json!([text]).to_string());
-        let (level, name) = (Some("warn".to_owned()), "RTE".to_owned());
-        Self::tell(
-            busy,
-            EngineEventBody::Log {
-                level,
-                name,
-                time: clock::now(),
-                message,
-            },
-            None,
-        );
-    }
-
     /// Looks at the size of the process while it executes this run.
     fn watch(&mut self, run: RunId, ctx: &mut Context<Self>) {
         let Some(process) = &mut self.process else {
@@ -256,7 +150,7 @@ impl EngineChild {
             }
             Verdict::Near if !busy.warned => {
                 busy.warned = true;
-                Self::warn(busy, &memory::near_line(limit_mb));
+                busy.warn(&memory::near_line(limit_mb));
             }
             Verdict::Near | Verdict::Fine => {}
         }
@@ -271,26 +165,10 @@ impl EngineChild {
             && busy.stop == Stop::No
         {
             let seconds = protocol::js::number(timeout.as_secs_f64());
-            Self::warn(
-                busy,
-                &format!("This run has used 90% of its time limit of {seconds}s"),
-            );
+            busy.warn(&format!(
+                "This run has used 90% of its time limit of {seconds}s"
+            ));
         }
-    }
-
-    fn timed_out(busy: &Busy) {
-        let milliseconds = busy
-            .execution
-            .options
-            .timeout
-            .unwrap_or_default()
-            .as_millis();
-        Self::fail(
-            busy,
-            "TimeoutError",
-            "kill",
-            format!("Workflow failed to return within {milliseconds}ms"),
-        );
     }
 
     fn stop_run(&mut self, run: &RunId, stop: Stop, ctx: &mut Context<Self>) {
@@ -434,7 +312,7 @@ impl EngineChild {
             EngineEventBody::WorkflowComplete { .. } | EngineEventBody::WorkflowError { .. }
         );
         if busy.stop == Stop::No || !ends {
-            Self::tell(busy, told, permit);
+            busy.tell(told, permit);
         }
     }
 
@@ -445,37 +323,37 @@ impl EngineChild {
         message: Option<String>,
         ctx: &mut Context<Self>,
     ) {
-        let State::Busy(busy) = std::mem::replace(&mut self.state, State::Idle) else {
+        let State::Busy(mut busy) = std::mem::replace(&mut self.state, State::Idle) else {
             return;
         };
         match (busy.stop, cause) {
-            (Stop::TimedOut, _) => Self::timed_out(&busy),
-            (Stop::OverMemory, _) => Self::out_of_memory(&busy),
+            (Stop::TimedOut, _) => busy.timed_out(),
+            (Stop::OverMemory, _) => busy.out_of_memory(),
             _ if busy.conversation.is_over() => {}
             (Stop::Asked, _) => {}
             (Stop::No, ExitCause::Oom) => {
-                Self::out_of_memory(&busy);
+                busy.out_of_memory();
             }
             (Stop::No, ExitCause::Error) => {
                 let message = message.unwrap_or_else(|| "the engine thread failed".to_owned());
-                Self::fail(&busy, "ExecutionError", "crash", message);
+                busy.fail("ExecutionError", "crash", message);
             }
             (Stop::No, ExitCause::Exit | ExitCause::Cancelled | ExitCause::Done) => {
                 let code = code.unwrap_or_default();
-                Self::fail(
-                    &busy,
+                busy.fail(
                     "ExitError",
                     "crash",
                     format!("Worker thread exited with code: {code}"),
                 );
             }
         }
-        self.run_ended(&busy, ctx);
+        let run = busy.execution.run_id.clone();
+        drop(busy);
+        self.run_ended(run, ctx);
     }
 
-    fn run_ended(&mut self, busy: &Busy, ctx: &mut Context<Self>) {
+    fn run_ended(&mut self, run: RunId, ctx: &mut Context<Self>) {
         *self.budget.borrow_mut() = None;
-        Self::tell(busy, EngineEventBody::Ended, None);
         // The next run must not find what this one wrote.
         let reusable = self
             .process
@@ -483,7 +361,7 @@ impl EngineChild {
             .is_some_and(|process| !process.has_files());
         self.owner.idle.do_send(ChildIdle {
             id: self.id,
-            run: busy.execution.run_id.clone(),
+            run,
             reusable,
         });
         if self.retiring {
@@ -493,16 +371,15 @@ impl EngineChild {
 
     fn violated(&mut self, what: String) {
         log::error!("engine child {}: {what}", self.pid());
-        if let State::Busy(busy) = std::mem::replace(&mut self.state, State::Dying) {
+        if let State::Busy(mut busy) = std::mem::replace(&mut self.state, State::Dying) {
             if !busy.conversation.is_over() && busy.stop == Stop::No {
-                Self::fail(&busy, "EngineProtocolError", "crash", what.clone());
+                busy.fail("EngineProtocolError", "crash", what.clone());
             } else if busy.stop == Stop::TimedOut {
-                Self::timed_out(&busy);
+                busy.timed_out();
             } else if busy.stop == Stop::OverMemory {
-                Self::out_of_memory(&busy);
+                busy.out_of_memory();
             }
             *self.budget.borrow_mut() = None;
-            Self::tell(&busy, EngineEventBody::Ended, None);
         }
         self.kill(what);
     }
@@ -527,22 +404,33 @@ impl EngineChild {
             .as_ref()
             .map(Process::stderr)
             .unwrap_or_default();
+        let killed_for_memory = self
+            .process
+            .as_ref()
+            .is_some_and(Process::was_killed_for_memory);
         let how = status.map_or_else(|| "unknown status".to_owned(), |status| status.to_string());
-        if let State::Busy(busy) = std::mem::replace(&mut self.state, State::Dying) {
+        if let State::Busy(mut busy) = std::mem::replace(&mut self.state, State::Dying) {
             log::error!(run_id = busy.execution.run_id.as_str(); "engine child {} died during run {}: {how}", self.pid(), busy.execution.run_id);
             match busy.stop {
-                Stop::TimedOut => Self::timed_out(&busy),
-                Stop::OverMemory => Self::out_of_memory(&busy),
+                // It may have been dead before the run came: another child can have it.
+                Stop::No if busy.conversation.is_untouched() => {
+                    let execution = busy.hand_back();
+                    self.owner.declined.do_send(Declined {
+                        id: self.id,
+                        execution,
+                    });
+                }
+                Stop::TimedOut => busy.timed_out(),
+                Stop::OverMemory => busy.out_of_memory(),
                 Stop::Asked => {}
                 Stop::No if busy.conversation.is_over() => {}
-                Stop::No if stderr.contains("heap out of memory") => {
-                    Self::out_of_memory(&busy);
+                Stop::No if killed_for_memory || stderr.contains("heap out of memory") => {
+                    busy.out_of_memory();
                 }
                 Stop::No => {
                     let code = status.and_then(|status| status.code());
                     let code = code.map_or_else(|| "null".to_owned(), |code| code.to_string());
-                    Self::fail(
-                        &busy,
+                    busy.fail(
                         "ExitError",
                         "crash",
                         format!("Process exited with code: {code}"),
@@ -550,7 +438,6 @@ impl EngineChild {
                 }
             }
             *self.budget.borrow_mut() = None;
-            Self::tell(&busy, EngineEventBody::Ended, None);
         }
         let mut why = std::mem::take(&mut self.why);
         if why.is_empty() {
@@ -559,7 +446,7 @@ impl EngineChild {
         if let Some(line) = stderr.lines().find(|line| !line.trim().is_empty()) {
             why = format!("{why}; its stderr begins: {line}");
         }
-        self.owner.gone.do_send(ChildGone { id: self.id, why });
+        self.why = why;
         ctx.stop();
     }
 }
@@ -635,7 +522,13 @@ impl Handler<RunOn> for EngineChild {
     type Result = ();
 
     fn handle(&mut self, RunOn(execution): RunOn, ctx: &mut Self::Context) {
-        let conversation = Conversation::new(execution.run_id.clone(), &execution.plan);
+        if !matches!(self.state, State::Spawning | State::Idle) || self.retiring {
+            self.owner.declined.do_send(Declined {
+                id: self.id,
+                execution,
+            });
+            return;
+        }
         let limits = &execution.options;
         let options = protocol::engine::ExecuteOptions {
             repo_dir: self.config.repo_dir.to_string_lossy().into_owned(),
@@ -657,24 +550,19 @@ impl Handler<RunOn> for EngineChild {
             plan: &execution.plan,
             options: &options,
         };
+        if let Some(process) = &self.process {
+            process.limit_memory(limits.memory_mb);
+        }
         let sent = self.send(&command, &execution.input);
         *self.budget.borrow_mut() = Some(execution.budget.clone());
-        let busy = Busy {
-            execution,
-            conversation,
-            stop: Stop::No,
-            resident: 0,
-            warned: false,
-        };
-        let idle = matches!(self.state, State::Spawning | State::Idle);
+        let mut busy = Busy::new(execution);
         match sent {
-            Ok(()) if idle => self.state = State::Busy(Box::new(busy)),
-            failed => {
-                let why = failed
-                    .err()
-                    .unwrap_or_else(|| "the engine child could not take the run".to_owned());
-                Self::fail(&busy, "ExecutionError", "exception", why);
-                self.run_ended(&busy, ctx);
+            Ok(()) => self.state = State::Busy(Box::new(busy)),
+            Err(why) => {
+                busy.fail("ExecutionError", "exception", why);
+                let run = busy.execution.run_id.clone();
+                drop(busy);
+                self.run_ended(run, ctx);
             }
         }
     }
