@@ -82,7 +82,7 @@ pub struct Operation {
 }
 
 /// A compiled job.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Compiled {
     /// The ES module.
     pub code: String,
@@ -127,7 +127,23 @@ pub fn compile(source: &str, options: &CompileOptions<'_>) -> Result<Compiled, C
     match stack::with_stack_for(source, || compile_here(source, options)) {
         Ok(compiled) => compiled,
         Err(StackError::TooDeep) => Err(CompileError::TooDeep { limit: MAX_DEPTH }),
+        Err(StackError::BadEscape(offset)) => Err(bad_escape(source, offset)),
         Err(StackError::Failed(text)) => Err(CompileError::Internal { text }),
+    }
+}
+
+/// The syntax error of a long job whose escape at an offset is malformed.
+fn bad_escape(source: &str, offset: u32) -> CompileError {
+    let escape = &source[offset as usize..];
+    let (text, length) = if escape.starts_with("\\u") {
+        ("Bad character escape sequence", 2)
+    } else {
+        ("Expecting Unicode escape sequence \\uXXXX", 1)
+    };
+    let before = normalise(&source[..offset as usize + length]);
+    CompileError::Syntax {
+        text: text.to_owned(),
+        at: source::position(&before, source::to_u32(before.len())),
     }
 }
 

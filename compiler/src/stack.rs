@@ -30,8 +30,10 @@ const MAX_REREADING: u64 = 50_000_000;
 /// Why a text was not read.
 #[derive(Debug)]
 pub(crate) enum StackError {
-    /// It nests more deeply than [`MAX_DEPTH`].
+    /// It nests more deeply than [`MAX_DEPTH`], or so it must be feared.
     TooDeep,
+    /// It is long and has a malformed escape, whose backslash is at this offset.
+    BadEscape(u32),
     /// The host gave no thread, or the reading panicked, which it must not: a job is never a reason
     /// for more to fail than its own run.
     Failed(String),
@@ -45,6 +47,9 @@ pub(crate) fn with_stack_for<T: Send>(
     let nesting = nesting::measure(text);
     // A text has no more levels than bytes, however it is read.
     let depth = nesting.depth.min(to_u32(text.len()));
+    if let (true, Some(offset)) = (depth > MAX_DEPTH, nesting.bad_escape) {
+        return Err(StackError::BadEscape(offset));
+    }
     if depth > MAX_DEPTH || nesting.rereading > MAX_REREADING {
         return Err(StackError::TooDeep);
     }

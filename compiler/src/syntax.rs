@@ -35,6 +35,16 @@ pub(crate) fn parse<'a>(
             .build(program);
         diagnostics.extend(checked.diagnostics);
     }
+    // One word in a comment makes our parser report nothing but that word.
+    if diagnostics
+        .iter()
+        .any(|diagnostic| diagnostic.message.starts_with("Flow is not supported"))
+    {
+        return parse(
+            allocator,
+            allocator.alloc_str(&source.replace("@flow", "@Flow")),
+        );
+    }
     match diagnose(source, program, &diagnostics) {
         None => Ok(program),
         Some(diagnosis) => Err(CompileError::Syntax {

@@ -130,6 +130,24 @@ fn unterminated_text_of_all_kinds_is_an_error() {
 }
 
 #[test]
+fn a_malformed_escape_is_reported_where_it_is_also_in_a_long_job() {
+    let tail = "fn(state => state);\n".repeat(1_000);
+    for (line, expected) in [
+        ("get('\\u12');", "Bad character escape sequence (2:7)"),
+        (
+            "get(\\x);",
+            "Expecting Unicode escape sequence \\uXXXX (2:5)",
+        ),
+    ] {
+        let short = format!("fn(s => s);\r\n{line}\n");
+        let long = format!("{short}{tail}");
+        for source in [short, long] {
+            assert_eq!(compile_any(&source).unwrap_err().to_string(), expected);
+        }
+    }
+}
+
+#[test]
 fn bytes_that_are_no_text_are_refused_with_their_place() {
     let options = CompileOptions::default();
     let error = compile_bytes(b"fn(s => s);\nget('\xff');", &options).unwrap_err();

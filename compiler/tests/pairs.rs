@@ -83,3 +83,19 @@ fn each_pair_compiles_as_written() {
     assert!(count >= 58, "only {count} pairs were found");
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }
+
+#[test]
+fn each_syntax_error_has_the_text_and_the_place_of_the_table() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/syntax-errors.json");
+    let table: Vec<(String, String)> =
+        serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    for (source, expected) in table {
+        let error = compile(&source, &CompileOptions::default()).unwrap_err();
+        assert_eq!(
+            (error.name(), error.to_string()),
+            ("SyntaxError", expected),
+            "{source}"
+        );
+        assert_eq!(error.for_step("Step"), format!("Step: {error}"));
+    }
+}

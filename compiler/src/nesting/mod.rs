@@ -12,11 +12,16 @@
 
 use crate::source::{is_line_end, is_space, to_u32};
 
+/// How often a text may be searched in vain for the ends of regular expressions.
+const MAX_FRUITLESS: usize = 8;
+
 /// What the scan found out about a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Nesting {
     /// At most so many levels; `u32::MAX` if the text could not be read with certainty.
     pub(crate) depth: u32,
+    /// The backslash of a malformed escape that kept the text from being read.
+    pub(crate) bad_escape: Option<u32>,
     /// How much the parser may have to read again: bytes, each counted once for every opening
     /// bracket before it that could begin the parameters of an arrow function.
     pub(crate) rereading: u64,
@@ -116,6 +121,8 @@ struct Scan<'t> {
     /// A semicolon has ended a statement; `else` can still continue what it is part of.
     ended: bool,
     special: Special,
+    /// Bytes that were searched in vain for the end of a regular expression.
+    fruitless: usize,
     nesting: Nesting,
 }
 
@@ -132,8 +139,10 @@ impl<'t> Scan<'t> {
             after_line_end: false,
             ended: false,
             special: Special::Nothing,
+            fruitless: 0,
             nesting: Nesting {
                 depth: 1,
+                bad_escape: None,
                 rereading: 0,
             },
         };
@@ -210,10 +219,7 @@ impl<'t> Scan<'t> {
                 self.slash();
             }
             // In a module this is no comment, but the parser takes it for one after a line end.
-            b'<' if self.text[self.at..].starts_with("<!--") => {
-                self.nesting.depth = u32::MAX;
-                self.at = self.bytes.len();
-            }
+            b'<' if self.text[self.at..].starts_with("<!--") => self.give_up(),
             _ => {
                 self.begin_other();
                 self.punctuator(byte);
@@ -276,17 +282,10 @@ impl<'t> Scan<'t> {
         while let Some(&byte) = self.bytes.get(self.at) {
             match byte {
                 b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'$' | b'#' => self.at += 1,
-                b'\\' => {
-                    self.at += 1;
-                    // `\u{…}`: the braces belong to the word.
-                    if self.next_is(0, b'u') && self.next_is(1, b'{') {
-                        self.at += 2;
-                        while self.bytes.get(self.at).is_some_and(u8::is_ascii_hexdigit) {
-                            self.at += 1;
-                        }
-                        self.at += usize::from(self.next_is(0, b'}'));
-                    }
-                }
+                b'\\' => match self.unicode_escape() {
+                    Some(end) => self.at = end,
+                    None => return self.bad_escape(),
+                },
                 0x80.. => {
                     let character = self.text[self.at..].chars().next().unwrap_or(' ');
                     if is_space(character) || is_line_end(character) {
@@ -297,6 +296,35 @@ impl<'t> Scan<'t> {
                 _ => return,
             }
         }
+    }
+
+    /// Where the escape at hand ends, if it is a sound `\uXXXX` or `\u{…}`.
+    fn unicode_escape(&self) -> Option<usize> {
+        let digits = self.text[self.at..].strip_prefix("\\u")?;
+        let start = self.at + 2;
+        if let Some(code_point) = digits.strip_prefix('{') {
+            let end = code_point.find('}')?;
+            let is_hex = code_point[..end]
+                .bytes()
+                .all(|byte| byte.is_ascii_hexdigit());
+            return (end > 0 && is_hex).then_some(start + end + 2);
+        }
+        let digits = digits.as_bytes().get(..4)?;
+        digits
+            .iter()
+            .all(u8::is_ascii_hexdigit)
+            .then_some(start + 4)
+    }
+
+    /// The parser may go on after a malformed escape in another way than the scan would.
+    fn bad_escape(&mut self) {
+        self.nesting.bad_escape = Some(to_u32(self.at));
+        self.give_up();
+    }
+
+    fn give_up(&mut self) {
+        self.nesting.depth = u32::MAX;
+        self.at = self.bytes.len();
     }
 
     fn name(&mut self) {
@@ -498,7 +526,7 @@ impl<'t> Scan<'t> {
             Before::Brace | Before::IncDec => match self.regex_end() {
                 None => self.divide(),
                 Some(end) if is_harmless(&self.bytes[self.at + 1..end - 1]) => self.regex(end),
-                Some(_) => self.nesting.depth = u32::MAX,
+                Some(_) => self.give_up(),
             },
         }
     }
@@ -510,7 +538,29 @@ impl<'t> Scan<'t> {
     }
 
     /// Where a regular expression that begins here ends, if it ends on this line.
-    fn regex_end(&self) -> Option<usize> {
+    fn regex_end(&mut self) -> Option<usize> {
+        let end = self.find_regex_end();
+        if end.is_none() {
+            // What was looked through is looked at again. A text in which that happens all the
+            // time is none that the parser would take.
+            self.fruitless += self.line_end() - self.at;
+            if self.fruitless > MAX_FRUITLESS * self.bytes.len() {
+                self.nesting.depth = u32::MAX;
+            }
+        }
+        end
+    }
+
+    fn line_end(&self) -> usize {
+        let rest = &self.bytes[self.at..];
+        self.at
+            + rest
+                .iter()
+                .position(|&byte| byte == b'\n')
+                .unwrap_or(rest.len())
+    }
+
+    fn find_regex_end(&self) -> Option<usize> {
         let mut in_class = false;
         let mut at = self.at + 1;
         loop {
@@ -558,6 +608,13 @@ impl<'t> Scan<'t> {
         while let Some(&byte) = self.bytes.get(self.at) {
             self.at += 1;
             match byte {
+                b'\\' if self.next_is(0, b'u') => {
+                    self.at -= 1;
+                    match self.unicode_escape() {
+                        Some(end) => self.at = end,
+                        None => return self.bad_escape(),
+                    }
+                }
                 b'\\' => self.at += usize::from(self.at < self.bytes.len()),
                 b'\n' | b'\r' => break,
                 _ if byte == quote => break,
@@ -624,115 +681,4 @@ fn is_harmless(bytes: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn depth(text: &str) -> u32 {
-        measure(text).depth
-    }
-
-    #[test]
-    fn each_kind_of_nesting_counts() {
-        for (open, close) in [
-            ("(", ")"),
-            ("[", "]"),
-            ("f(", ")"),
-            ("({a:", "})"),
-            ("{", "}"),
-            ("a=>", ""),
-            ("()=>{", "}"),
-            ("(function(){", "})"),
-            ("class A extends ", "{}"),
-            ("class A\nextends ", "{}"),
-            ("!", ""),
-            ("- ", ""),
-            ("new ", ""),
-            ("typeof ", ""),
-            ("await ", ""),
-            ("a+", ""),
-            ("a**", ""),
-            ("a=", ""),
-            ("a?b:", ""),
-            ("a?", ":b"),
-            ("a.", ""),
-            ("a?.", ""),
-            ("if(a)", ""),
-            ("if(a)\n", ""),
-            ("if(a);else ", ""),
-            ("if(a){}else ", ""),
-            ("for(;;)", ""),
-            ("do ", ";while(a);"),
-            ("a:", ""),
-            ("`${", "}`"),
-            ("x\n++\n{", "}"),
-            ("if(a)b,c=>", ""),
-        ] {
-            let text = format!("{}x{}", open.repeat(1000), close.repeat(1000));
-            assert!(depth(&text) >= 1000, "{open}: {}", depth(&text));
-        }
-        for tail in ["()", "[0]", "``", ".then(a)"] {
-            assert!(depth(&format!("f{}", tail.repeat(1000))) >= 1000, "{tail}");
-        }
-        assert!(depth(&format!("/{}{}/", "(".repeat(1000), ")".repeat(1000))) >= 1000);
-    }
-
-    #[test]
-    fn statements_and_elements_side_by_side_do_not_count() {
-        for line in [
-            "get('/a', { b: state.c.d, e: [1, 2] });\n",
-            "get('/a')\n",
-            "fn(state => {\n  return state\n})\n",
-            "if (a) { b() } else { c() }\n",
-            "function f() { return 1 }",
-            "class A { a() {} b() {} static c = 1\n d\n }\n",
-            "const a = b ? c : d\n",
-            "x = y / 2\n",
-            "fn(s => s.replace(/[)'\"]/g, ''))\n",
-            "`a${b}c`;\n",
-            ";[1].map(a);(b)()\n",
-            "// don't\n",
-            "/* ( */ '(' \"(\"\n;",
-            "for (const a of b) { if (a) continue }\n",
-            "switch (a) { case 1: case 2: b(); break; default: c() }\n",
-        ] {
-            let text = line.repeat(2000);
-            assert!(depth(&text) < 40, "{line}: {}", depth(&text));
-        }
-        let table = format!(
-            "const t = {{ {} }}; f([{}])",
-            "a: b.c, ".repeat(2000),
-            "1 + 2, ".repeat(2000)
-        );
-        assert!(depth(&table) < 40);
-    }
-
-    #[test]
-    fn nesting_cannot_be_hidden_in_what_looks_like_text() {
-        let open = "(".repeat(1000);
-        for text in [
-            format!("if (x) /`/.y; {open}"),
-            format!("x = a / '`' / {open}"),
-            format!("`${{ '}}' + {open}"),
-            format!("({{ if: 1, a: (b) / ' / ' + {open}"),
-            format!("let of = 1; of / '/' + {open}"),
-            format!("for (const a of /`/.b) {open}"),
-            format!("'\\\n' + {open}"),
-        ] {
-            assert!(depth(&text) >= 1000, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_slash_that_can_be_read_in_two_ways_is_not_guessed() {
-        assert_eq!(depth("{} /'/ + 1 /'/"), u32::MAX);
-        assert!(depth("{} /abc/.test(x)") < 10);
-        assert!(depth("{} / 2") < 10);
-    }
-
-    #[test]
-    fn brackets_that_could_be_parameters_are_weighed_with_their_content() {
-        let text = format!("{}1{}", "(a=".repeat(100), ")".repeat(100));
-        assert!(measure(&text).rereading > 10_000);
-        assert!(measure(&"fn((state) => { return state });\n".repeat(100)).rereading < 1_000);
-    }
-}
+mod tests;

@@ -1,0 +1,106 @@
+//! What the translation of errors must know of a job's tree.
+
+use oxc::{
+    ast::{
+        AstKind,
+        ast::{Program, UnaryOperator},
+    },
+    ast_visit::VisitJs,
+    span::{GetSpan, Span},
+};
+
+/// What the translation must know of the tree, when there is one.
+#[derive(Default)]
+pub(super) struct Facts {
+    pub(super) parameters: Vec<Span>,
+    /// `delete` expressions and what they delete.
+    pub(super) deletions: Vec<(Span, Span)>,
+    /// The text between the parts of templates.
+    pub(super) template_texts: Vec<Span>,
+    pub(super) strings: Vec<Span>,
+    /// Logical expressions and their left sides.
+    pub(super) logical: Vec<(Span, Span)>,
+    /// Jumps and their labels.
+    pub(super) jumps: Vec<(Span, Span)>,
+    /// `try` statements without `catch` and `finally`.
+    pub(super) bare_tries: Vec<Span>,
+    pub(super) objects: Vec<Span>,
+    pub(super) regexes: Vec<(Span, String)>,
+    /// Declarations of `eval` and `arguments`.
+    pub(super) bindings: Vec<Span>,
+}
+
+impl<'a> VisitJs<'a> for Facts {
+    fn enter_node(&mut self, kind: AstKind<'a>) {
+        let span = kind.span();
+        match kind {
+            AstKind::FormalParameters(_) => self.parameters.push(span),
+            AstKind::UnaryExpression(unary) if unary.operator == UnaryOperator::Delete => {
+                self.deletions.push((span, unary.argument.span()));
+            }
+            AstKind::TemplateElement(_) => self.template_texts.push(span),
+            AstKind::StringLiteral(_) | AstKind::Directive(_) => self.strings.push(span),
+            AstKind::LogicalExpression(logical) => self.logical.push((span, logical.left.span())),
+            AstKind::BreakStatement(jump) => {
+                self.jumps
+                    .push((span, jump.label.as_ref().map_or(span, |label| label.span)));
+            }
+            AstKind::ContinueStatement(jump) => {
+                self.jumps
+                    .push((span, jump.label.as_ref().map_or(span, |label| label.span)));
+            }
+            AstKind::TryStatement(attempt)
+                if attempt.handler.is_none() && attempt.finalizer.is_none() =>
+            {
+                self.bare_tries.push(span);
+            }
+            AstKind::ObjectExpression(_) => self.objects.push(span),
+            AstKind::RegExpLiteral(regex) => self
+                .regexes
+                .push((span, regex.regex.pattern.text.to_string())),
+            AstKind::BindingIdentifier(id) if matches!(id.name.as_str(), "eval" | "arguments") => {
+                self.bindings.push(span);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Finds syntax that our parser takes and the reference's does not: decorators, fields with
+/// `accessor`, and imports with a phase.
+pub(super) struct Unsupported {
+    first: Option<u32>,
+}
+
+impl Unsupported {
+    /// The first use in a job.
+    pub(super) fn first(source: &str, program: &Program<'_>) -> Option<u32> {
+        // Nearly no job has one of these words, so that nearly no tree is walked for them.
+        if !["@", "accessor", "import"]
+            .iter()
+            .any(|word| source.contains(word))
+        {
+            return None;
+        }
+        let mut finder = Self { first: None };
+        finder.visit_program(program);
+        finder.first
+    }
+
+    fn refuse(&mut self, offset: u32) {
+        self.first = Some(self.first.map_or(offset, |other| other.min(offset)));
+    }
+}
+
+impl<'a> VisitJs<'a> for Unsupported {
+    fn enter_node(&mut self, kind: AstKind<'a>) {
+        let start = kind.span().start;
+        match kind {
+            AstKind::AccessorProperty(property) => self.refuse(property.key.span().start),
+            AstKind::ImportDeclaration(import) if import.phase.is_some() => self.refuse(start),
+            AstKind::ImportExpression(import) if import.phase.is_some() => self.refuse(start),
+            AstKind::Decorator(_) => self.refuse(start),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! Errors inside tokens, and tokens where none like them may be, in the reference's words.
+
+use oxc::{span::Span, syntax::keyword::RESERVED_KEYWORDS};
+
+use super::{Diagnosis, translate::Translator};
+use crate::source::{is_line_end, is_space, to_u32};
+
+impl Translator<'_> {
+    /// Errors inside a token.
+    pub(super) fn lexical(&self, message: &str, at: Span) -> Option<Diagnosis> {
+        let start = at.start;
+        Some(match message {
+            "Unterminated string" if self.rest(start).starts_with(['\'', '"']) => {
+                Diagnosis::new("Unterminated string constant", start)
+            }
+            "Unterminated string" => Diagnosis::new("Unterminated template", start + 1),
+            "Unterminated regular expression" => {
+                Diagnosis::new("Unterminated regular expression", start + 1)
+            }
+            "Bad escape sequence in untagged template literal" => Diagnosis::new(
+                message,
+                self.facts
+                    .template_texts
+                    .iter()
+                    .rfind(|span| span.start <= start)
+                    .map_or(start, |span| span.start),
+            ),
+            "Invalid escape sequence" => self.escape(start),
+            "Invalid Unicode escape sequence" => self.name_escape(start),
+            "'0'-prefixed octal literals and octal escape sequences are deprecated" => {
+                match self.facts.strings.iter().find(|span| span.start == start) {
+                    Some(string) => {
+                        Diagnosis::new("Octal literal in strict mode", self.octal_escape(*string))
+                    }
+                    None => Diagnosis::new("Invalid number", start),
+                }
+            }
+            "Invalid characters after number" => self.after_number(start),
+            _ if message.starts_with("Invalid Character `") => self.character(start),
+            _ if message.starts_with("Unexpected flag") => {
+                Diagnosis::new("Invalid regular expression flag", self.regex_before(start))
+            }
+            _ if message.starts_with("Flag ") => Diagnosis::new(
+                "Duplicate regular expression flag",
+                self.regex_before(start),
+            ),
+            _ => {
+                let reason = message.strip_prefix("Invalid regular expression: ")?;
+                self.regex(reason, start)
+            }
+        })
+    }
+
+    /// A bad escape in a string, a template or a name, which starts with a backslash at `start`.
+    fn escape(&self, start: u32) -> Diagnosis {
+        let rest = self.rest(start);
+        if let Some(digits) = rest.strip_prefix("\\u{") {
+            let hex = digits.split('}').next().unwrap_or(digits);
+            if !hex.is_empty() && hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                return Diagnosis::new("Code point out of bounds", start + 3);
+            }
+            return Diagnosis::new("Bad character escape sequence", start + 3);
+        }
+        Diagnosis::new("Bad character escape sequence", start + 2)
+    }
+
+    /// The first octal escape of a string.
+    fn octal_escape(&self, string: Span) -> u32 {
+        let text = &self.source.as_bytes()[string.start as usize..string.end as usize];
+        let mut at = 0;
+        while at + 1 < text.len() {
+            if text[at] == b'\\' {
+                let is_null =
+                    text[at + 1] == b'0' && !text.get(at + 2).is_some_and(u8::is_ascii_digit);
+                if text[at + 1].is_ascii_digit() && !is_null {
+                    return string.start + to_u32(at);
+                }
+                at += 1;
+            }
+            at += 1;
+        }
+        string.start
+    }
+
+    /// What follows a number where nothing may.
+    fn after_number(&self, start: u32) -> Diagnosis {
+        let before = &self.source[..start as usize];
+        if self.rest(start).starts_with('_') && before.ends_with('_') {
+            return Diagnosis::new("Numeric separator must be exactly one underscore", start);
+        }
+        if before.ends_with('_') {
+            return Diagnosis::new(
+                "Numeric separator is not allowed at the last of digits",
+                start - 1,
+            );
+        }
+        Diagnosis::new("Identifier directly after number", start)
+    }
+
+    /// A character that can begin no token.
+    fn character(&self, start: u32) -> Diagnosis {
+        let before = &self.source[..start as usize];
+        let number = before.trim_end_matches(|character: char| character.is_ascii_alphanumeric());
+        let number = &before[number.len()..];
+        for (prefix, radix) in [("0x", 16), ("0o", 8), ("0b", 2)] {
+            if number.eq_ignore_ascii_case(prefix) {
+                return Diagnosis::new(format!("Expected number in radix {radix}"), start);
+            }
+        }
+        if number.starts_with(|character: char| character.is_ascii_digit()) || before.ends_with('_')
+        {
+            return self.after_number(start);
+        }
+        if let Some(escape) = before.rfind("\\u") {
+            let between = &before[escape + 2..];
+            if between
+                .bytes()
+                .all(|byte| byte.is_ascii_hexdigit() || byte == b'{')
+            {
+                return Diagnosis::new("Invalid Unicode escape", to_u32(escape));
+            }
+        }
+        match self.rest(start).chars().next() {
+            Some(character) => Diagnosis::new(format!("Unexpected character '{character}'"), start),
+            None => Diagnosis::new("Unexpected token", start),
+        }
+    }
+
+    /// Where the pattern of the regular expression begins whose flags are at an offset.
+    fn regex_before(&self, flags: u32) -> u32 {
+        let before = &self.source[..flags as usize];
+        let Some(close) = before.rfind('/') else {
+            return flags;
+        };
+        let line = before[..close].rfind(is_line_end).map_or(0, |end| end + 1);
+        let mut start = close;
+        for (index, _) in before[line..close].match_indices('/') {
+            let open = line + index;
+            let is_escaped = before[..open].ends_with('\\');
+            if !is_escaped && regex_closes_at(&before[open + 1..=close]) {
+                start = open;
+                break;
+            }
+        }
+        to_u32(start + 1)
+    }
+
+    fn regex(&self, reason: &str, at: u32) -> Diagnosis {
+        let regex = self
+            .facts
+            .regexes
+            .iter()
+            .find(|(span, _)| span.start <= at && at <= span.end);
+        let reason = REGEX
+            .iter()
+            .find(|(ours, _)| reason.starts_with(ours))
+            .map_or(reason, |(_, theirs)| theirs);
+        match regex {
+            Some((span, pattern)) => Diagnosis::new(
+                format!("Invalid regular expression: /{pattern}/: {reason}"),
+                span.start + 1,
+            ),
+            None => Diagnosis::new(format!("Invalid regular expression: {reason}"), at),
+        }
+    }
+
+    /// A token where none like it may be, unless the token itself is malformed.
+    pub(super) fn unexpected(&self, offset: u32) -> Diagnosis {
+        let rest = self.rest(offset);
+        let line = rest.split(['\n', '\r']).next().unwrap_or(rest);
+        match rest.bytes().next() {
+            Some(b'/') if rest.starts_with("/*") => Diagnosis::new("Unterminated comment", offset),
+            Some(b'@') => Diagnosis::new("Unexpected character '@'", offset),
+            Some(b'\\') => self.name_escape(offset),
+            Some(quote @ (b'\'' | b'"')) if !line[1..].contains(char::from(quote)) => {
+                Diagnosis::new("Unterminated string constant", offset)
+            }
+            Some(b'0') if rest[1..].starts_with(|digit: char| digit.is_ascii_digit()) => {
+                Diagnosis::new("Invalid number", offset)
+            }
+            Some(b'0') => {
+                let radix = match rest.as_bytes().get(1) {
+                    Some(b'x' | b'X') => 16,
+                    Some(b'o' | b'O') => 8,
+                    Some(b'b' | b'B') => 2,
+                    _ => return Diagnosis::new("Unexpected token", offset),
+                };
+                if rest[2..].starts_with(|digit: char| digit.is_digit(radix)) {
+                    Diagnosis::new("Unexpected token", offset)
+                } else {
+                    Diagnosis::new(format!("Expected number in radix {radix}"), offset + 2)
+                }
+            }
+            Some(b'=') if rest.starts_with("=>") => self.arrow(offset),
+            Some(b'e') if rest.starts_with("enum") => {
+                Diagnosis::new("The keyword 'enum' is reserved", offset)
+            }
+            _ => self.after_word(offset),
+        }
+    }
+
+    /// A token that is unexpected only because of the word before it, which the reference refuses
+    /// already: a name that strict mode reserves, or a number with a leading zero.
+    fn after_word(&self, offset: u32) -> Diagnosis {
+        const RESERVED: [&str; 8] = [
+            "implements",
+            "interface",
+            "let",
+            "package",
+            "private",
+            "protected",
+            "public",
+            "yield",
+        ];
+        match self.word_before(offset) {
+            Some((start, word)) if RESERVED.contains(&word) => {
+                Diagnosis::new(format!("The keyword '{word}' is reserved"), start)
+            }
+            Some((start, word))
+                if word.len() > 1
+                    && word.starts_with('0')
+                    && word.bytes().all(|byte| byte.is_ascii_digit()) =>
+            {
+                Diagnosis::new("Invalid number", start)
+            }
+            _ => Diagnosis::new("Unexpected token", offset),
+        }
+    }
+
+    /// A property of an object literal that has no value although its name is no variable's.
+    pub(super) fn property_without_value(&self, offset: u32) -> Diagnosis {
+        match self.word_before(offset) {
+            Some((start, word)) if RESERVED_KEYWORDS.contains(word) => {
+                Diagnosis::new(format!("Unexpected keyword '{word}'"), start)
+            }
+            _ => self.unexpected(offset),
+        }
+    }
+
+    /// The word that ends just before an offset, white space aside.
+    pub(super) fn word_before(&self, offset: u32) -> Option<(u32, &str)> {
+        let before = self.before(offset).trim_end_matches(is_space);
+        let is_part =
+            |character: char| character.is_alphanumeric() || matches!(character, '_' | '$' | '#');
+        let start = before.trim_end_matches(is_part).len();
+        let is_property = before[..start].ends_with('.');
+        (start < before.len() && !is_property).then(|| (to_u32(start), &before[start..]))
+    }
+
+    /// Whether an operand, not a new name, is expected at an offset.
+    pub(super) fn is_operand_place(&self, offset: u32) -> bool {
+        if let Some((_, word)) = self.word_before(offset) {
+            return !matches!(
+                word,
+                "let" | "const" | "var" | "function" | "class" | "as" | "import"
+            );
+        }
+        let before = self.before(offset).trim_end_matches(is_space);
+        let Some(head) = before.strip_suffix('(') else {
+            return !before.ends_with(['{', ',', '*']);
+        };
+        let head = head
+            .trim_end_matches(is_space)
+            .trim_end_matches(|name: char| name.is_alphanumeric() || name == '_');
+        !head.trim_end_matches(is_space).ends_with("function")
+    }
+
+    /// An arrow after something that is no list of parameters.
+    fn arrow(&self, offset: u32) -> Diagnosis {
+        let before = self.before(offset).trim_end();
+        let inner = before
+            .strip_suffix(')')
+            .and_then(|inner| inner.rfind('(').map(|open| &inner[open + 1..]));
+        match inner {
+            Some(inner) if inner.trim_start().starts_with("await ") => {
+                let start = before.len() - 1 - inner.trim_start().len();
+                Diagnosis::new("Await expression cannot be a default value", to_u32(start))
+            }
+            _ => Diagnosis::new("Unexpected token", offset),
+        }
+    }
+
+    /// A bad escape in a name, whose backslash is at an offset.
+    fn name_escape(&self, start: u32) -> Diagnosis {
+        // Our parser points behind the backslash.
+        let start = if self.rest(start).starts_with('\\') {
+            start
+        } else {
+            start.saturating_sub(1)
+        };
+        match self.rest(start + 1).bytes().next() {
+            Some(b'u') => self.escape(start),
+            _ => Diagnosis::new("Expecting Unicode escape sequence \\uXXXX", start + 1),
+        }
+    }
+}
+
+/// What is wrong with regular expressions, in our parser's words and the reference's.
+const REGEX: [(&str, &str); 1] = [("Unterminated capturing group", "Unterminated group")];
+
+/// Whether the first slash that ends a regular expression's pattern is the text's last character.
+fn regex_closes_at(text: &str) -> bool {
+    let mut in_class = false;
+    let mut escaped = false;
+    for (index, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'[' => in_class = true,
+            b']' => in_class = false,
+            b'/' if !in_class => return index + 1 == text.len(),
+            _ => {}
+        }
+    }
+    false
+}
