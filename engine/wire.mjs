@@ -101,9 +101,9 @@ export class FrameReader {
  * Writes frames synchronously, so that a line logged right before an endless
  * loop or an exit still reaches the parent, and a slow parent slows the writer.
  *
- * `torn` is a shared `Int32Array`; element 0 is 1 while a frame is half written.
- * Whoever writes after this thread has ended must look at it: a frame behind a
- * half one would be read as that one's rest.
+ * `torn` is a shared `Int32Array`; element 0 is 1 while a frame may be half
+ * written. Whoever writes after this thread has ended must look at it: a frame
+ * behind a half one would be read as that one's rest.
  */
 export class FrameWriter {
   #fd;
@@ -140,13 +140,17 @@ export class FrameWriter {
   #writeAll(frame, length) {
     let done = 0;
     while (done < length) {
+      // Before the write: a thread can be terminated as soon as it returns, and
+      // a half frame that looks whole is worse than a whole one that looks half.
+      Atomics.store(this.#torn, 0, 1);
       try {
         done += writeSync(this.#fd, frame, done, length - done);
       } catch (error) {
-        if (error.code === "EAGAIN") this.#nap();
-        else if (error.code !== "EINTR") return false;
+        if (error.code === "EAGAIN") {
+          if (done === 0) Atomics.store(this.#torn, 0, 0);
+          this.#nap();
+        } else if (error.code !== "EINTR") return false;
       }
-      if (done < length) Atomics.store(this.#torn, 0, done > 0 ? 1 : 0);
     }
     Atomics.store(this.#torn, 0, 0);
     return true;

@@ -123,6 +123,25 @@ test("an event descriptor that does not block loses no line", async () => {
   await child.kill();
 });
 
+test("a thread that ends inside an event takes the child with it", async () => {
+  const child = await Child.ready({ events: await nonBlockingPair() });
+  const bytes = 20_000_000;
+  const command = job(`console.log("x".repeat(${bytes})); return state;`, {
+    options: { log_payload_limit_mb: 100 },
+  });
+  child.send(command);
+  child.send({ type: "go", run: command.run });
+  await child.pausedInside(bytes);
+  child.send({ type: "cancel", run: command.run });
+  await child.reported("ended inside an event");
+  child.resumeEvents();
+  assert.deepEqual(await child.exited, { code: 70, signal: null });
+  assert.equal(
+    child.events.some(({ type }) => type === "exit"),
+    false,
+  );
+});
+
 test("a system that hides /proc does not stop steps from completing", async () => {
   const hide = "process.memoryUsage = () => { throw new Error('EACCES'); };";
   const child = await Child.ready({
