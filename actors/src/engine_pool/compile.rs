@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use compiler::{Adaptor, CompileOptions, ExportsCache};
+use compiler::{Adaptor, CompileError, CompileOptions, ExportsCache};
 use protocol::js;
 use protocol::plan::ExecutionPlan;
 use protocol::reasons::{ExitReason, Outcome};
@@ -81,8 +81,8 @@ fn compile_here(mut plan: ExecutionPlan) -> CompiledPlan {
             }
             Err(error) => {
                 failure = Some(Outcome {
-                    reason: ExitReason::Crash,
-                    error_type: Some("CompileError".to_owned()),
+                    reason: ExitReason::from_severity(CompileError::SEVERITY),
+                    error_type: Some(CompileError::TYPE.to_owned()),
                     error_message: Some(format!("{label}: {error}")),
                 });
                 break;

@@ -20,7 +20,7 @@ pub(crate) enum StopRun {
 pub(crate) struct GetRunStatus;
 
 /// Makes the actor panic, for the tests of supervision.
-#[cfg(feature = "test-hooks")]
+#[cfg(test)]
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Panic;

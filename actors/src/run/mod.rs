@@ -24,7 +24,7 @@ mod reporter;
 mod verdict;
 
 pub(crate) use self::actor::{Origin, Run, RunContext};
-#[cfg(feature = "test-hooks")]
+#[cfg(test)]
 pub(crate) use self::messages::Panic;
 pub use self::messages::RunStatus;
 pub(crate) use self::messages::{GetRunStatus, StopRun};

@@ -12,7 +12,7 @@ use super::messages::{
 /// A handle on the running tree; cheap to clone, usable from any thread.
 #[derive(Clone)]
 pub struct SupervisorHandle {
-    supervisor: Addr<Supervisor>,
+    pub(super) supervisor: Addr<Supervisor>,
     exited: watch::Receiver<Option<Exit>>,
 }
 

@@ -21,6 +21,8 @@
 mod child;
 mod handle;
 pub(crate) mod messages;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -628,6 +630,30 @@ impl Handler<GetStatus> for Supervisor {
                 restarts,
             }
         })
+    }
+}
+
+/// Makes a child panic, for the tests of this module.
+#[cfg(test)]
+#[derive(Message)]
+#[rtype(result = "()")]
+struct ForcePanic(Victim);
+
+#[cfg(test)]
+enum Victim {
+    Workloop(WorkloopId),
+    Run(RunId),
+}
+
+#[cfg(test)]
+impl Handler<ForcePanic> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, ForcePanic(victim): ForcePanic, _: &mut Self::Context) {
+        match victim {
+            Victim::Workloop(id) => self.groups[&id].address.do_send(workloop::Panic),
+            Victim::Run(id) => self.runs[&id].address.do_send(crate::run::Panic),
+        }
     }
 }
 

@@ -50,7 +50,7 @@ pub(crate) struct Drain;
 pub(crate) struct GetWorkloopStatus;
 
 /// Makes the actor panic, for the tests of supervision.
-#[cfg(feature = "test-hooks")]
+#[cfg(test)]
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Panic;
@@ -325,7 +325,7 @@ impl Handler<GetWorkloopStatus> for Workloop {
     }
 }
 
-#[cfg(feature = "test-hooks")]
+#[cfg(test)]
 impl Handler<Panic> for Workloop {
     type Result = ();
 

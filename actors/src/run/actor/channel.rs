@@ -1,0 +1,106 @@
+//! The run's channel: joins, rejoins, and what has to be said again after one.
+
+use super::{
+    AsyncContext, Context, FetchCredential, Instant, Join, LinkState, Payload, Phase, ReplyStatus,
+    Run, RunEvent, RunJoin, error_detail,
+};
+
+impl Run {
+    pub(super) fn join(&mut self) {
+        let ticket = self.ticket();
+        let Ok(payload) = serde_json::to_vec(&RunJoin {
+            token: self.claimed.token.clone(),
+        }) else {
+            log::error!(run_id = self.claimed.id.as_str(); "the token of run {} cannot be written as JSON", self.claimed.id);
+            return;
+        };
+        self.link.joining(ticket, Instant::now());
+        self.context.connection.do_send(Join {
+            topic: self.topic.clone(),
+            ticket,
+            payload: payload.into(),
+        });
+        // The plan is asked for in the same flight: the server handles the frames of a socket in order.
+        self.ask_for_plan();
+    }
+
+    pub(super) fn rejoin(&mut self, ctx: &mut Context<Self>) {
+        self.outbox.link_lost();
+        self.requests_lost();
+        self.rejoin_later(ctx);
+    }
+
+    pub(super) fn rejoin_later(&mut self, ctx: &mut Context<Self>) {
+        let delay = self.link.rejoin_delay();
+        if delay.is_zero() {
+            self.join();
+            return;
+        }
+        self.next_timer += 1;
+        let timer = self.next_timer;
+        self.link.state = LinkState::Waiting { timer };
+        ctx.run_later(delay, move |this, _| {
+            if this.link.state == (LinkState::Waiting { timer }) {
+                this.join();
+            }
+        });
+    }
+
+    pub(super) fn requests_lost(&mut self) {
+        match &mut self.phase {
+            Phase::Joining { plan } => plan.link_lost(),
+            Phase::Loading(loading) => loading.link_lost(),
+            Phase::Starting
+            | Phase::Executing
+            | Phase::Stopping(_)
+            | Phase::Settling
+            | Phase::Done => {}
+        }
+    }
+
+    pub(super) fn join_answered(
+        &mut self,
+        status: &ReplyStatus,
+        response: &Payload,
+        ctx: &mut Context<Self>,
+    ) {
+        if *status == ReplyStatus::Ok {
+            if self.link.joined() {
+                log::info!(run_id = self.claimed.id.as_str(); "run {} is back on its channel", self.claimed.id);
+                if self.webhook_response_sent {
+                    log::warn!(run_id = self.claimed.id.as_str(); "run {}: Lightning may have forgotten the webhook response that it was sent before the connection was lost", self.claimed.id);
+                }
+                self.fetch_credentials_again();
+            }
+            self.ask();
+            self.send();
+            return;
+        }
+        let words = error_detail("phx_join", response);
+        if [
+            "unauthorized",
+            "not_found",
+            "invalid_run_id",
+            "invalid_token",
+        ]
+        .iter()
+        .any(|text| words.contains(text))
+        {
+            self.give_up(&format!("Lightning does not let it join: {words}"), ctx);
+        } else {
+            log::warn!(run_id = self.claimed.id.as_str(); "run {} could not join its channel: {words}", self.claimed.id);
+            self.requests_lost();
+            self.rejoin_later(ctx);
+        }
+    }
+
+    /// The server's scrubber lives in the channel's process and died with it (protocol spec, 10.1, W16).
+    pub(super) fn fetch_credentials_again(&mut self) {
+        for id in self.credentials.clone() {
+            let ticket = self.ticket();
+            if let Ok(payload) = serde_json::to_vec(&FetchCredential { id }) {
+                self.push(ticket, RunEvent::FetchCredential.name(), payload.into());
+            }
+        }
+    }
+}

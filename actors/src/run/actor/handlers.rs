@@ -1,0 +1,234 @@
+//! What the run does with each message.
+
+use super::{
+    ChannelEvent, ConnectionReplaced, Context, EngineEvent, EngineEventBody, EngineLost,
+    ExitReason, GetRunStatus, Handler, LinkState, MessageResult, Outcome, Payload, Phase,
+    ReplyStatus, Run, RunStatus, StopRun, Ticket, clock, exception, new_id, outbox,
+};
+
+impl Handler<ChannelEvent> for Run {
+    type Result = ();
+
+    fn handle(&mut self, event: ChannelEvent, ctx: &mut Self::Context) {
+        match event {
+            ChannelEvent::SocketUp => self.join(),
+            ChannelEvent::SocketDown => {
+                self.link.state = LinkState::Down;
+                self.outbox.link_lost();
+                self.requests_lost();
+            }
+            ChannelEvent::Crashed => {
+                log::warn!(run_id = self.claimed.id.as_str(); "the channel of run {} crashed; joining it again", self.claimed.id);
+                self.requests_lost();
+                let outcome = self.outbox.channel_crashed();
+                if outcome != outbox::Outcome::Rejoin {
+                    self.rejoin_later(ctx);
+                }
+                self.report_settled(outcome, ctx);
+            }
+            ChannelEvent::Closed => {
+                log::warn!(run_id = self.claimed.id.as_str(); "Lightning closed the channel of run {}; joining it again", self.claimed.id);
+                self.rejoin(ctx);
+            }
+            ChannelEvent::Pushed { event, .. } if event == "run:cancel" => {
+                log::info!(run_id = self.claimed.id.as_str(); "Lightning cancels run {}", self.claimed.id);
+                self.stop_job(Some(cancelled()), ctx);
+            }
+            ChannelEvent::Pushed { event, .. } => {
+                log::debug!(run_id = self.claimed.id.as_str(); "ignored the event {event} of run {}", self.claimed.id);
+            }
+            ChannelEvent::Reply {
+                ticket,
+                status,
+                response,
+            } => self.replied(ticket, &status, &response, ctx),
+        }
+    }
+}
+
+impl Run {
+    fn replied(
+        &mut self,
+        ticket: Ticket,
+        status: &ReplyStatus,
+        response: &Payload,
+        ctx: &mut Context<Self>,
+    ) {
+        if matches!(self.link.state, LinkState::Joining { ticket: joining, .. } if joining == ticket)
+        {
+            self.join_answered(status, response, ctx);
+            return;
+        }
+        match &self.phase {
+            Phase::Joining { plan } if plan.is_asked_by(ticket) => {
+                self.plan_answered(status, response, ctx);
+                return;
+            }
+            Phase::Loading(loading) if loading.dataclip.is_asked_by(ticket) => {
+                self.dataclip_answered(status, response, ctx);
+                return;
+            }
+            Phase::Loading(loading) => {
+                let asked = loading
+                    .credentials
+                    .iter()
+                    .find(|(_, fetch)| fetch.is_asked_by(ticket));
+                if let Some(id) = asked.map(|(id, _)| id.clone()) {
+                    self.credential_answered(&id, status, response, ctx);
+                    return;
+                }
+            }
+            _ => {}
+        }
+        let error = match status {
+            ReplyStatus::Ok => None,
+            ReplyStatus::Error | ReplyStatus::Other(_) => {
+                Some(protocol::phoenix::response_detail(response))
+            }
+        };
+        let outcome = self.outbox.answered(ticket, error.as_deref());
+        self.report_settled(outcome, ctx);
+    }
+}
+
+impl Handler<EngineEvent> for Run {
+    type Result = ();
+
+    fn handle(&mut self, event: EngineEvent, ctx: &mut Self::Context) {
+        let EngineEvent {
+            run_id,
+            body,
+            permit,
+        } = event;
+        if run_id != self.claimed.id {
+            log::error!(run_id = self.claimed.id.as_str(); "run {} was told of run {run_id} by the engine; ignored", self.claimed.id);
+            return;
+        }
+        if let EngineEventBody::Started { time, warm, .. } = &body {
+            let temperature = if *warm { "warm" } else { "cold" };
+            log::debug!(run_id = self.claimed.id.as_str(); "run {} was loaded by a {temperature} thread at {time}", self.claimed.id);
+        }
+        let over = matches!(body, EngineEventBody::Ended);
+        if let Phase::Stopping(outcome) = &mut self.phase {
+            if over {
+                match outcome.take() {
+                    Some(outcome) => self.end_with(&outcome, ctx),
+                    None => self.done(ctx),
+                }
+            }
+            return;
+        }
+        if over {
+            if matches!(self.phase, Phase::Starting | Phase::Executing) && !self.reporter.ended() {
+                let why = "the engine ended the run without a result".to_owned();
+                self.end_with(&exception("ExecutionError", why), ctx);
+            } else if !matches!(self.phase, Phase::Settling | Phase::Done) {
+                self.enter(Phase::Settling);
+            }
+            return;
+        }
+        let said = self.reporter.on(body, &clock::now(), &mut new_id);
+        if self.reporter.ended() && self.reason.is_none() {
+            self.reason = self.reporter.reason();
+        }
+        // The permit covers the event's bytes, which the last report made of it carries.
+        let mut permit = permit;
+        let last = said.len().saturating_sub(1);
+        for (index, said) in said.into_iter().enumerate() {
+            let permit = if index == last { permit.take() } else { None };
+            if self.queue(said, permit) {
+                self.arm_batch(ctx);
+            }
+        }
+        self.send();
+    }
+}
+
+fn cancelled() -> Outcome {
+    Outcome {
+        reason: ExitReason::Cancel,
+        error_type: Some("CancelError".to_owned()),
+        error_message: Some("the run was cancelled".to_owned()),
+    }
+}
+
+impl Handler<StopRun> for Run {
+    type Result = ();
+
+    fn handle(&mut self, message: StopRun, ctx: &mut Self::Context) {
+        let outcome = match message {
+            StopRun::Cancel => cancelled(),
+            StopRun::Shutdown => exception(
+                "WorkerShutdown",
+                "the worker was shut down before the run had finished".to_owned(),
+            ),
+        };
+        if !self.reporter.ended() {
+            self.stop_job(Some(outcome), ctx);
+        }
+    }
+}
+
+impl Handler<ConnectionReplaced> for Run {
+    type Result = ();
+
+    fn handle(&mut self, message: ConnectionReplaced, ctx: &mut Self::Context) {
+        self.context.connection = message.connection;
+        self.link.state = LinkState::Down;
+        self.outbox.link_lost();
+        self.requests_lost();
+        self.subscribe(ctx);
+    }
+}
+
+impl Handler<EngineLost> for Run {
+    type Result = ();
+
+    fn handle(&mut self, message: EngineLost, ctx: &mut Self::Context) {
+        self.context.engine = message.engine;
+        match &mut self.phase {
+            Phase::Loading(loading) => {
+                if loading.prepared.is_none() {
+                    self.prepare(ctx);
+                }
+            }
+            Phase::Starting | Phase::Executing => {
+                let outcome = Outcome {
+                    reason: ExitReason::Crash,
+                    error_type: Some("EngineLost".to_owned()),
+                    error_message: Some("the engine that executed the run was lost".to_owned()),
+                };
+                self.end_with(&outcome, ctx);
+            }
+            Phase::Stopping(outcome) => match outcome.take() {
+                Some(outcome) => self.end_with(&outcome, ctx),
+                None => self.done(ctx),
+            },
+            Phase::Joining { .. } | Phase::Settling | Phase::Done => {}
+        }
+    }
+}
+
+impl Handler<GetRunStatus> for Run {
+    type Result = MessageResult<GetRunStatus>;
+
+    fn handle(&mut self, _: GetRunStatus, _: &mut Self::Context) -> Self::Result {
+        MessageResult(RunStatus {
+            id: self.claimed.id.clone(),
+            workloop: self.workloop.clone(),
+            phase: self.phase.name(),
+            phase_seconds: self.since.elapsed().as_secs(),
+            age_seconds: self.born.elapsed().as_secs(),
+            job: self.reporter.active_job().cloned(),
+        })
+    }
+}
+
+#[cfg(test)]
+impl Handler<crate::run::messages::Panic> for Run {
+    type Result = ();
+
+    fn handle(&mut self, _: crate::run::messages::Panic, _: &mut Self::Context) {
+        panic!("run {} was asked to panic by a test", self.claimed.id);
+    }
+}

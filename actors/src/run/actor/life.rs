@@ -1,0 +1,184 @@
+//! How the run starts, and every way in which it ends.
+
+use super::{
+    ActorContext, Arc, AsyncContext, CompileFailure, Context, Duration, Execute, ExecuteOptions,
+    ExitReason, Leave, Loaded, Outcome, Phase, Prepared, Report, Run, RunEnded, RunStart, Said,
+    StopJob, clock, logs, new_id,
+};
+
+impl Run {
+    pub(super) fn start_when_loaded(&mut self, ctx: &mut Context<Self>) {
+        if !matches!(&self.phase, Phase::Loading(loading) if loading.settled()) {
+            return;
+        }
+        if let Phase::Loading(loading) = std::mem::replace(&mut self.phase, Phase::Starting) {
+            match loading.finish() {
+                Ok(loaded) => self.start(loaded, ctx),
+                Err(outcome) => self.end_unstarted(&outcome),
+            }
+        }
+    }
+
+    pub(super) fn start(&mut self, loaded: Loaded, ctx: &mut Context<Self>) {
+        let Loaded {
+            prepared,
+            options,
+            dataclip_id,
+            input,
+            credentials,
+        } = loaded;
+        let Prepared {
+            mut plan,
+            versions,
+            compiled,
+        } = *prepared;
+        let options = self.effective(&options);
+        self.reporter
+            .begin(plan.clone(), dataclip_id, options.output_dataclips);
+        self.enter(Phase::Starting);
+        let now = clock::now();
+        for text in logs::limit_lines(options.memory_mb, options.timeout) {
+            let line = self.reporter.worker_line("RTE", "info", &text, now);
+            self.say(line, ctx);
+        }
+        let worker = &self.context.config.identity.version;
+        let block = versions.block(worker);
+        let versions = versions.for_run_start(worker);
+        let payload_line = logs::payload_line(options.payload_mb);
+        self.say(
+            Said::Report(Report::RunStart(RunStart {
+                versions,
+                timestamp: Some(now),
+            })),
+            ctx,
+        );
+        let earlier = now.minus_millis(10);
+        for (source, text) in [("RTE", payload_line), ("VER", block)] {
+            let line = self.reporter.worker_line(source, "info", &text, earlier);
+            self.say(line, ctx);
+        }
+        let (lines, failure) = match compiled {
+            Ok(lines) => (lines, None),
+            Err(CompileFailure { lines, outcome }) => (lines, Some(outcome)),
+        };
+        for line in lines {
+            let said = self
+                .reporter
+                .worker_line("R/T", line.level, &line.text, line.timestamp);
+            self.say(said, ctx);
+        }
+        if let Some(outcome) = failure {
+            let line = self
+                .reporter
+                .worker_line("RTE", "info", logs::COMPILE_FAILED, clock::now());
+            self.say(line, ctx);
+            self.end_with(&outcome, ctx);
+            return;
+        }
+        plan.resolve_credentials(&credentials);
+        self.context.engine.do_send(Execute {
+            run_id: self.claimed.id.clone(),
+            workloop: self.workloop.clone(),
+            project_id: plan.project_id.clone(),
+            plan,
+            input,
+            options,
+            events: ctx.address().recipient(),
+            budget: Arc::clone(&self.budget),
+        });
+    }
+
+    pub(super) fn effective(&self, options: &protocol::plan::RunOptions) -> ExecuteOptions {
+        let limits = &self.context.config.limits;
+        let timeout = options
+            .run_timeout_ms
+            .map_or(limits.timeout, Duration::from_millis);
+        let memory_mb = options.memory_limit_mb.unwrap_or(limits.memory_mb);
+        ExecuteOptions {
+            timeout: (!timeout.is_zero()).then_some(timeout),
+            memory_mb,
+            state_mb: options
+                .state_limit_mb
+                .or(limits.state_mb)
+                .unwrap_or(memory_mb),
+            payload_mb: options.payload_limit_mb.unwrap_or(limits.payload_mb),
+            log_payload_mb: options
+                .log_payload_limit_mb
+                .unwrap_or(limits.log_payload_mb),
+            job_log_level: options.job_log_level.clone(),
+            sanitize: options.sanitize.clone(),
+            output_dataclips: options.output_dataclips,
+        }
+    }
+
+    /// The run ends before its job has begun.
+    pub(super) fn end_unstarted(&mut self, outcome: &Outcome) {
+        let said = self.reporter.end_with(outcome, &clock::now(), &mut new_id);
+        self.reason = Some(outcome.reason);
+        for said in said {
+            self.queue(said, None);
+        }
+        self.enter(Phase::Settling);
+        self.send();
+    }
+
+    pub(super) fn end_with(&mut self, outcome: &Outcome, ctx: &mut Context<Self>) {
+        let said = self.reporter.end_with(outcome, &clock::now(), &mut new_id);
+        self.reason = Some(outcome.reason);
+        for said in said {
+            self.say(said, ctx);
+        }
+        self.enter(Phase::Settling);
+        self.send();
+    }
+
+    /// Stops the job, if there is one; the run then ends with this outcome, or without a word.
+    pub(super) fn stop_job(&mut self, outcome: Option<Outcome>, ctx: &mut Context<Self>) {
+        match &self.phase {
+            Phase::Starting | Phase::Executing => {
+                self.context.engine.do_send(StopJob {
+                    run_id: self.claimed.id.clone(),
+                });
+                self.enter(Phase::Stopping(outcome));
+            }
+            Phase::Stopping(_) => {
+                // The first reason stands, except that a run which is not ours is not reported at all.
+                if outcome.is_none() {
+                    self.phase = Phase::Stopping(None);
+                }
+            }
+            Phase::Joining { .. } | Phase::Loading(_) | Phase::Settling => match outcome {
+                Some(outcome) => self.end_with(&outcome, ctx),
+                None => self.done(ctx),
+            },
+            Phase::Done => {}
+        }
+    }
+
+    /// Nothing more can be reported: stops the job and frees the slot.
+    pub(super) fn give_up(&mut self, why: &str, ctx: &mut Context<Self>) {
+        let lost = self.outbox.clear();
+        log::error!(run_id = self.claimed.id.as_str(); "run {} is given up with {lost} unreported events: {why}", self.claimed.id);
+        self.reason = None;
+        self.stop_job(None, ctx);
+    }
+
+    pub(super) fn done(&mut self, ctx: &mut Context<Self>) {
+        if matches!(self.phase, Phase::Done) {
+            return;
+        }
+        self.enter(Phase::Done);
+        self.context.connection.do_send(Leave {
+            topic: self.topic.clone(),
+        });
+        let reason = self.reason.map_or("unreported", ExitReason::as_str);
+        let elapsed = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
+        log::info!(run_id = self.claimed.id.as_str(), duration_ms = elapsed; "run {} ended: {reason} ({elapsed} ms)", self.claimed.id);
+        self.context.ended.do_send(RunEnded {
+            run_id: self.claimed.id.clone(),
+            workloop: self.workloop.clone(),
+            reason: self.reason,
+        });
+        ctx.stop();
+    }
+}

@@ -1,0 +1,114 @@
+//! Reports on their way out, and what their answers mean for the run.
+
+use super::{
+    AsyncContext, Context, Instant, Kind, Phase, Proceed, Report, Run, Said, outbox, refusal,
+};
+
+impl Run {
+    pub(super) fn say(&mut self, said: Said, ctx: &mut Context<Self>) {
+        if self.queue(said, None) {
+            self.arm_batch(ctx);
+        }
+    }
+
+    /// Puts a report into the outbox; whether a batch was opened.
+    pub(super) fn queue(
+        &mut self,
+        said: Said,
+        permit: Option<tokio::sync::OwnedSemaphorePermit>,
+    ) -> bool {
+        match said {
+            Said::Line(lines) => self.outbox.push_log(lines, permit),
+            Said::Report(report) => {
+                if let Report::StepComplete(step) = &report {
+                    self.webhook_response_sent |= step.event.webhook_response.is_some();
+                }
+                self.outbox.push(report, permit.into_iter().collect());
+                false
+            }
+        }
+    }
+
+    pub(super) fn arm_batch(&mut self, ctx: &mut Context<Self>) {
+        if let Some(batch) = self.context.config.delivery.batch
+            && !self.flush_armed
+        {
+            self.flush_armed = true;
+            ctx.run_later(batch.interval, |this, _| {
+                this.flush_armed = false;
+                this.outbox.close_batch();
+                this.send();
+            });
+        }
+    }
+
+    /// Sends as many reports as the window takes.
+    pub(super) fn send(&mut self) {
+        while self.link.is_up() {
+            let ticket = self.ticket();
+            let Some(report) = self.outbox.next(ticket, Instant::now()) else {
+                return;
+            };
+            let event = report.event();
+            match report.payload() {
+                Ok(payload) => self.push(ticket, event, payload),
+                Err(error) => {
+                    // Only what was valid JSON before goes into a report, so this cannot be the job's doing.
+                    log::error!(run_id = self.claimed.id.as_str(); "{event} cannot be written as JSON: {error}");
+                    let _dropped = self.outbox.answered(ticket, None);
+                }
+            }
+        }
+    }
+
+    pub(super) fn report_settled(&mut self, outcome: outbox::Outcome, ctx: &mut Context<Self>) {
+        match outcome {
+            outbox::Outcome::Unknown => return,
+            outbox::Outcome::Delivered(kind) => {
+                self.link.works();
+                match kind {
+                    Kind::RunStart if matches!(self.phase, Phase::Starting) => {
+                        self.enter(Phase::Executing);
+                        self.context.engine.do_send(Proceed {
+                            run_id: self.claimed.id.clone(),
+                        });
+                    }
+                    Kind::RunComplete => {
+                        self.done(ctx);
+                        return;
+                    }
+                    Kind::RunStart | Kind::Other => {}
+                }
+            }
+            outbox::Outcome::Resend => {}
+            outbox::Outcome::Withheld(dataclip) => {
+                log::warn!(run_id = self.claimed.id.as_str(); "run {}: Lightning refuses the dataclip {dataclip}; its step is completed without it", self.claimed.id);
+                self.reporter.withhold(&dataclip);
+            }
+            outbox::Outcome::Rejoin => self.rejoin(ctx),
+            outbox::Outcome::LinesDropped(lines, words) => {
+                log::warn!(run_id = self.claimed.id.as_str(); "Lightning refused {lines} log lines of run {}: {words}", self.claimed.id);
+            }
+            outbox::Outcome::Abandoned(words) => {
+                self.give_up(
+                    &format!("Lightning says that it is not this worker's: {words}"),
+                    ctx,
+                );
+                return;
+            }
+            outbox::Outcome::Refused { event, why } => {
+                log::error!(run_id = self.claimed.id.as_str(), event = event; "Lightning refused {event} of run {}: {why}", self.claimed.id);
+                self.outbox.clear();
+                self.stop_job(Some(refusal(event, &why)), ctx);
+            }
+            outbox::Outcome::GaveUp(words) => {
+                self.give_up(
+                    &format!("Lightning refuses every form of its end: {words}"),
+                    ctx,
+                );
+                return;
+            }
+        }
+        self.send();
+    }
+}
