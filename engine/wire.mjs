@@ -108,12 +108,14 @@ export class FrameReader {
 export class FrameWriter {
   #fd;
   #torn;
+  #mayTear;
   #scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
   #naps = null;
 
   constructor(fd, torn) {
     this.#fd = fd;
     this.#torn = torn;
+    this.#mayTear = !isBlocking(fd);
   }
 
   /**
@@ -142,7 +144,8 @@ export class FrameWriter {
     while (done < length) {
       // Before the write: a thread can be terminated as soon as it returns, and
       // a half frame that looks whole is worse than a whole one that looks half.
-      Atomics.store(this.#torn, 0, 1);
+      // A blocking descriptor takes all or nothing, so there is no half.
+      if (this.#mayTear) Atomics.store(this.#torn, 0, 1);
       try {
         done += writeSync(this.#fd, frame, done, length - done);
       } catch (error) {
@@ -161,5 +164,16 @@ export class FrameWriter {
   #nap() {
     this.#naps ??= new Int32Array(new SharedArrayBuffer(4));
     Atomics.wait(this.#naps, 0, 0, 1);
+  }
+}
+
+/** Where the system does not say, the answer is no: that is the safe one. */
+function isBlocking(fd) {
+  try {
+    const info = fs.readFileSync(`/proc/self/fdinfo/${fd}`, "utf8");
+    const flags = parseInt(/^flags:\s*([0-7]+)$/m.exec(info)[1], 8);
+    return (flags & fs.constants.O_NONBLOCK) === 0;
+  } catch {
+    return false;
   }
 }
