@@ -1,5 +1,7 @@
 //! Starts the real program against the mock Lightning.
 
+#![allow(dead_code, reason = "each scenario file uses a part of it")]
+
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -13,7 +15,12 @@ use serde_json::{Value, json};
 /// How long a scenario waits for an event before it fails.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
-const SECRET: &str = "scenario-secret";
+/// The secret that the mock Lightning and the worker share.
+pub(crate) const SECRET: &str = "scenario-secret";
+
+const ENGINE_CACHE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/engine-cache");
+/// Where the real engine installs the adaptors of all scenarios.
+pub(crate) const REPO: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/repo");
 
 /// A mock Lightning that checks the worker's token.
 pub(crate) fn lightning() -> MockHandle {
@@ -32,20 +39,21 @@ pub(crate) struct Worker {
 impl Worker {
     /// Starts the worker with the mock engine and these further arguments, and waits until it listens.
     pub(crate) fn with_mock_engine(lightning: &MockHandle, arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_ws-worker"))
-            .args([
-                "start",
-                "--mock",
-                "--port",
-                "0",
-                "--host",
-                "127.0.0.1",
-                "--backoff",
-                "0.05/0.2",
-            ])
-            .args(["--lightning", &lightning.ws_url(), "--secret", SECRET])
-            .args(arguments)
-            .env_clear()
+        Self::start(command(lightning).arg("--mock").args(arguments).env_clear())
+    }
+
+    /// The same with the real engine. The engine's packages and the adaptors are installed once for all scenarios.
+    pub(crate) fn with_engine(lightning: &MockHandle, arguments: &[&str]) -> Self {
+        Self::start(
+            command(lightning)
+                .args(["--engine-cache-dir", ENGINE_CACHE, "--repo-dir", REPO])
+                .args(arguments),
+        )
+    }
+
+    /// Starts what a scenario has put together, and waits until it listens.
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .spawn()
             .expect("the worker starts");
@@ -69,13 +77,11 @@ impl Worker {
     }
 
     /// The address of its HTTP server.
-    #[allow(dead_code, reason = "not every scenario file asks for it")]
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
     /// Sends a signal and waits for the exit code.
-    #[allow(dead_code, reason = "not every scenario file asks for it")]
     pub(crate) fn ends_after(mut self, signal: Signal) -> Option<i32> {
         let pid = i32::try_from(self.child.id()).expect("a process id fits");
         kill(Pid::from_raw(pid), signal).expect("the worker is there");
@@ -89,6 +95,16 @@ impl Drop for Worker {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// The worker's command line for this Lightning, with a free port and claims at short intervals.
+pub(crate) fn command(lightning: &MockHandle) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ws-worker"));
+    command
+        .args(["start", "--port", "0", "--host", "127.0.0.1"])
+        .args(["--backoff", "0.05/0.2"])
+        .args(["--lightning", &lightning.ws_url(), "--secret", SECRET]);
+    command
 }
 
 /// A plan with one job.
