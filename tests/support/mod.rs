@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each scenario file uses a part of it")]
 
+pub(crate) mod rows;
+
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -21,6 +23,9 @@ pub(crate) const SECRET: &str = "scenario-secret";
 const ENGINE_CACHE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/engine-cache");
 /// Where the real engine installs the adaptors of all scenarios.
 pub(crate) const REPO: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/repo");
+
+/// Adaptors of the scenarios' own, for `--monorepo-dir`: `@openfn/language-test@local`.
+pub(crate) const MONOREPO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/monorepo");
 
 /// A mock Lightning that checks the worker's token.
 pub(crate) fn lightning() -> MockHandle {
