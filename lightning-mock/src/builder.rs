@@ -67,6 +67,7 @@ pub struct Builder {
     host: String,
     port: u16,
     run_token_key: Option<String>,
+    cheap_tokens: bool,
     record: bool,
     rules: Rules,
     collections: Vec<String>,
@@ -81,6 +82,7 @@ impl Default for Builder {
             host: "127.0.0.1".to_owned(),
             port: 0,
             run_token_key: None,
+            cheap_tokens: false,
             record: true,
             rules: Rules {
                 secret: None,
@@ -124,6 +126,13 @@ impl Builder {
     #[must_use]
     pub fn run_token_key(mut self, pem: impl Into<String>) -> Self {
         self.run_token_key = Some(pem.into());
+        self
+    }
+
+    /// Sign run tokens with a hash instead of RSA: for load tests. A worker that has a public key refuses them.
+    #[must_use]
+    pub fn cheap_tokens(mut self, cheap: bool) -> Self {
+        self.cheap_tokens = cheap;
         self
     }
 
@@ -242,6 +251,7 @@ impl Builder {
     fn bind(self) -> Result<(ServerHandle, Arc<Shared>, u16), StartError> {
         let key = match &self.run_token_key {
             Some(pem) => RunKey::from_pem(pem)?,
+            None if self.cheap_tokens => RunKey::cheap(),
             None => RunKey::test()?,
         };
         let mut store = Store::default();

@@ -160,6 +160,8 @@ async fn list_runs(shared: Data) -> HttpResponse {
             json!({
                 "id": run.id, "queue": run.queue, "state": run.state, "reason": run.reason,
                 "error_type": run.error_type, "steps": run.steps.len(), "logs": run.logs.len(),
+                "inserted_at": run.inserted_at, "claimed_at": run.claimed_at,
+                "start_heard_at": run.start_heard_at, "complete_heard_at": run.complete_heard_at,
             })
         };
         world.store.runs.values().map(short).collect()

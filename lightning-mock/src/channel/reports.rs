@@ -34,6 +34,7 @@ impl RunChannel {
             ended => return Err(field_error("state", &format!("already in {ended} state"))),
         }
         run.started_at = Some(timestamp.unwrap_or(now));
+        run.start_heard_at = Some(now);
         run.versions = payload.get("versions").cloned();
         Ok(Value::Null)
     }
@@ -292,6 +293,7 @@ impl RunChannel {
         run.error_type = error_type;
         run.error_message = error_message;
         run.finished_at = Some(timestamp.unwrap_or(now));
+        run.complete_heard_at = Some(now);
         run.final_state = payload.get("final_state").cloned();
         run.final_dataclip_id = optional_text(payload, "final_dataclip_id")?.map(str::to_owned);
         run.webhook_response.clone_from(&self.webhook_response);

@@ -19,6 +19,8 @@ const DEFAULT_RUN_TIMEOUT_MS: u64 = 300_000;
 pub struct Statistics {
     /// Claims that were answered with ok, empty ones too.
     pub claims: u64,
+    /// When the first of them came, microseconds since the epoch.
+    pub first_claim_at: Option<u64>,
     /// Claims that were answered with at least one run.
     pub fruitful_claims: u64,
     /// Runs that are claimed or started now.
@@ -86,6 +88,8 @@ impl Store {
             claimed_at: None,
             started_at: None,
             finished_at: None,
+            start_heard_at: None,
+            complete_heard_at: None,
             expires_at: None,
             plan: intake.plan,
         };
@@ -117,6 +121,7 @@ impl Store {
         }
         let group = queues.join(">");
         self.statistics.claims += 1;
+        self.statistics.first_claim_at.get_or_insert(now);
         self.statistics.fruitful_claims += u64::from(!taken.is_empty());
         let mut claimed = Vec::new();
         for id in taken {

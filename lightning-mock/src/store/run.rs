@@ -116,6 +116,10 @@ pub struct RunView {
     pub started_at: Option<u64>,
     /// The worker's time of `run:complete`.
     pub finished_at: Option<u64>,
+    /// When `run:start` was accepted.
+    pub start_heard_at: Option<u64>,
+    /// When `run:complete` was accepted.
+    pub complete_heard_at: Option<u64>,
     /// When its token ends, seconds since the epoch.
     pub expires_at: Option<u64>,
     /// The plan that `fetch:plan` answers.
