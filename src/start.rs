@@ -50,8 +50,9 @@ pub async fn run(settings: Settings, parent: Option<ParentChannel>) -> Result<u8
         log::info!(workloop = workloop.id.as_str(); "workloop {} with {} slots", workloop.id, workloop.slots);
     }
     let address = bound.address();
+    let metrics = settings.worker.metrics.clone();
     let worker = Supervisor::start(settings.worker).map_err(StartError::Worker)?;
-    let server = bound.serve(worker.clone(), &settings.http)?;
+    let server = bound.serve(worker.clone(), &settings.http, &metrics)?;
     log::info!(mark = "always"; "listening on http://{address}");
     // The channel stays open until the end of the worker: a parent takes its closing for our death.
     let _parent = parent.map(tell_ready);
@@ -199,11 +200,8 @@ impl Controls for SupervisorHandle {
         Self::claim_now(self).await == ClaimOutcome::Claimed
     }
 
-    async fn status(&self) -> Option<serde_json::Value> {
-        let status = Self::status(self).await?;
-        serde_json::to_value(status)
-            .inspect_err(|error| log::error!("the status is no JSON: {error}"))
-            .ok()
+    async fn status(&self) -> Option<WorkerStatus> {
+        Self::status(self).await
     }
 
     async fn unready(&self) -> Option<String> {

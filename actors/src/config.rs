@@ -8,6 +8,8 @@ use protocol::backoff::ClaimBackoff;
 use protocol::token::RunTokenKey;
 use protocol::workloop::Workloop;
 
+use crate::metrics::Metrics;
+
 /// A text that never shows in `Debug`, so that no log line can leak it.
 #[derive(Clone)]
 pub struct Secret(String);
@@ -51,6 +53,8 @@ pub struct Config {
     pub collections: Option<CollectionsConfig>,
     /// After this much draining the remaining runs are ended as `exception`, `WorkerShutdown`; `None` waits for all of them.
     pub shutdown_grace: Option<Duration>,
+    /// Where the actors count what they do.
+    pub metrics: Metrics,
 }
 
 impl Config {

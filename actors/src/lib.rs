@@ -15,6 +15,7 @@ pub mod config;
 pub mod engine_pool;
 pub mod events;
 pub mod lightning;
+pub mod metrics;
 pub mod run;
 pub mod supervisor;
 pub mod workloop;

@@ -5,6 +5,7 @@
 //! | `GET /`, `GET /livez` | 200 `OK` as long as the process turns over |
 //! | `GET /readyz` | 200 `OK` when connected and able to execute, else 503 with the reason |
 //! | `GET /status` | what the worker does, as JSON |
+//! | `GET /metrics` | counters and gauges in Prometheus' text format |
 //! | `POST /claim` | 200 `complete` when a run was claimed, else 204 |
 //! | `DELETE /runs/{id}` | 202 when the run was active and is being ended, else 404 |
 //! | `POST /drain` | 202; the worker takes no more runs, finishes those it has, and ends |
@@ -12,7 +13,10 @@
 //! With a token set, all but the health endpoints ask for `Authorization: Bearer <token>`.
 
 mod auth;
+mod metrics;
 mod routes;
+#[cfg(test)]
+mod testing;
 
 use std::future::Future;
 use std::io;
@@ -20,9 +24,12 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
 
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer};
+use actors::metrics::Metrics;
+use actors::supervisor::WorkerStatus;
 use protocol::ids::RunId;
 
 use crate::settings::HttpSettings;
+use metrics::Exporter;
 use routes::Routes;
 
 /// What the HTTP server may ask of the worker.
@@ -30,7 +37,7 @@ pub(crate) trait Controls: Clone + Send + 'static {
     /// Claims once for every group with a free slot; true when a run came back.
     fn claim_now(&self) -> impl Future<Output = bool>;
     /// What the worker does; `None` when it is about to end.
-    fn status(&self) -> impl Future<Output = Option<serde_json::Value>>;
+    fn status(&self) -> impl Future<Output = Option<WorkerStatus>>;
     /// Why no work can be done at the moment, if so.
     fn unready(&self) -> impl Future<Output = Option<String>>;
     /// Ends an active run; false when there is none with this id.
@@ -86,8 +93,9 @@ impl Bound {
         self,
         controls: impl Controls,
         settings: &HttpSettings,
+        metrics: &Metrics,
     ) -> io::Result<ServerHandle> {
-        let routes = Routes::new(controls, settings.token.clone());
+        let routes = Routes::new(controls, settings.token.clone(), Exporter::new(metrics));
         let server = HttpServer::new(move || App::new().configure(|app| routes.configure(app)))
             // One thread of its own is plenty for an operator's requests, and leaves the actors' thread alone.
             .workers(1)

@@ -9,6 +9,7 @@ use protocol::ids::RunId;
 
 use super::Controls;
 use super::auth::allowed;
+use super::metrics::Exporter;
 
 /// Longest run id that is looked for; Lightning's are UUIDs.
 const LONGEST_ID: usize = 256;
@@ -18,11 +19,16 @@ const LONGEST_ID: usize = 256;
 pub(super) struct Routes<C> {
     controls: C,
     token: Option<Secret>,
+    exporter: Exporter,
 }
 
 impl<C: Controls> Routes<C> {
-    pub(super) fn new(controls: C, token: Option<Secret>) -> Self {
-        Self { controls, token }
+    pub(super) fn new(controls: C, token: Option<Secret>, exporter: Exporter) -> Self {
+        Self {
+            controls,
+            token,
+            exporter,
+        }
     }
 
     /// Adds the routes to an application. A path or method that is not listed answers 404, as in the reference.
@@ -45,6 +51,7 @@ impl<C: Controls> Routes<C> {
                     .route(web::head().to(ready::<C>)),
             )
             .service(resource("/status").route(web::get().to(status::<C>)))
+            .service(resource("/metrics").route(web::get().to(metrics::<C>)))
             .service(resource("/claim").route(web::post().to(claim::<C>)))
             .service(resource("/runs/{id}").route(web::delete().to(cancel::<C>)))
             .service(resource("/drain").route(web::post().to(drain::<C>)))
@@ -73,6 +80,16 @@ async fn status<C: Controls>(request: HttpRequest, routes: Data<Routes<C>>) -> H
             .json(status),
         None => plain(StatusCode::SERVICE_UNAVAILABLE, "the worker is ending"),
     }
+}
+
+async fn metrics<C: Controls>(request: HttpRequest, routes: Data<Routes<C>>) -> HttpResponse {
+    if !allowed(routes.token.as_ref(), &request) {
+        return unauthorized();
+    }
+    let status = routes.controls.status().await;
+    HttpResponse::Ok()
+        .content_type(prometheus::TEXT_FORMAT)
+        .body(routes.exporter.text(status.as_ref()))
 }
 
 async fn claim<C: Controls>(request: HttpRequest, routes: Data<Routes<C>>) -> HttpResponse {
@@ -136,6 +153,10 @@ mod tests {
     use actix_web::test::{TestRequest, call_service, init_service, read_body};
     use actix_web::{App, http::header};
 
+    use actors::metrics::Metrics;
+    use actors::supervisor::WorkerStatus;
+
+    use super::super::testing;
     use super::*;
 
     #[derive(Clone, Default)]
@@ -157,8 +178,8 @@ mod tests {
             self.note("claim");
             self.claims
         }
-        async fn status(&self) -> Option<serde_json::Value> {
-            (!self.gone).then(|| serde_json::json!({"slots": 5}))
+        async fn status(&self) -> Option<WorkerStatus> {
+            (!self.gone).then(|| testing::status("running"))
         }
         async fn unready(&self) -> Option<String> {
             self.unready.map(str::to_owned)
@@ -185,7 +206,8 @@ mod tests {
         path: &str,
         bearer: Option<&str>,
     ) -> Answer {
-        let routes = Routes::new(worker.clone(), token.map(Secret::new));
+        let exporter = Exporter::new(&Metrics::default());
+        let routes = Routes::new(worker.clone(), token.map(Secret::new), exporter);
         let app = init_service(App::new().configure(|app| routes.configure(app))).await;
         let mut request = TestRequest::with_uri(path).method(method);
         if let Some(bearer) = bearer {
@@ -276,10 +298,8 @@ mod tests {
     #[actix_web::test]
     async fn the_status_is_json_until_the_worker_ends() {
         let answer = open(&Fake::default(), Method::GET, "/status").await;
-        assert_eq!(
-            (answer.status, answer.body.as_str()),
-            (200, r#"{"slots":5}"#)
-        );
+        let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!((answer.status, &body["state"]), (200, &"running".into()));
         assert_eq!(
             open(
                 &Fake {
@@ -319,6 +339,7 @@ mod tests {
         for (method, path) in [
             (Method::POST, "/claim"),
             (Method::GET, "/status"),
+            (Method::GET, "/metrics"),
             (Method::DELETE, "/runs/active"),
             (Method::POST, "/drain"),
         ] {

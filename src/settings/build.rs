@@ -6,6 +6,7 @@ use actors::config::{
     BatchConfig, ClaimConfig, CollectionsConfig, Config, DeliveryConfig, EngineConfig, Identity,
     LightningConfig, MemoryEnforcement, NodeConfig, Reuse, RunLimits, SandboxMode, Secret,
 };
+use actors::metrics::Metrics;
 use protocol::backoff::ClaimBackoff;
 use protocol::token::RunTokenKey;
 use protocol::workloop::{self, Workloop};
@@ -100,7 +101,9 @@ pub(crate) fn resolve(
         name,
         version: crate::VERSION.to_owned(),
     };
+    let ids: Vec<_> = workloops.iter().map(|group| group.id.clone()).collect();
     let worker = Config {
+        metrics: Metrics::new(&ids),
         identity,
         lightning,
         workloops,

@@ -37,3 +37,8 @@ pub(crate) use self::messages::{
     GetEngineStatus, Prepare, PrepareError, Prepared, Proceed, StopEngine, StopJob,
 };
 pub(crate) use self::pool::EnginePool;
+
+/// The resident size of a process in bytes; `None` when it is gone.
+pub fn resident_bytes(pid: u32) -> Option<u64> {
+    memory::resident(pid)
+}

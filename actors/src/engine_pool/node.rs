@@ -18,6 +18,7 @@ use super::child::{
 use super::messages::{ChildStatus, EngineEvent, EngineEventBody, Execute, Proceed, StopJob};
 use super::spawn::{self, Launch};
 use crate::config::{NodeConfig, Reuse};
+use crate::metrics::Metrics;
 
 /// Adaptor folders that spare threads load; the most recently used ones.
 const WARM_ADAPTORS: usize = 4;
@@ -69,10 +70,16 @@ pub(super) struct Children {
     /// Folders of adaptors, most recently used first.
     recent: Vec<String>,
     draining: bool,
+    metrics: Metrics,
 }
 
 impl Children {
-    pub(super) fn new(config: NodeConfig, capacity: usize, cgroups: Option<Cgroups>) -> Self {
+    pub(super) fn new(
+        config: NodeConfig,
+        capacity: usize,
+        cgroups: Option<Cgroups>,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             config,
             capacity,
@@ -83,6 +90,7 @@ impl Children {
             assigned: HashMap::new(),
             recent: Vec::new(),
             draining: false,
+            metrics,
         }
     }
 
@@ -128,7 +136,14 @@ impl Children {
             cgroups: self.cgroups.clone(),
         };
         let start = Box::new(move |budget, events| spawn::start(&launch, budget, events));
-        let address = EngineChild::new(id, self.config.clone(), owner.clone(), start).start();
+        let address = EngineChild::new(
+            id,
+            self.config.clone(),
+            owner.clone(),
+            self.metrics.clone(),
+            start,
+        )
+        .start();
         if self.config.warm > 0 && !self.recent.is_empty() {
             address.do_send(Warm(self.recent.clone()));
         }

@@ -21,6 +21,7 @@ use super::mock::MockEngine;
 use super::node::Children;
 use super::sandbox;
 use crate::config::{Config, EngineConfig, NodeConfig, SandboxMode};
+use crate::metrics::Metrics;
 
 /// Threads of the mock engine: enough for both cores of a small machine.
 const MOCK_THREADS: usize = 2;
@@ -64,22 +65,28 @@ pub(crate) struct EnginePool {
     capacity: usize,
     backend: Option<Backend>,
     failed: Option<Recipient<EngineFailed>>,
+    metrics: Metrics,
 }
 
 impl EnginePool {
     /// A pool for this configuration; it starts with the actor.
     pub(crate) fn new(config: &Config) -> Self {
-        Self::with_engine(config.engine.clone(), config.capacity())
+        Self::with_engine(
+            config.engine.clone(),
+            config.capacity(),
+            config.metrics.clone(),
+        )
     }
 
     /// A pool of this engine that executes up to `capacity` runs at a time.
-    pub(crate) fn with_engine(config: EngineConfig, capacity: u32) -> Self {
+    pub(crate) fn with_engine(config: EngineConfig, capacity: u32, metrics: Metrics) -> Self {
         Self {
             state: State::Validating { failures: 0 },
             config,
             capacity: usize::try_from(capacity).unwrap_or(usize::MAX),
             backend: None,
             failed: None,
+            metrics,
         }
     }
 
@@ -235,8 +242,13 @@ impl Actor for EnginePool {
                     }
                 };
                 self.backend = Some(Backend::Node(Box::new(NodeEngine {
-                    children: Children::new(config.clone(), self.capacity, cgroups),
-                    installer: AdaptorInstaller::new(&config).start(),
+                    children: Children::new(
+                        config.clone(),
+                        self.capacity,
+                        cgroups,
+                        self.metrics.clone(),
+                    ),
+                    installer: AdaptorInstaller::new(&config, self.metrics.clone()).start(),
                     handshake: watch::channel(None).0,
                     config,
                 })));
@@ -267,7 +279,7 @@ impl Handler<Prepare> for EnginePool {
         };
         if !engine.installer.connected() {
             log::error!("the adaptor installer had died; starting another");
-            engine.installer = AdaptorInstaller::new(&engine.config).start();
+            engine.installer = AdaptorInstaller::new(&engine.config, self.metrics.clone()).start();
         }
         let installer = engine.installer.clone();
         let mut handshake = engine.handshake.subscribe();

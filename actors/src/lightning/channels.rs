@@ -1,11 +1,15 @@
 //! What is open and outstanding on one socket: refs, join refs, subscribers. No I/O.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use actix::Recipient;
 use protocol::ids::{MessageRef, Topic, WorkloopId};
 
 use super::messages::{ChannelEvent, QueueEvent, Ticket};
+
+/// The event that joins a channel.
+pub(super) const JOIN: &str = "phx_join";
 
 /// Who waits for the answer to a push.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +22,12 @@ pub(super) enum Waiting {
         ticket: Ticket,
     },
     /// A join or push of a run topic.
-    Run { topic: Topic, ticket: Ticket },
+    Run {
+        topic: Topic,
+        ticket: Ticket,
+        event: &'static str,
+        sent: Instant,
+    },
 }
 
 /// The subscriptions, which outlive a socket, and what is open on the present one.
@@ -70,6 +79,8 @@ impl Channels {
             Waiting::Run {
                 topic: topic.clone(),
                 ticket,
+                event: JOIN,
+                sent: Instant::now(),
             },
         );
         Some(join_ref)
@@ -80,6 +91,7 @@ impl Channels {
         &mut self,
         topic: &Topic,
         ticket: Ticket,
+        event: &'static str,
     ) -> Option<(MessageRef, MessageRef)> {
         let join_ref = self.runs.get(topic)?.join_ref?;
         let reference = self.next_ref();
@@ -88,6 +100,8 @@ impl Channels {
             Waiting::Run {
                 topic: topic.clone(),
                 ticket,
+                event,
+                sent: Instant::now(),
             },
         );
         Some((join_ref, reference))

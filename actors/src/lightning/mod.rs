@@ -35,6 +35,7 @@ pub use self::messages::{
 use self::socket::{Generation, Outgoing, Socket, SocketEvent, SocketEventKind};
 use crate::clock;
 use crate::config::{Identity, LightningConfig};
+use crate::metrics::Metrics;
 
 /// As the reference's client; the server closes a connection that was silent for 60 s (protocol spec, section 1.4).
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(30);
@@ -92,6 +93,9 @@ pub struct LightningConnection {
     channels: Channels,
     connects: u64,
     last_error: Option<String>,
+    metrics: Metrics,
+    /// The moving average of the round trips; `None` before the first.
+    smoothed: Option<Duration>,
 }
 
 impl LightningConnection {
@@ -103,8 +107,11 @@ impl LightningConnection {
         config: LightningConfig,
         identity: Identity,
         queue_join: QueueJoin,
+        metrics: Metrics,
     ) -> Result<Self, String> {
         Ok(Self {
+            metrics,
+            smoothed: None,
             client: socket::client(config.extra_ca_file.as_deref())?,
             config,
             identity,
@@ -160,6 +167,7 @@ impl LightningConnection {
 
     fn opened(&mut self, socket: Socket, ctx: &mut Context<Self>) {
         self.connects += 1;
+        self.metrics.connected();
         if self.connects == 1 {
             log::info!("connected to Lightning at {}", self.config.endpoint);
         } else {
@@ -208,6 +216,7 @@ impl LightningConnection {
             "the connection to Lightning was lost: {why}; reconnecting in {} ms",
             wait.as_millis()
         );
+        self.metrics.connection_lost();
         self.last_error = Some(why);
         // Entering another state drops the socket, whose tasks end.
         self.wait(wait, ctx);
@@ -372,7 +381,13 @@ impl LightningConnection {
         ctx: &mut Context<Self>,
     ) {
         match waiting {
-            Waiting::Run { topic, ticket } => {
+            Waiting::Run {
+                topic,
+                ticket,
+                event,
+                sent,
+            } => {
+                self.round_trip(event, sent.elapsed());
                 if let Some(run) = self.channels.run(&topic) {
                     run.do_send(ChannelEvent::Reply {
                         ticket,
@@ -389,6 +404,18 @@ impl LightningConnection {
             }
             Waiting::QueueJoin => self.queue_answered(&status, &response, ctx),
         }
+    }
+
+    /// Takes in how long Lightning took to answer an event of a run.
+    fn round_trip(&mut self, event: &str, took: Duration) {
+        self.metrics.answered(event, took);
+        // Seven parts old and one part new, as TCP smooths its own: one slow answer does not decide.
+        self.smoothed = Some(match self.smoothed {
+            Some(smoothed) => (smoothed * 7 + took) / 8,
+            None => took,
+        });
+        self.metrics
+            .smoothed_round_trip(self.smoothed.unwrap_or_default());
     }
 
     fn queue_answered(
@@ -551,7 +578,8 @@ impl Handler<Push> for LightningConnection {
 
     fn handle(&mut self, message: Push, _: &mut Self::Context) {
         if let Some((join_ref, reference)) =
-            self.channels.pushing_run(&message.topic, message.ticket)
+            self.channels
+                .pushing_run(&message.topic, message.ticket, message.event)
         {
             self.send_text(
                 Some(join_ref),

@@ -204,6 +204,18 @@ impl Outbox {
         Some(&entry.report)
     }
 
+    /// Whether the report that was sent with this ticket had been on its way before.
+    pub(super) fn is_resent(&self, ticket: Ticket) -> bool {
+        self.index_of(ticket)
+            .is_some_and(|index| self.entries[index].resent)
+    }
+
+    /// The event of the report that was sent with this ticket.
+    pub(super) fn event_of(&self, ticket: Ticket) -> Option<&'static str> {
+        let index = self.index_of(ticket)?;
+        Some(self.entries[index].report.event())
+    }
+
     /// Lightning answered a report: `None` is ok, else the words of its error reply.
     pub(super) fn answered(&mut self, ticket: Ticket, error: Option<&str>) -> Outcome {
         let Some(index) = self.index_of(ticket) else {

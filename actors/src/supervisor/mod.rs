@@ -228,6 +228,7 @@ impl Supervisor {
             return None;
         }
         *self.restarts.entry(name).or_default() += 1;
+        self.config.metrics.restarted(name);
         let how = match ended {
             Ended::Stopped => "stopped unexpectedly".to_owned(),
             Ended::Panicked(text) => format!("panicked: {text}"),
@@ -432,7 +433,8 @@ fn new_connection(config: &Config) -> Result<LightningConnection, String> {
         capacity: config.capacity(),
         queues: queues_by_group(&config.workloops),
     };
-    LightningConnection::new(config.lightning.clone(), config.identity.clone(), join)
+    let (lightning, identity) = (config.lightning.clone(), config.identity.clone());
+    LightningConnection::new(lightning, identity, join, config.metrics.clone())
 }
 
 fn start_connection(

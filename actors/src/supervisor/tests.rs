@@ -53,6 +53,7 @@ fn config(lightning: &MockHandle) -> Config {
         engine: EngineConfig::Mock,
         collections: None,
         shutdown_grace: None,
+        metrics: crate::metrics::Metrics::default(),
     }
 }
 

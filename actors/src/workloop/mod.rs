@@ -24,6 +24,7 @@ use crate::clock;
 use crate::config::{ClaimConfig, Config};
 use crate::events::ConnectionReplaced;
 use crate::lightning::{Claim, LightningConnection, QueueEvent, SubscribeQueue, Ticket};
+use crate::metrics::{ClaimResult, Metrics};
 use crate::supervisor::messages::{StartRun, TokenRefused, WorkloopDrained};
 
 /// A run of this group has ended, however it did.
@@ -94,6 +95,9 @@ pub(crate) struct Workloop {
     since: Instant,
     manual: HashMap<Ticket, oneshot::Sender<bool>>,
     drained: bool,
+    metrics: Metrics,
+    /// When each claim that has no answer yet was sent.
+    sent: HashMap<Ticket, Instant>,
 }
 
 impl Workloop {
@@ -124,6 +128,8 @@ impl Workloop {
             since: Instant::now(),
             manual: HashMap::new(),
             drained: false,
+            metrics: config.metrics.clone(),
+            sent: HashMap::new(),
         }
     }
 
@@ -150,6 +156,7 @@ impl Workloop {
     fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) {
         match effect {
             Effect::Claim { ticket } => {
+                self.sent.insert(ticket, Instant::now());
                 self.connection.do_send(Claim {
                     workloop: self.group.id.clone(),
                     ticket,
@@ -160,6 +167,7 @@ impl Workloop {
                     },
                 });
                 ctx.run_later(self.claim_timeout, move |this, ctx| {
+                    this.count_claim(ticket, ClaimResult::Late);
                     this.on(Event::ClaimLate { ticket }, ctx);
                 });
             }
@@ -190,6 +198,13 @@ impl Workloop {
                     });
                 }
             }
+        }
+    }
+
+    /// Counts the end of a claim, once.
+    fn count_claim(&mut self, ticket: Ticket, result: ClaimResult) {
+        if let Some(sent) = self.sent.remove(&ticket) {
+            self.metrics.claimed(&self.group.id, result, sent.elapsed());
         }
     }
 
@@ -235,14 +250,23 @@ impl Handler<QueueEvent> for Workloop {
             QueueEvent::ClaimAnswered {
                 ticket,
                 outcome: Ok(runs),
-            } => Event::Answered {
-                ticket,
-                runs: Some(self.verified(runs)),
-            },
+            } => {
+                let result = if runs.is_empty() {
+                    ClaimResult::Empty
+                } else {
+                    ClaimResult::Runs
+                };
+                self.count_claim(ticket, result);
+                Event::Answered {
+                    ticket,
+                    runs: Some(self.verified(runs)),
+                }
+            }
             QueueEvent::ClaimAnswered {
                 ticket,
                 outcome: Err(error),
             } => {
+                self.count_claim(ticket, ClaimResult::Failed);
                 log::warn!(workloop = self.group.id.as_str(); "claim of workloop {} failed: {error}", self.group.id);
                 Event::Answered { ticket, runs: None }
             }
@@ -292,6 +316,7 @@ impl Handler<ConnectionReplaced> for Workloop {
         let lost: Vec<_> = self.slots.outstanding();
         self.connection = message.connection;
         for ticket in lost {
+            self.count_claim(ticket, ClaimResult::Failed);
             self.on(Event::Answered { ticket, runs: None }, ctx);
         }
         self.on(Event::Lost, ctx);

@@ -1,5 +1,7 @@
 //! The run that a child executes, and what the worker itself says of it.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use protocol::reasons::EngineError;
 use tokio::sync::OwnedSemaphorePermit;
@@ -13,6 +15,8 @@ pub(super) struct Busy {
     pub(super) execution: Execute,
     pub(super) conversation: Conversation,
     pub(super) stop: Stop,
+    /// When it was handed to this child.
+    pub(super) begun: Instant,
     /// Resident size of the process when the run began, bytes.
     pub(super) resident: u64,
     /// Whether the run was told that it comes near its memory limit.
@@ -39,6 +43,7 @@ impl Busy {
             conversation: Conversation::new(execution.run_id.clone(), &execution.plan),
             execution,
             stop: Stop::No,
+            begun: Instant::now(),
             resident: 0,
             warned: false,
             failed: false,

@@ -12,7 +12,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use bytes::Bytes;
@@ -31,6 +31,7 @@ use super::memory::{self, Verdict};
 use super::messages::{EngineEventBody, Proceed, StopJob};
 use super::spawn::{Budget, FromProcess, Process};
 use crate::config::NodeConfig;
+use crate::metrics::Metrics;
 
 /// How long a child may take to end a thread before it is killed.
 const DEAF: Duration = Duration::from_secs(1);
@@ -59,6 +60,7 @@ impl Drop for EngineChild {
         } else {
             std::mem::take(&mut self.why)
         };
+        self.metrics.child_exited();
         self.owner.gone.do_send(ChildGone { id: self.id, why });
     }
 }
@@ -68,6 +70,8 @@ pub(super) struct EngineChild {
     id: ChildId,
     config: NodeConfig,
     owner: Owner,
+    metrics: Metrics,
+    born: Instant,
     process: Option<Process>,
     budget: Budget,
     state: State,
@@ -84,12 +88,15 @@ impl EngineChild {
         id: ChildId,
         config: NodeConfig,
         owner: Owner,
+        metrics: Metrics,
         start: Box<dyn Fn(Budget, Recipient<FromProcess>) -> Result<Process, String>>,
     ) -> Self {
         Self {
             id,
             config,
             owner,
+            metrics,
+            born: Instant::now(),
             process: None,
             budget: Rc::new(RefCell::new(None)),
             state: State::Spawning,
@@ -223,6 +230,7 @@ impl EngineChild {
                     return;
                 }
                 self.is_ready = true;
+                self.metrics.child_spawned(self.born.elapsed());
                 if matches!(self.state, State::Spawning) {
                     self.state = State::Idle;
                 }
@@ -265,11 +273,14 @@ impl EngineChild {
                 thread_id,
                 time,
                 warm,
-            } => EngineEventBody::Started {
-                thread_id,
-                time,
-                warm,
-            },
+            } => {
+                self.metrics.run_loaded(warm, busy.begun.elapsed());
+                EngineEventBody::Started {
+                    thread_id,
+                    time,
+                    warm,
+                }
+            }
             RunProgress::Log {
                 level, name, time, ..
             } => EngineEventBody::Log {

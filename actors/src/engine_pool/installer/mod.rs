@@ -27,6 +27,7 @@ use self::repository::Repository;
 use self::specifier::{Package, Unsafe, Wanted};
 use super::messages::{Located, PrepareError};
 use crate::config::{Config, NodeConfig};
+use crate::metrics::Metrics;
 
 /// How long the answer to `latest` or `next` is good: a burst of runs asks npm once, a new release is seen within a minute.
 const LOOKUP_LIFE: Duration = Duration::from_mins(1);
@@ -54,20 +55,22 @@ struct Work {
     /// Held while npm changes the repository.
     installing: tokio::sync::Mutex<()>,
     lookups: std::sync::Mutex<HashMap<String, (Instant, String)>>,
+    metrics: Metrics,
 }
 
 impl AdaptorInstaller {
-    pub(super) fn new(config: &NodeConfig) -> Self {
-        Self::with(config, Npm::on_path(), Pace::default())
+    pub(super) fn new(config: &NodeConfig, metrics: Metrics) -> Self {
+        Self::with(config, Npm::on_path(), Pace::default(), metrics)
     }
 
-    fn with(config: &NodeConfig, npm: Npm, pace: Pace) -> Self {
+    fn with(config: &NodeConfig, npm: Npm, pace: Pace, metrics: Metrics) -> Self {
         let work = Work {
             repository: Repository::new(config.repo_dir.clone()),
             npm,
             locks: config.repo_lock.then_some(pace),
             installing: tokio::sync::Mutex::new(()),
             lookups: std::sync::Mutex::new(HashMap::new()),
+            metrics,
         };
         Self {
             work: Arc::new(work),
@@ -202,7 +205,9 @@ impl Work {
         .await?;
         let began = Instant::now();
         log::info!("Will install {} version {}", package.name, package.version);
-        self.npm.install(self.repository.root(), package).await?;
+        let installed = self.npm.install(self.repository.root(), package).await;
+        self.metrics.installed(installed.is_ok(), began.elapsed());
+        installed?;
         if !self.is_installed(package).await? {
             return Err(
                 "npm reported success, but the package is not in the repository".to_owned(),

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::config::{MemoryEnforcement, Reuse, SandboxMode};
+use crate::metrics::Metrics;
 
 /// Makes the folder and the key in `package.json` as npm does, and one line a call in `calls`.
 const FAKE_NPM: &str = r#"#!/bin/sh
@@ -57,7 +58,7 @@ impl World {
             retry: Duration::from_millis(5),
             ..Pace::default()
         };
-        AdaptorInstaller::with(&config, Npm::at(self.path("npm")), pace).work
+        AdaptorInstaller::with(&config, Npm::at(self.path("npm")), pace, Metrics::default()).work
     }
 
     fn calls(&self) -> Vec<String> {

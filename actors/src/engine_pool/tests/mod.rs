@@ -19,6 +19,7 @@ use super::messages::{
 };
 use super::{EngineFailed, EnginePool};
 use crate::config::{EngineConfig, MemoryEnforcement, NodeConfig, Reuse, SandboxMode};
+use crate::metrics::Metrics;
 
 const FAKE_ENGINE: &str = include_str!("fake_engine.mjs");
 
@@ -134,7 +135,7 @@ impl World {
         let (sender, failures) = mpsc::unbounded_channel();
         let failed = Ear(sender).start().recipient();
         let capacity = Workloop::from_capacity(2).slots;
-        let pool = EnginePool::with_engine(EngineConfig::Node(node), capacity)
+        let pool = EnginePool::with_engine(EngineConfig::Node(node), capacity, Metrics::default())
             .reporting_to(failed)
             .start();
         Self {

@@ -86,6 +86,11 @@ impl Run {
                 Some(protocol::phoenix::response_detail(response))
             }
         };
+        if error.is_some()
+            && let Some(event) = self.outbox.event_of(ticket)
+        {
+            self.context.config.metrics.refused(event);
+        }
         let outcome = self.outbox.answered(ticket, error.as_deref());
         self.report_settled(outcome, ctx);
     }

@@ -5,6 +5,7 @@ use super::{
     ExitReason, Leave, Loaded, Outcome, Phase, Prepared, Report, Run, RunEnded, RunStart, Said,
     StopJob, clock, logs, new_id,
 };
+use crate::metrics::UNREPORTED;
 
 impl Run {
     pub(super) fn start_when_loaded(&mut self, ctx: &mut Context<Self>) {
@@ -171,9 +172,13 @@ impl Run {
         self.context.connection.do_send(Leave {
             topic: self.topic.clone(),
         });
-        let reason = self.reason.map_or("unreported", ExitReason::as_str);
+        let reason = self.reason.map_or(UNREPORTED, ExitReason::as_str);
         let elapsed = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
         log::info!(run_id = self.claimed.id.as_str(), duration_ms = elapsed; "run {} ended: {reason} ({elapsed} ms)", self.claimed.id);
+        self.context
+            .config
+            .metrics
+            .run_ended(&self.workloop, reason, self.born.elapsed());
         self.context.ended.do_send(RunEnded {
             run_id: self.claimed.id.clone(),
             workloop: self.workloop.clone(),

@@ -1,7 +1,8 @@
 //! Reports on their way out, and what their answers mean for the run.
 
 use super::{
-    AsyncContext, Context, Instant, Kind, Phase, Proceed, Report, Run, Said, outbox, refusal,
+    AsyncContext, Context, Duration, Instant, Kind, Phase, Proceed, Report, Run, Said, outbox,
+    refusal,
 };
 
 impl Run {
@@ -22,6 +23,9 @@ impl Run {
             Said::Report(report) => {
                 if let Report::StepComplete(step) = &report {
                     self.webhook_response_sent |= step.event.webhook_response.is_some();
+                    let lasted = Duration::from_millis(step.event.duration.unwrap_or_default());
+                    let metrics = &self.context.config.metrics;
+                    metrics.step_ended(step.event.reason.as_str(), lasted);
                 }
                 self.outbox.push(report, permit.into_iter().collect());
                 false
@@ -49,8 +53,15 @@ impl Run {
             let Some(report) = self.outbox.next(ticket, Instant::now()) else {
                 return;
             };
-            let event = report.event();
-            match report.payload() {
+            let (event, payload) = (report.event(), report.payload());
+            let starts = matches!(report, Report::RunStart(_));
+            let metrics = &self.context.config.metrics;
+            if self.outbox.is_resent(ticket) {
+                metrics.resent(event);
+            } else if starts {
+                metrics.run_started(self.born.elapsed());
+            }
+            match payload {
                 Ok(payload) => self.push(ticket, event, payload),
                 Err(error) => {
                     // Only what was valid JSON before goes into a report, so this cannot be the job's doing.
@@ -87,6 +98,7 @@ impl Run {
             }
             outbox::Outcome::Rejoin => self.rejoin(ctx),
             outbox::Outcome::LinesDropped(lines, words) => {
+                self.context.config.metrics.log_lines_dropped(lines);
                 log::warn!(run_id = self.claimed.id.as_str(); "Lightning refused {lines} log lines of run {}: {words}", self.claimed.id);
             }
             outbox::Outcome::Abandoned(words) => {

@@ -1,0 +1,439 @@
+//! What the actors count and time. Names and labels are listed in the README; `src/` registers them and serves them.
+//!
+//! A fact is counted by the actor that decides it, so that no restart counts it twice. What *is* the case at the moment
+//! (slots, children, the socket) is no business of this module: it is read from [`crate::supervisor::WorkerStatus`] when
+//! somebody asks. Labels are small sets; ids never are one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::core::Collector;
+use prometheus::{Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts};
+use protocol::ids::WorkloopId;
+use protocol::lightning::RunEvent;
+
+/// Bounds for what takes milliseconds when all is well, in seconds.
+const LATENCY: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
+
+/// Bounds for the work of runs and steps, in seconds; the default limit of a run is 300 s.
+const WORK: &[f64] = &[
+    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0,
+];
+
+/// The ways in which a run or a step can end, with the one of runs whose end Lightning did not hear of.
+const REASONS: [&str; 7] = [
+    "success",
+    "fail",
+    "crash",
+    "kill",
+    "cancel",
+    "exception",
+    UNREPORTED,
+];
+
+/// The `reason` of a run whose end could not be reported.
+pub(crate) const UNREPORTED: &str = "unreported";
+
+/// How a claim ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ClaimResult {
+    /// It brought at least one run.
+    Runs,
+    /// There was no work.
+    Empty,
+    /// Lightning refused it, or the connection was lost.
+    Failed,
+    /// Its patience was over before an answer came.
+    Late,
+}
+
+impl ClaimResult {
+    const ALL: [Self; 4] = [Self::Runs, Self::Empty, Self::Failed, Self::Late];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Runs => "runs",
+            Self::Empty => "empty",
+            Self::Failed => "failed",
+            Self::Late => "late",
+        }
+    }
+}
+
+/// The handle through which actors count; cheap to clone, all clones count into the same place.
+#[derive(Debug, Clone)]
+pub struct Metrics(Arc<Families>);
+
+#[derive(Debug)]
+struct Families {
+    runs: IntCounterVec,
+    run_duration: Histogram,
+    claim_to_start: Histogram,
+    steps: IntCounterVec,
+    step_duration: Histogram,
+    claims: IntCounterVec,
+    claim_latency: Histogram,
+    round_trip: HistogramVec,
+    smoothed_round_trip: Gauge,
+    resends: IntCounterVec,
+    refusals: IntCounterVec,
+    log_lines_dropped: IntCounter,
+    connects: IntCounter,
+    connection_losses: IntCounter,
+    restarts: IntCounterVec,
+    threads: IntCounterVec,
+    spawn: Histogram,
+    load: Histogram,
+    child_exits: IntCounter,
+    installs: IntCounterVec,
+    install_duration: Histogram,
+}
+
+impl Families {
+    fn new() -> Self {
+        Self {
+            runs: counters(
+                "runs_total",
+                "Runs that have left the worker, by how they ended",
+                &["reason", "workloop"],
+            ),
+            run_duration: histogram(
+                "run_duration_seconds",
+                "Time from the answer to a run's claim to the end of its last report",
+                WORK,
+            ),
+            claim_to_start: histogram(
+                "claim_to_start_seconds",
+                "Time from the answer to a run's claim to its run:start being sent",
+                LATENCY,
+            ),
+            steps: counters("steps_total", "Steps that have ended, by how", &["reason"]),
+            step_duration: histogram("step_duration_seconds", "Time that steps took", WORK),
+            claims: counters(
+                "claims_total",
+                "Claims by what they brought: runs, empty, failed or late",
+                &["workloop", "result"],
+            ),
+            claim_latency: histogram(
+                "claim_latency_seconds",
+                "Time from a claim to its answer",
+                LATENCY,
+            ),
+            round_trip: histograms(
+                "event_round_trip_seconds",
+                "Time from an event of a run to Lightning's answer",
+                &["event"],
+                LATENCY,
+            ),
+            smoothed_round_trip: gauge(
+                "smoothed_round_trip_seconds",
+                "Moving average of the round trips of all events",
+            ),
+            resends: counters(
+                "event_resends_total",
+                "Events that were sent again after a loss or an error",
+                &["event"],
+            ),
+            refusals: counters(
+                "event_refusals_total",
+                "Events that Lightning answered with an error",
+                &["event"],
+            ),
+            log_lines_dropped: counter(
+                "log_lines_dropped_total",
+                "Log lines of runs that Lightning refused for good",
+            ),
+            connects: counter(
+                "socket_connects_total",
+                "Sockets to Lightning that were opened",
+            ),
+            connection_losses: counter(
+                "socket_losses_total",
+                "Open sockets to Lightning that were lost",
+            ),
+            restarts: counters(
+                "actor_restarts_total",
+                "Actors that died and were replaced",
+                &["actor"],
+            ),
+            threads: counters(
+                "engine_loads_total",
+                "Runs loaded by a thread that was ready before (warm) or not (cold)",
+                &["start"],
+            ),
+            spawn: histogram(
+                "engine_spawn_seconds",
+                "Time from the start of an engine child to its handshake",
+                LATENCY,
+            ),
+            load: histogram(
+                "engine_load_seconds",
+                "Time from handing a run to the engine to its being loaded",
+                LATENCY,
+            ),
+            child_exits: counter(
+                "engine_child_exits_total",
+                "Engine children that have ended",
+            ),
+            installs: counters(
+                "adaptor_installs_total",
+                "Adaptor installs by outcome: installed or failed",
+                &["outcome"],
+            ),
+            install_duration: histogram(
+                "adaptor_install_seconds",
+                "Time that adaptor installs took",
+                WORK,
+            ),
+        }
+    }
+}
+
+/// What every name begins with.
+const NAMESPACE: &str = "openfn_worker";
+
+/// Why making a family cannot fail.
+const VALID: &str = "names and labels are constants, which the tests of this module try";
+
+fn counter(name: &str, help: &str) -> IntCounter {
+    IntCounter::with_opts(Opts::new(name, help).namespace(NAMESPACE)).expect(VALID)
+}
+
+fn counters(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    IntCounterVec::new(Opts::new(name, help).namespace(NAMESPACE), labels).expect(VALID)
+}
+
+fn gauge(name: &str, help: &str) -> Gauge {
+    Gauge::with_opts(Opts::new(name, help).namespace(NAMESPACE)).expect(VALID)
+}
+
+fn histogram(name: &str, help: &str, bounds: &[f64]) -> Histogram {
+    Histogram::with_opts(options(name, help, bounds)).expect(VALID)
+}
+
+fn histograms(name: &str, help: &str, labels: &[&str], bounds: &[f64]) -> HistogramVec {
+    HistogramVec::new(options(name, help, bounds), labels).expect(VALID)
+}
+
+fn options(name: &str, help: &str, bounds: &[f64]) -> HistogramOpts {
+    HistogramOpts::new(name, help)
+        .namespace(NAMESPACE)
+        .buckets(bounds.to_vec())
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new(&[])
+    }
+}
+
+impl Metrics {
+    /// All families, with a zero for each combination of labels that is known now: a counter that appears only with its
+    /// first event hides that event from `rate()`.
+    pub fn new(workloops: &[WorkloopId]) -> Self {
+        let this = Self(Arc::new(Families::new()));
+        let families = &*this.0;
+        for workloop in workloops {
+            for reason in REASONS {
+                families
+                    .runs
+                    .with_label_values(&[reason, workloop.as_str()]);
+            }
+            for result in ClaimResult::ALL {
+                families
+                    .claims
+                    .with_label_values(&[workloop.as_str(), result.label()]);
+            }
+        }
+        for reason in REASONS.iter().filter(|reason| **reason != UNREPORTED) {
+            families.steps.with_label_values(&[reason]);
+        }
+        families.round_trip.with_label_values(&["phx_join"]);
+        for event in RunEvent::ALL {
+            families.round_trip.with_label_values(&[event.name()]);
+            families.resends.with_label_values(&[event.name()]);
+            families.refusals.with_label_values(&[event.name()]);
+        }
+        for actor in ["connection", "engine pool", "run", "workloop"] {
+            families.restarts.with_label_values(&[actor]);
+        }
+        for start in ["warm", "cold"] {
+            families.threads.with_label_values(&[start]);
+        }
+        for outcome in ["installed", "failed"] {
+            families.installs.with_label_values(&[outcome]);
+        }
+        this
+    }
+
+    /// The families, for a registry.
+    pub fn collectors(&self) -> Vec<Box<dyn Collector>> {
+        let all = &*self.0;
+        vec![
+            Box::new(all.runs.clone()),
+            Box::new(all.run_duration.clone()),
+            Box::new(all.claim_to_start.clone()),
+            Box::new(all.steps.clone()),
+            Box::new(all.step_duration.clone()),
+            Box::new(all.claims.clone()),
+            Box::new(all.claim_latency.clone()),
+            Box::new(all.round_trip.clone()),
+            Box::new(all.smoothed_round_trip.clone()),
+            Box::new(all.resends.clone()),
+            Box::new(all.refusals.clone()),
+            Box::new(all.log_lines_dropped.clone()),
+            Box::new(all.connects.clone()),
+            Box::new(all.connection_losses.clone()),
+            Box::new(all.restarts.clone()),
+            Box::new(all.threads.clone()),
+            Box::new(all.spawn.clone()),
+            Box::new(all.load.clone()),
+            Box::new(all.child_exits.clone()),
+            Box::new(all.installs.clone()),
+            Box::new(all.install_duration.clone()),
+        ]
+    }
+
+    /// A run has left the worker, `lasted` after its claim was answered.
+    pub(crate) fn run_ended(&self, workloop: &WorkloopId, reason: &str, lasted: Duration) {
+        self.0
+            .runs
+            .with_label_values(&[reason, workloop.as_str()])
+            .inc();
+        self.0.run_duration.observe(lasted.as_secs_f64());
+    }
+
+    /// A run is loaded and its `run:start` goes out.
+    pub(crate) fn run_started(&self, since_claim: Duration) {
+        self.0.claim_to_start.observe(since_claim.as_secs_f64());
+    }
+
+    /// A step has ended.
+    pub(crate) fn step_ended(&self, reason: &str, lasted: Duration) {
+        self.0.steps.with_label_values(&[reason]).inc();
+        self.0.step_duration.observe(lasted.as_secs_f64());
+    }
+
+    /// A claim was answered, or its patience is over.
+    pub(crate) fn claimed(&self, workloop: &WorkloopId, result: ClaimResult, took: Duration) {
+        self.0
+            .claims
+            .with_label_values(&[workloop.as_str(), result.label()])
+            .inc();
+        if matches!(result, ClaimResult::Runs | ClaimResult::Empty) {
+            self.0.claim_latency.observe(took.as_secs_f64());
+        }
+    }
+
+    /// Lightning answered an event of a run.
+    pub(crate) fn answered(&self, event: &str, took: Duration) {
+        self.0
+            .round_trip
+            .with_label_values(&[event])
+            .observe(took.as_secs_f64());
+    }
+
+    /// The smoothed round trip has a new value.
+    pub(crate) fn smoothed_round_trip(&self, round_trip: Duration) {
+        self.0.smoothed_round_trip.set(round_trip.as_secs_f64());
+    }
+
+    /// A report is sent once more.
+    pub(crate) fn resent(&self, event: &str) {
+        self.0.resends.with_label_values(&[event]).inc();
+    }
+
+    /// Lightning refused a report.
+    pub(crate) fn refused(&self, event: &str) {
+        self.0.refusals.with_label_values(&[event]).inc();
+    }
+
+    /// Log lines are given up because Lightning refuses them.
+    pub(crate) fn log_lines_dropped(&self, lines: usize) {
+        self.0
+            .log_lines_dropped
+            .inc_by(u64::try_from(lines).unwrap_or(u64::MAX));
+    }
+
+    /// A socket to Lightning was opened.
+    pub(crate) fn connected(&self) {
+        self.0.connects.inc();
+    }
+
+    /// An open socket was lost.
+    pub(crate) fn connection_lost(&self) {
+        self.0.connection_losses.inc();
+    }
+
+    /// An actor died.
+    pub(crate) fn restarted(&self, actor: &str) {
+        self.0.restarts.with_label_values(&[actor]).inc();
+    }
+
+    /// An engine child answered its handshake.
+    pub(crate) fn child_spawned(&self, took: Duration) {
+        self.0.spawn.observe(took.as_secs_f64());
+    }
+
+    /// An engine child is gone, however it ended.
+    pub(crate) fn child_exited(&self) {
+        self.0.child_exits.inc();
+    }
+
+    /// A thread has loaded a run; `warm` when it was ready before the run came.
+    pub(crate) fn run_loaded(&self, warm: bool, took: Duration) {
+        let start = if warm { "warm" } else { "cold" };
+        self.0.threads.with_label_values(&[start]).inc();
+        self.0.load.observe(took.as_secs_f64());
+    }
+
+    /// npm was asked to install an adaptor.
+    pub(crate) fn installed(&self, worked: bool, took: Duration) {
+        let outcome = if worked { "installed" } else { "failed" };
+        self.0.installs.with_label_values(&[outcome]).inc();
+        self.0.install_duration.observe(took.as_secs_f64());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::{Encoder as _, Registry, TextEncoder};
+
+    use super::*;
+
+    fn printed(metrics: &Metrics) -> String {
+        let registry = Registry::new();
+        for family in metrics.collectors() {
+            registry.register(family).unwrap();
+        }
+        let mut text = Vec::new();
+        TextEncoder::new()
+            .encode(&registry.gather(), &mut text)
+            .unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn every_family_is_there_before_anything_has_happened() {
+        let text = printed(&Metrics::new(&[WorkloopId::new("manual>*:5")]));
+        assert!(
+            text.contains(
+                "openfn_worker_runs_total{reason=\"success\",workloop=\"manual>*:5\"} 0\n"
+            )
+        );
+        let described = text
+            .lines()
+            .filter(|line| line.starts_with("# TYPE "))
+            .count();
+        assert_eq!(described, Metrics::default().collectors().len());
+    }
+
+    #[test]
+    fn clones_count_into_the_same_place() {
+        let metrics = Metrics::default();
+        metrics.clone().connected();
+        assert!(printed(&metrics).contains("openfn_worker_socket_connects_total 1\n"));
+    }
+}

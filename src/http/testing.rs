@@ -1,0 +1,57 @@
+//! A worker's status for the tests of this module.
+
+use std::collections::BTreeMap;
+
+use actors::engine_pool::{ChildStatus, EngineStatus};
+use actors::run::RunStatus;
+use actors::supervisor::{ConnectionReport, WorkerStatus};
+use actors::workloop::WorkloopStatus;
+use protocol::ids::{RunId, WorkloopId};
+
+/// A connected worker in this state with one run at work.
+pub(super) fn status(state: &'static str) -> WorkerStatus {
+    WorkerStatus {
+        state,
+        worker_id: "worker-1".to_owned(),
+        worker_name: None,
+        version: "1.2.3".to_owned(),
+        uptime_seconds: 60,
+        connection: ConnectionReport {
+            state: "connected",
+            queue_joined: true,
+            seconds: 50,
+            connects: 1,
+            last_error: None,
+        },
+        workloops: vec![WorkloopStatus {
+            id: WorkloopId::new("manual>*:5"),
+            state: "claiming",
+            seconds: 1,
+            slots: 5,
+            active: 1,
+            pending: 1,
+        }],
+        runs: vec![RunStatus {
+            id: RunId::new("run-1"),
+            workloop: WorkloopId::new("manual>*:5"),
+            phase: "executing",
+            phase_seconds: 2,
+            age_seconds: 3,
+            job: None,
+        }],
+        engine: Some(EngineStatus {
+            state: "ready",
+            node: Some("24.1.0".to_owned()),
+            runtime: Some("1.9.5".to_owned()),
+            children: vec![ChildStatus {
+                pid: None,
+                state: "busy",
+                run: Some(RunId::new("run-1")),
+                project: None,
+                runs: 1,
+            }],
+        }),
+        ended: BTreeMap::new(),
+        restarts: BTreeMap::new(),
+    }
+}
