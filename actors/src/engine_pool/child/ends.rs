@@ -1,0 +1,146 @@
+//! How a run ends on this child, and how the child itself does.
+
+use actix::prelude::*;
+use protocol::engine::{Command, ExitCause};
+use protocol::ids::RunId;
+
+use super::busy::Stop;
+use super::messages::{ChildIdle, Declined};
+use super::{DEAF, EngineChild, State};
+use crate::engine_pool::spawn::Process;
+
+impl EngineChild {
+    pub(super) fn thread_ended(
+        &mut self,
+        cause: ExitCause,
+        code: Option<i64>,
+        message: Option<String>,
+        ctx: &mut Context<Self>,
+    ) {
+        let State::Busy(mut busy) = std::mem::replace(&mut self.state, State::Idle) else {
+            return;
+        };
+        match (busy.stop, cause) {
+            (Stop::TimedOut, _) => busy.timed_out(),
+            (Stop::OverMemory, _) => busy.out_of_memory(),
+            _ if busy.conversation.is_over() => {}
+            (Stop::Asked, _) => {}
+            (Stop::No, ExitCause::Oom) => {
+                busy.out_of_memory();
+            }
+            (Stop::No, ExitCause::Error) => {
+                let message = message.unwrap_or_else(|| "the engine thread failed".to_owned());
+                busy.fail("ExecutionError", "crash", message);
+            }
+            (Stop::No, ExitCause::Exit | ExitCause::Cancelled | ExitCause::Done) => {
+                let code = code.unwrap_or_default();
+                busy.fail(
+                    "ExitError",
+                    "crash",
+                    format!("Worker thread exited with code: {code}"),
+                );
+            }
+        }
+        let run = busy.execution.run_id.clone();
+        drop(busy);
+        self.run_ended(run, ctx);
+    }
+
+    pub(super) fn run_ended(&mut self, run: RunId, ctx: &mut Context<Self>) {
+        *self.budget.borrow_mut() = None;
+        // The next run must not find what this one wrote.
+        let reusable = self
+            .process
+            .as_ref()
+            .is_some_and(|process| !process.has_files());
+        self.owner.idle.do_send(ChildIdle {
+            id: self.id,
+            run,
+            reusable,
+        });
+        if self.retiring {
+            self.retire(ctx);
+        }
+    }
+
+    pub(super) fn violated(&mut self, what: String) {
+        log::error!("engine child {}: {what}", self.pid());
+        if let State::Busy(mut busy) = std::mem::replace(&mut self.state, State::Dying) {
+            if !busy.conversation.is_over() && busy.stop == Stop::No {
+                busy.fail("EngineProtocolError", "crash", what.clone());
+            } else if busy.stop == Stop::TimedOut {
+                busy.timed_out();
+            } else if busy.stop == Stop::OverMemory {
+                busy.out_of_memory();
+            }
+            *self.budget.borrow_mut() = None;
+        }
+        self.kill(what);
+    }
+
+    pub(super) fn retire(&mut self, ctx: &mut Context<Self>) {
+        self.retiring = true;
+        if matches!(self.state, State::Busy(_)) {
+            return;
+        }
+        if self.send(&Command::Shutdown, b"").is_err() {
+            self.kill("it is not needed any more".to_owned());
+        }
+        ctx.run_later(DEAF, |this, _| {
+            this.kill("it did not shut down in time".to_owned());
+        });
+    }
+
+    pub(super) fn gone(&mut self, ctx: &mut Context<Self>) {
+        let status = self.exited.take().flatten();
+        let stderr = self
+            .process
+            .as_ref()
+            .map(Process::stderr)
+            .unwrap_or_default();
+        let killed_for_memory = self
+            .process
+            .as_ref()
+            .is_some_and(Process::was_killed_for_memory);
+        let how = status.map_or_else(|| "unknown status".to_owned(), |status| status.to_string());
+        if let State::Busy(mut busy) = std::mem::replace(&mut self.state, State::Dying) {
+            log::error!(run_id = busy.execution.run_id.as_str(); "engine child {} died during run {}: {how}", self.pid(), busy.execution.run_id);
+            match busy.stop {
+                // It may have been dead before the run came: another child can have it.
+                Stop::No if busy.conversation.is_untouched() => {
+                    let execution = busy.hand_back();
+                    self.owner.declined.do_send(Declined {
+                        id: self.id,
+                        execution,
+                    });
+                }
+                Stop::TimedOut => busy.timed_out(),
+                Stop::OverMemory => busy.out_of_memory(),
+                Stop::Asked => {}
+                Stop::No if busy.conversation.is_over() => {}
+                Stop::No if killed_for_memory || stderr.contains("heap out of memory") => {
+                    busy.out_of_memory();
+                }
+                Stop::No => {
+                    let code = status.and_then(|status| status.code());
+                    let code = code.map_or_else(|| "null".to_owned(), |code| code.to_string());
+                    busy.fail(
+                        "ExitError",
+                        "crash",
+                        format!("Process exited with code: {code}"),
+                    );
+                }
+            }
+            *self.budget.borrow_mut() = None;
+        }
+        let mut why = std::mem::take(&mut self.why);
+        if why.is_empty() {
+            why = format!("it ended with {how}");
+        }
+        if let Some(line) = stderr.lines().find(|line| !line.trim().is_empty()) {
+            why = format!("{why}; its stderr begins: {line}");
+        }
+        self.why = why;
+        ctx.stop();
+    }
+}

@@ -1,0 +1,141 @@
+//! What the process says: checked, and passed on to the run.
+
+use actix::prelude::*;
+use bytes::Bytes;
+use protocol::engine::{ChildEvent, Frame, RunProgress, Shape};
+use protocol::ids::RunId;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::busy::Stop;
+use super::messages::ChildReady;
+use super::{EngineChild, OLDEST_NODE, State, is_new_enough};
+use crate::engine_pool::messages::EngineEventBody;
+
+impl EngineChild {
+    pub(super) fn heard(
+        &mut self,
+        frame: &Frame,
+        permit: Option<OwnedSemaphorePermit>,
+        ctx: &mut Context<Self>,
+    ) {
+        match ChildEvent::from_header(&frame.header) {
+            Err(error) => self.violated(format!("the engine child broke the protocol: {error}")),
+            Ok(ChildEvent::ProtocolError { message }) => {
+                self.violated(format!("the engine child refuses a command: {message}"));
+            }
+            Ok(ChildEvent::Ready {
+                protocol,
+                node,
+                runtime,
+            }) => {
+                if protocol != 1 || self.is_ready {
+                    self.violated(
+                        "the engine child broke the protocol: a second or unknown handshake"
+                            .to_owned(),
+                    );
+                    return;
+                }
+                if !is_new_enough(&node) {
+                    self.kill(format!(
+                        "Node {node} is too old: {OLDEST_NODE} or newer is needed"
+                    ));
+                    return;
+                }
+                self.is_ready = true;
+                self.metrics.child_spawned(self.born.elapsed());
+                if matches!(self.state, State::Spawning) {
+                    self.state = State::Idle;
+                }
+                self.owner.ready.do_send(ChildReady {
+                    id: self.id,
+                    pid: self.pid(),
+                    node,
+                    runtime,
+                });
+            }
+            Ok(ChildEvent::Run { run, event }) => {
+                self.progressed(&run, event, frame.body.clone(), permit, ctx);
+            }
+        }
+    }
+
+    pub(super) fn progressed(
+        &mut self,
+        run: &RunId,
+        event: RunProgress,
+        body: Bytes,
+        permit: Option<OwnedSemaphorePermit>,
+        ctx: &mut Context<Self>,
+    ) {
+        let State::Busy(busy) = &mut self.state else {
+            if !matches!(self.state, State::Dying) {
+                self.violated(format!(
+                    "the engine child broke the protocol: it speaks of run {run} without one"
+                ));
+            }
+            return;
+        };
+        if let Err(violation) = busy.conversation.hear(run, &event) {
+            self.violated(violation.to_string());
+            return;
+        }
+        let state = || (!body.is_empty()).then(|| body.clone());
+        let told = match event {
+            RunProgress::WorkflowStart {
+                thread_id,
+                time,
+                warm,
+            } => {
+                self.metrics.run_loaded(warm, busy.begun.elapsed());
+                EngineEventBody::Started {
+                    thread_id,
+                    time,
+                    warm,
+                }
+            }
+            RunProgress::Log {
+                level, name, time, ..
+            } => EngineEventBody::Log {
+                level,
+                name,
+                time,
+                message: body,
+            },
+            RunProgress::JobStart { job, time } => EngineEventBody::JobStart { job, time },
+            RunProgress::JobComplete { step, mem } => EngineEventBody::JobComplete {
+                step,
+                mem,
+                state: state(),
+            },
+            RunProgress::JobError { step, error } => EngineEventBody::JobError {
+                step,
+                error,
+                state: state(),
+            },
+            RunProgress::WorkflowComplete { time, shape, .. } => {
+                EngineEventBody::WorkflowComplete {
+                    time,
+                    shape: shape.unwrap_or(Shape::None),
+                    state: state(),
+                }
+            }
+            RunProgress::WorkflowError { error } => EngineEventBody::WorkflowError { error },
+            RunProgress::Exit {
+                cause,
+                code,
+                message,
+            } => {
+                self.thread_ended(cause, code, message, ctx);
+                return;
+            }
+        };
+        // After a stop was asked for, how the run ends is decided.
+        let ends = matches!(
+            told,
+            EngineEventBody::WorkflowComplete { .. } | EngineEventBody::WorkflowError { .. }
+        );
+        if busy.stop == Stop::No || !ends {
+            busy.tell(told, permit);
+        }
+    }
+}

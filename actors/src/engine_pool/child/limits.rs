@@ -1,0 +1,79 @@
+//! What stops a run: its time, its memory, a request.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+use protocol::engine::Command;
+use protocol::ids::RunId;
+
+use super::busy::Stop;
+use super::{DEAF, EngineChild, State, WATCH};
+use crate::engine_pool::memory::{self, Verdict};
+
+impl EngineChild {
+    /// Looks at the size of the process while it executes this run.
+    pub(super) fn watch(&mut self, run: RunId, ctx: &mut Context<Self>) {
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        let State::Busy(busy) = &mut self.state else {
+            return;
+        };
+        if *busy.conversation.run() != run || busy.conversation.is_over() || busy.stop != Stop::No {
+            return;
+        }
+        let limit_mb = busy.execution.options.memory_mb;
+        let resident = process.pid.and_then(memory::resident).unwrap_or_default();
+        match memory::judge(resident, busy.resident, limit_mb) {
+            Verdict::Over => {
+                busy.stop = Stop::OverMemory;
+                log::warn!(run_id = run.as_str(); "run {run} uses {} MiB: killing its engine child", resident >> 20);
+                // Not by a cancel: a thread that allocates outside the heap may not end in time.
+                process.kill();
+                return;
+            }
+            Verdict::Near if !busy.warned => {
+                busy.warned = true;
+                busy.warn(&memory::near_line(limit_mb));
+            }
+            Verdict::Near | Verdict::Fine => {}
+        }
+        ctx.run_later(WATCH, move |this, ctx| this.watch(run, ctx));
+    }
+
+    /// Tells the run that its time is nearly over.
+    pub(super) fn warn_of_time(&self, run: &RunId, timeout: Duration) {
+        if let State::Busy(busy) = &self.state
+            && busy.conversation.run() == run
+            && !busy.conversation.is_over()
+            && busy.stop == Stop::No
+        {
+            let seconds = protocol::js::number(timeout.as_secs_f64());
+            busy.warn(&format!(
+                "This run has used 90% of its time limit of {seconds}s"
+            ));
+        }
+    }
+
+    pub(super) fn stop_run(&mut self, run: &RunId, stop: Stop, ctx: &mut Context<Self>) {
+        let State::Busy(busy) = &mut self.state else {
+            return;
+        };
+        if busy.conversation.run() != run || busy.conversation.is_over() || busy.stop != Stop::No {
+            return;
+        }
+        busy.stop = stop;
+        // A thread that waits in a write cannot end: from here on nothing of it waits for the outbox.
+        busy.execution.budget.close();
+        if let Err(error) = self.send(&Command::Cancel { run }, b"") {
+            self.kill(error);
+            return;
+        }
+        let run = run.clone();
+        ctx.run_later(DEAF, move |this, _| {
+            if matches!(&this.state, State::Busy(busy) if *busy.conversation.run() == run) {
+                this.kill("it did not end a thread in time".to_owned());
+            }
+        });
+    }
+}
