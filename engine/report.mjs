@@ -112,7 +112,7 @@ export class RunReport {
     const described = this.#describeFinal(state);
     const redacted = exceedsLimit(described, this.#payloadLimitMb);
     const body = redacted
-      ? redactedJson(state, this.#isKeyedByLeaf(state))
+      ? redactedJson(state, this.#isKeyedByLeaf(state), this.#payloadLimitMb)
       : (described.text ?? "");
     this.#send(
       "workflow-complete",
@@ -169,6 +169,8 @@ export class RunReport {
     // escaping it once more would make longer than that.
     if (overhead + 3 * messageJson.length + 2 <= this.#logLimitBytes)
       return false;
+    // Nor less than one byte: no further copy of a huge line is needed.
+    if (messageJson.length > this.#logLimitBytes) return true;
     entry.message = messageJson;
     return Buffer.byteLength(JSON.stringify(entry)) > this.#logLimitBytes;
   }

@@ -9,6 +9,12 @@ export const BYTES_PER_MB = 1024 * 1024;
 
 const { stringify } = JSON;
 
+// What the parent allows an event beyond the limit, for the small rest of a
+// redacted state.
+const MARGIN_MB = 1;
+
+const REDACTED_STATE = { data: "[REDACTED]" };
+
 /**
  * JSON text of `value`, undefined where JSON has no text for it. A reference
  * back to an object that is being written becomes `"[Circular]"`, byte arrays
@@ -75,24 +81,25 @@ export function exceedsLimit({ shape, size }, limitMb) {
 
 /**
  * JSON text of a final state that exceeds the payload limit: `data` is replaced
- * on a copy. A result keyed by leaf step keeps its keys; each of its states is
- * treated so. Values other than objects stay as they are.
+ * on a copy, and where other keys keep it too large for an event, nothing but
+ * the replacement is left. A result keyed by leaf step keeps its keys; each of
+ * its states is treated so.
  */
-export function redactedJson(state, isKeyedByLeaf) {
-  const copy = isKeyedByLeaf
-    ? Object.fromEntries(
-        Object.entries(state).map(([id, leaf]) => [id, redact(leaf)]),
-      )
-    : redact(state);
-  try {
-    return toJson(copy);
-  } catch {
-    return stringify({ data: "[REDACTED]" });
-  }
+export function redactedJson(state, isKeyedByLeaf, limitMb) {
+  const apply = (change) =>
+    isKeyedByLeaf
+      ? Object.fromEntries(
+          Object.entries(state).map(([id, leaf]) => [id, change(leaf)]),
+        )
+      : change(state);
+  const redacted = describeState(apply(redact));
+  return exceedsLimit(redacted, limitMb + MARGIN_MB)
+    ? stringify(apply(() => REDACTED_STATE))
+    : redacted.text;
 }
 
 function redact(state) {
   const isObject =
     typeof state === "object" && state !== null && !Array.isArray(state);
-  return isObject ? { ...state, data: "[REDACTED]" } : state;
+  return isObject ? { ...state, ...REDACTED_STATE } : state;
 }

@@ -76,14 +76,24 @@ test("a state exceeds the limit only when it is strictly larger", () => {
 test("redaction replaces data on a copy, in each leaf of a result keyed by leaf", () => {
   const state = { data: { n: 1 }, references: [] };
   assert.equal(
-    redactedJson(state, false),
+    redactedJson(state, false, 0),
     '{"data":"[REDACTED]","references":[]}',
   );
   assert.deepEqual(state, { data: { n: 1 }, references: [] });
   assert.equal(
-    redactedJson({ b: state, c: { x: 1 } }, true),
+    redactedJson({ b: state, c: { x: 1 } }, true, 0),
     '{"b":{"data":"[REDACTED]","references":[]},"c":{"x":1,"data":"[REDACTED]"}}',
   );
-  assert.equal(redactedJson("text", false), '"text"');
-  assert.equal(redactedJson([1], false), "[1]");
+  assert.equal(redactedJson("text", false, 0), '"text"');
+  assert.equal(redactedJson([1], false, 0), "[1]");
+});
+
+test("a final state that stays too large without its data keeps nothing else", () => {
+  const large = { x: "x".repeat(3 * 1024 * 1024) };
+  assert.equal(redactedJson(large, false, 1), '{"data":"[REDACTED]"}');
+  assert.equal(redactedJson(large.x, false, 1), '{"data":"[REDACTED]"}');
+  assert.equal(
+    redactedJson({ b: large, c: { y: 1 } }, true, 1),
+    '{"b":{"data":"[REDACTED]"},"c":{"data":"[REDACTED]"}}',
+  );
 });

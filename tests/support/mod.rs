@@ -86,6 +86,16 @@ impl Worker {
         &self.url
     }
 
+    /// The largest resident size that its process has had, kB.
+    pub(crate) fn peak_resident_kb(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).expect("the worker is there");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let size = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        size.and_then(|size| size.parse().ok())
+            .expect("the kernel tells the peak in kB")
+    }
+
     /// Sends a signal and waits for the exit code.
     pub(crate) fn ends_after(mut self, signal: Signal) -> Option<i32> {
         let pid = i32::try_from(self.child.id()).expect("a process id fits");

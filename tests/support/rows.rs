@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::DEADLINE;
 
-/// How a step or a run ends: reason, `error_type`, `error_message`. In the message `*` stands for any text.
+/// How a step or a run ends: reason, `error_type`, `error_message`. In the last two `*` stands for any text.
 pub(crate) type Ending = (&'static str, Option<&'static str>, Option<&'static str>);
 
 /// Nothing went wrong.
@@ -26,7 +26,7 @@ pub(crate) struct Row {
     plan: Value,
     steps: Vec<(&'static str, Ending)>,
     run: Ending,
-    errors: Option<(&'static str, Value)>,
+    outputs: Vec<(&'static str, Value)>,
     lines: Vec<(&'static str, &'static str, &'static str)>,
     absent: Vec<&'static str>,
     starts: bool,
@@ -40,7 +40,7 @@ impl Row {
             plan,
             steps: Vec::new(),
             run: SUCCESS,
-            errors: None,
+            outputs: Vec::new(),
             lines: Vec::new(),
             absent: Vec::new(),
             starts: true,
@@ -64,10 +64,15 @@ impl Row {
         self.step(job, ending).run(ending)
     }
 
-    /// The output of the last step has this at `errors.<job>`, further keys allowed.
-    pub(crate) fn state_errors(mut self, job: &'static str, entry: Value) -> Self {
-        self.errors = Some((job, entry));
+    /// The output of this job's step has these keys, among others; a null stands for none.
+    pub(crate) fn output(mut self, job: &'static str, output: Value) -> Self {
+        self.outputs.push((job, output));
         self
+    }
+
+    /// The output of this job's step has this at `errors.<job>`, further keys allowed.
+    pub(crate) fn state_errors(self, job: &'static str, entry: Value) -> Self {
+        self.output(job, json!({"errors": {job: entry}}))
     }
 
     /// The run's log has this line, after those named before it: source, level, text (`*` stands for any text).
@@ -140,19 +145,12 @@ fn compare(row: &Row, run: &RunView, sent: &[RecordedEvent]) -> Vec<String> {
     if of("run:start").len() != usize::from(row.starts) {
         differs(format!("{} run:start", of("run:start").len()));
     }
-    if let Some((job, entry)) = &row.errors {
+    for (job, wanted) in &row.outputs {
         let output = run
-            .steps
-            .values()
-            .last()
+            .step_of(job)
             .and_then(|step| step.output_dataclip.as_ref());
-        let found = output.map_or(&Value::Null, |output| &output["errors"][*job]);
-        let missing = |(key, value): (&String, &Value)| found[key] != *value;
-        if entry
-            .as_object()
-            .is_none_or(|entry| entry.iter().any(missing))
-        {
-            differs(format!("state.errors.{job} is {found}, not {entry}"));
+        if !output.is_some_and(|output| has(output, wanted)) {
+            differs(format!("the output of {job} is {output:?}, not {wanted}"));
         }
     }
     let mut log = run.logs.iter();
@@ -178,14 +176,26 @@ fn compare(row: &Row, run: &RunView, sent: &[RecordedEvent]) -> Vec<String> {
     differences
 }
 
+/// Whether `found` has what `wanted` has; objects may have more.
+fn has(found: &Value, wanted: &Value) -> bool {
+    match wanted {
+        Value::Object(wanted) => wanted.iter().all(|(key, value)| has(&found[key], value)),
+        wanted => found == wanted,
+    }
+}
+
 fn ends(payload: &Value, (reason, error_type, message): &Ending) -> bool {
     payload["reason"] == *reason
-        && payload["error_type"].as_str() == *error_type
-        && match (payload["error_message"].as_str(), message) {
-            (Some(found), Some(wanted)) => fits(found, wanted),
-            (None, None) => true,
-            _ => false,
-        }
+        && is(&payload["error_type"], *error_type)
+        && is(&payload["error_message"], *message)
+}
+
+fn is(found: &Value, wanted: Option<&str>) -> bool {
+    match (found.as_str(), wanted) {
+        (Some(found), Some(wanted)) => fits(found, wanted),
+        (None, None) => true,
+        _ => false,
+    }
 }
 
 /// Whether `text` is `pattern`, where `*` stands for any text.

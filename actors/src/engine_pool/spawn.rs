@@ -15,6 +15,7 @@ use tokio::io::{
     AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader,
 };
 use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::{Child, Command};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
@@ -39,11 +40,22 @@ pub(super) enum FromProcess {
     Frame(Frame, Option<OwnedSemaphorePermit>),
     /// The events have ended; why, if not by the end of the stream.
     EventsEnded(Option<String>),
+    /// The process has closed its commands, or written to them; what it did.
+    CommandsEnded(String),
     Exited(Option<ExitStatus>),
 }
 
-/// The budget of the run that the child executes, shared with the task that reads its events.
-pub(super) type Budget = Rc<RefCell<Option<Arc<Semaphore>>>>;
+/// What the run that a child executes may send.
+#[derive(Debug, Clone)]
+pub(super) struct Allowance {
+    /// Bytes that the run's outbox can still hold.
+    pub(super) budget: Arc<Semaphore>,
+    /// Bytes of the largest body.
+    pub(super) body: usize,
+}
+
+/// The allowance of the run in work, shared with the task that reads its events.
+pub(super) type Allowed = Rc<RefCell<Option<Allowance>>>;
 
 /// A started process. Dropping it kills the process.
 pub(super) struct Process {
@@ -120,7 +132,7 @@ pub(super) struct Launch {
 /// A text that names what could not be started.
 pub(super) fn start(
     launch: &Launch,
-    budget: Budget,
+    allowed: Allowed,
     events: Recipient<FromProcess>,
 ) -> Result<Process, String> {
     let failed = |what: &str, error: std::io::Error| format!("{what}: {error}");
@@ -199,8 +211,10 @@ pub(super) fn start(
     if let Some(output) = child.stderr.take() {
         actix_rt::spawn(log_lines(output, pid, Some(Rc::clone(&stderr))));
     }
+    let (answers, writer) = writer.into_split();
     actix_rt::spawn(write(writer, queue));
-    actix_rt::spawn(read(reader, budget, events.clone()));
+    actix_rt::spawn(watch(answers, events.clone()));
+    actix_rt::spawn(read(reader, allowed, events.clone()));
     let folder = private.path().to_owned();
     actix_rt::spawn(reap(child, killed, events, private));
     Ok(Process {
@@ -213,7 +227,7 @@ pub(super) fn start(
     })
 }
 
-async fn write(mut socket: UnixStream, mut queue: mpsc::UnboundedReceiver<Bytes>) {
+async fn write(mut socket: OwnedWriteHalf, mut queue: mpsc::UnboundedReceiver<Bytes>) {
     while let Some(frame) = queue.recv().await {
         if let Err(error) = socket.write_all(&frame).await {
             log::debug!("writing to an engine child failed: {error}");
@@ -222,12 +236,26 @@ async fn write(mut socket: UnixStream, mut queue: mpsc::UnboundedReceiver<Bytes>
     }
 }
 
-async fn read(mut socket: UnixStream, budget: Budget, events: Recipient<FromProcess>) {
+/// A process that reads commands never answers there: whatever happens on the socket is job code's doing, or its end.
+async fn watch(mut socket: OwnedReadHalf, events: Recipient<FromProcess>) {
+    let what = match socket.read(&mut [0; 1]).await {
+        Ok(0) | Err(_) => "it closed its descriptor of commands",
+        Ok(_) => "it wrote to its descriptor of commands",
+    };
+    events.do_send(FromProcess::CommandsEnded(what.to_owned()));
+}
+
+async fn read(mut socket: UnixStream, allowed: Allowed, events: Recipient<FromProcess>) {
     let mut decoder = FrameDecoder::new(FrameLimits::default());
     let ended = loop {
+        let body = allowed.borrow().as_ref().map_or(0, |allowed| allowed.body);
+        decoder.set_limits(FrameLimits {
+            body,
+            ..FrameLimits::default()
+        });
         match decoder.next_frame() {
             Ok(Some(frame)) => {
-                let permit = afford(&budget, frame.body.len()).await;
+                let permit = afford(&allowed, frame.body.len()).await;
                 events.do_send(FromProcess::Frame(frame, permit));
                 continue;
             }
@@ -245,8 +273,8 @@ async fn read(mut socket: UnixStream, budget: Budget, events: Recipient<FromProc
 
 /// Waits until the run's outbox can hold this event: meanwhile the descriptor is not read, so the job waits in its write. The
 /// run's time goes on: a job that writes faster than Lightning takes it is a slow job.
-async fn afford(budget: &Budget, bytes: usize) -> Option<OwnedSemaphorePermit> {
-    let semaphore = budget.borrow().clone()?;
+async fn afford(allowed: &Allowed, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    let semaphore = allowed.borrow().as_ref()?.budget.clone();
     // An event larger than the whole budget takes what there is.
     let most = semaphore.available_permits().max(EVENT_OVERHEAD);
     let wanted = u32::try_from((bytes + EVENT_OVERHEAD).min(most)).unwrap_or(u32::MAX);

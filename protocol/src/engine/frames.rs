@@ -103,6 +103,11 @@ impl FrameDecoder {
         }
     }
 
+    /// What the frames from here on may have; one whose prefix has been looked at keeps to the limits of then.
+    pub fn set_limits(&mut self, limits: FrameLimits) {
+        self.limits = limits;
+    }
+
     /// Where further bytes are to be appended. After [`FrameDecoder::next_frame`] has found no frame there is room for many.
     pub fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer

@@ -47,7 +47,7 @@ impl EngineChild {
     }
 
     pub(super) fn run_ended(&mut self, run: RunId, ctx: &mut Context<Self>) {
-        *self.budget.borrow_mut() = None;
+        *self.allowed.borrow_mut() = None;
         // The next run must not find what this one wrote.
         let reusable = self
             .process
@@ -63,7 +63,24 @@ impl EngineChild {
         }
     }
 
+    /// One of the sockets has ended. Both do when the process ends, which then says how; one that lives on has closed it.
+    pub(super) fn closed(&mut self, what: String, ctx: &mut Context<Self>) {
+        ctx.run_later(DEAF, move |this, _| {
+            if this.exited.is_none() {
+                this.broke_protocol(&what);
+            }
+        });
+    }
+
+    pub(super) fn broke_protocol(&mut self, what: &str) {
+        self.violated(format!("the engine child broke the protocol: {what}"));
+    }
+
     pub(super) fn violated(&mut self, what: String) {
+        if !self.why.is_empty() {
+            // It is being killed already: what it says meanwhile is of no interest.
+            return;
+        }
         log::error!("engine child {}: {what}", self.pid());
         if let State::Busy(mut busy) = std::mem::replace(&mut self.state, State::Dying) {
             if !busy.conversation.is_over() && busy.stop == Stop::No {
@@ -73,7 +90,7 @@ impl EngineChild {
             } else if busy.stop == Stop::OverMemory {
                 busy.out_of_memory();
             }
-            *self.budget.borrow_mut() = None;
+            *self.allowed.borrow_mut() = None;
         }
         self.kill(what);
     }
@@ -131,7 +148,7 @@ impl EngineChild {
                     );
                 }
             }
-            *self.budget.borrow_mut() = None;
+            *self.allowed.borrow_mut() = None;
         }
         let mut why = std::mem::take(&mut self.why);
         if why.is_empty() {

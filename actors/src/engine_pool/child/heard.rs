@@ -19,7 +19,7 @@ impl EngineChild {
         ctx: &mut Context<Self>,
     ) {
         match ChildEvent::from_header(&frame.header) {
-            Err(error) => self.violated(format!("the engine child broke the protocol: {error}")),
+            Err(error) => self.broke_protocol(&error.to_string()),
             Ok(ChildEvent::ProtocolError { message }) => {
                 self.violated(format!("the engine child refuses a command: {message}"));
             }

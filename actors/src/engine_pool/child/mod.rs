@@ -28,12 +28,12 @@ pub(super) use self::messages::{
     Abandon, ChildGone, ChildId, ChildIdle, ChildReady, Declined, Owner, Retire, RunOn, Warm,
 };
 use super::memory;
-use super::messages::{Proceed, StopJob};
-use super::spawn::{Budget, FromProcess, Process};
+use super::messages::{ExecuteOptions, Proceed, StopJob};
+use super::spawn::{Allowance, Allowed, FromProcess, Process};
 use crate::config::NodeConfig;
 use crate::metrics::Metrics;
 
-/// How long a child may take to end a thread before it is killed.
+/// How long a child may take to end a thread, or itself once its sockets have ended, before it is killed.
 const DEAF: Duration = Duration::from_secs(1);
 /// How long events may still arrive after the process has ended: its group is killed with it, so only a process that left the
 /// group can keep the descriptor open.
@@ -41,6 +41,11 @@ const LEFTOVERS: Duration = Duration::from_secs(30);
 
 /// How often the size of a busy child is looked at: a job fills 100 MiB in this time at most.
 const WATCH: Duration = Duration::from_millis(100);
+
+/// Bytes that what stands for withheld values takes at most, a state for each leaf of a large workflow.
+const REDACTED_BODY: usize = 1 << 20;
+/// The MB of all limits, bytes.
+const MIB: f64 = 1_048_576.0;
 
 /// The oldest Node that the engine program and the runtime work with.
 const OLDEST_NODE: u32 = 20;
@@ -73,14 +78,14 @@ pub(super) struct EngineChild {
     metrics: Metrics,
     born: Instant,
     process: Option<Process>,
-    budget: Budget,
+    allowed: Allowed,
     state: State,
     is_ready: bool,
     retiring: bool,
     events_ended: bool,
     exited: Option<Option<std::process::ExitStatus>>,
     why: String,
-    start: Box<dyn Fn(Budget, Recipient<FromProcess>) -> Result<Process, String>>,
+    start: Box<dyn Fn(Allowed, Recipient<FromProcess>) -> Result<Process, String>>,
 }
 
 impl EngineChild {
@@ -89,7 +94,7 @@ impl EngineChild {
         config: NodeConfig,
         owner: Owner,
         metrics: Metrics,
-        start: Box<dyn Fn(Budget, Recipient<FromProcess>) -> Result<Process, String>>,
+        start: Box<dyn Fn(Allowed, Recipient<FromProcess>) -> Result<Process, String>>,
     ) -> Self {
         Self {
             id,
@@ -98,7 +103,7 @@ impl EngineChild {
             metrics,
             born: Instant::now(),
             process: None,
-            budget: Rc::new(RefCell::new(None)),
+            allowed: Rc::new(RefCell::new(None)),
             state: State::Spawning,
             is_ready: false,
             retiring: false,
@@ -135,6 +140,17 @@ impl EngineChild {
     }
 }
 
+/// What the largest event of a run with these limits carries, bytes.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float cast saturates, and no limit is below zero"
+)]
+fn largest_body(limits: &ExecuteOptions) -> usize {
+    let limit = limits.payload_mb.max(limits.log_payload_mb) * MIB;
+    (limit as usize).saturating_add(REDACTED_BODY)
+}
+
 fn is_new_enough(node: &str) -> bool {
     node.split('.')
         .next()
@@ -146,7 +162,7 @@ impl Actor for EngineChild {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        match (self.start)(Rc::clone(&self.budget), ctx.address().recipient()) {
+        match (self.start)(Rc::clone(&self.allowed), ctx.address().recipient()) {
             Ok(process) => self.process = Some(process),
             Err(why) => {
                 self.why = why;
@@ -174,16 +190,13 @@ impl Handler<FromProcess> for EngineChild {
             FromProcess::Frame(frame, permit) => self.heard(&frame, permit, ctx),
             FromProcess::EventsEnded(why) => {
                 self.events_ended = true;
-                if let Some(why) = why {
-                    self.violated(format!("the engine child broke the protocol: {why}"));
-                }
-                if self.exited.is_some() {
-                    self.gone(ctx);
-                } else if let Some(process) = &mut self.process {
-                    // Ended, or deaf for good. How it ended is known when it is gone.
-                    process.kill();
+                match why {
+                    _ if self.exited.is_some() => self.gone(ctx),
+                    Some(why) => self.broke_protocol(&why),
+                    None => self.closed("it closed its descriptor of events".to_owned(), ctx),
                 }
             }
+            FromProcess::CommandsEnded(what) => self.closed(what, ctx),
             FromProcess::Exited(status) => {
                 self.exited = Some(status);
                 if self.events_ended {
@@ -238,7 +251,10 @@ impl Handler<RunOn> for EngineChild {
             process.limit_memory(limits.memory_mb);
         }
         let sent = self.send(&command, &execution.input);
-        *self.budget.borrow_mut() = Some(execution.budget.clone());
+        *self.allowed.borrow_mut() = Some(Allowance {
+            budget: execution.budget.clone(),
+            body: largest_body(limits),
+        });
         let mut busy = Busy::new(execution);
         match sent {
             Ok(()) => self.state = State::Busy(Box::new(busy)),
