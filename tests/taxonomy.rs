@@ -81,7 +81,7 @@ fn errors_of_job_code_fail_its_step() {
             )
             .state_errors(
                 "a",
-                json!({
+                &json!({
                     "source": "runtime", "name": "RuntimeError", "severity": "fail", "subtype": "TypeError",
                     "step": "Job a", "pos": {"line": 2, "column": 13, "src": "fn(s => s.x.y)"},
                     "message": "TypeError: Cannot read properties of undefined (reading 'y')",
@@ -106,7 +106,7 @@ fn errors_of_job_code_fail_its_step() {
                 "TypeError: console.table is not a function",
             ),
             fails("an Error", "fn(() => { throw new Error('boo'); })", "JobError", "boo")
-                .state_errors("a", job_error.clone()),
+                .state_errors("a", &job_error),
             fails("a text", "fn(() => { throw 'boo'; })", "JobError", "boo"),
             fails("an object", "fn(() => { throw {message: 'boo', code: 1}; })", "JobError", "boo"),
             fails("an error without a message", "fn(() => { throw new Error(); })", "JobError", ""),
@@ -129,7 +129,7 @@ fn errors_of_job_code_fail_its_step() {
                 "RuntimeError",
                 "TypeError: Cannot read properties of null (reading 'stack')",
             )
-            .state_errors("a", json!({"pos": {"line": null, "column": null}})),
+            .state_errors("a", &json!({"pos": {"line": null, "column": null}})),
             fails(
                 "undefined",
                 "fn(() => { throw undefined; })",
@@ -150,7 +150,7 @@ fn errors_of_job_code_fail_its_step() {
             )
             .state_errors(
                 "a",
-                json!({
+                &json!({
                     "source": "runtime", "name": "AdaptorError", "severity": "fail", "message": "bad schema",
                     "details": {"message": "bad schema", "code": "E1"}, "line": 3, "operationName": "breaks",
                 }),
@@ -188,7 +188,7 @@ fn what_follows_a_failed_step_depends_on_its_edges() {
             )
             .step("a", boo)
             .step("b", SUCCESS)
-            .state_errors("a", json!({"name": "JobError", "message": "boo"})),
+            .state_errors("a", &json!({"name": "JobError", "message": "boo"})),
             Row::new(
                 "a failure whose next job wants success",
                 chain(

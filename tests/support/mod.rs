@@ -49,11 +49,7 @@ impl Worker {
 
     /// The same with the real engine. The engine's packages and the adaptors are installed once for all scenarios.
     pub(crate) fn with_engine(lightning: &MockHandle, arguments: &[&str]) -> Self {
-        Self::start(
-            command(lightning)
-                .args(["--engine-cache-dir", ENGINE_CACHE, "--repo-dir", REPO])
-                .args(arguments),
-        )
+        Self::start(command_with_engine(lightning).args(arguments))
     }
 
     /// Starts what a scenario has put together, and waits until it listens.
@@ -86,6 +82,20 @@ impl Worker {
         &self.url
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The processes that it has started and that are alive.
+    pub(crate) fn children(&self) -> Vec<u32> {
+        let processes = std::fs::read_dir("/proc").expect("there is /proc");
+        processes
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .filter(|pid| parent_of(*pid) == Some(self.pid()))
+            .collect()
+    }
+
     /// The largest resident size that its process has had, kB.
     pub(crate) fn peak_resident_kb(&self) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());
@@ -104,6 +114,34 @@ impl Worker {
     }
 }
 
+/// The parent of a living process.
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in brackets, may hold anything.
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+    let state = fields.next()?;
+    let parent = fields.next()?.parse().ok()?;
+    (state != "Z").then_some(parent)
+}
+
+/// Whether a process is alive.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    parent_of(pid).is_some()
+}
+
+/// Waits until `done` holds.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a scenario has a thread of its own, and processes tell nobody when they end"
+)]
+pub(crate) fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let began = std::time::Instant::now();
+    while !done() {
+        assert!(began.elapsed() < DEADLINE, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 impl Drop for Worker {
     fn drop(&mut self) {
         // Fails when the worker has ended, which is what is wanted.
@@ -119,6 +157,13 @@ pub(crate) fn command(lightning: &MockHandle) -> Command {
         .args(["start", "--port", "0", "--host", "127.0.0.1"])
         .args(["--backoff", "0.05/0.2"])
         .args(["--lightning", &lightning.ws_url(), "--secret", SECRET]);
+    command
+}
+
+/// The same with the real engine.
+pub(crate) fn command_with_engine(lightning: &MockHandle) -> Command {
+    let mut command = command(lightning);
+    command.args(["--engine-cache-dir", ENGINE_CACHE, "--repo-dir", REPO]);
     command
 }
 

@@ -71,7 +71,7 @@ impl Row {
     }
 
     /// The output of this job's step has this at `errors.<job>`, further keys allowed.
-    pub(crate) fn state_errors(self, job: &'static str, entry: Value) -> Self {
+    pub(crate) fn state_errors(self, job: &'static str, entry: &Value) -> Self {
         self.output(job, json!({"errors": {job: entry}}))
     }
 

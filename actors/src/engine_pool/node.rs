@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use actix::prelude::*;
 use indexmap::IndexMap;
@@ -16,6 +17,7 @@ use super::child::{
     Abandon, ChildId, ChildIdle, Declined, EngineChild, Owner, Retire, RunOn, Warm,
 };
 use super::messages::{ChildStatus, EngineEvent, EngineEventBody, Execute, Proceed, StopJob};
+use super::private_folder::Root;
 use super::spawn::{self, Launch};
 use crate::config::{NodeConfig, Reuse};
 use crate::metrics::Metrics;
@@ -63,6 +65,7 @@ pub(super) struct Children {
     config: NodeConfig,
     capacity: usize,
     cgroups: Option<Cgroups>,
+    root: Arc<Root>,
     engine_dir: Option<PathBuf>,
     next: u64,
     children: IndexMap<ChildId, Entry>,
@@ -78,12 +81,14 @@ impl Children {
         config: NodeConfig,
         capacity: usize,
         cgroups: Option<Cgroups>,
+        root: Arc<Root>,
         metrics: Metrics,
     ) -> Self {
         Self {
             config,
             capacity,
             cgroups,
+            root,
             engine_dir: None,
             next: 0,
             children: IndexMap::new(),
@@ -131,6 +136,7 @@ impl Children {
             .into_iter()
             .flatten()
             .collect(),
+            root: Arc::clone(&self.root),
             memory_mb: CHILD_MEMORY_MB,
             sandbox: self.config.sandbox,
             cgroups: self.cgroups.clone(),

@@ -19,6 +19,7 @@ use super::messages::{
 };
 use super::mock::MockEngine;
 use super::node::Children;
+use super::private_folder::{self, Root};
 use super::sandbox;
 use crate::config::{Config, EngineConfig, NodeConfig, SandboxMode};
 use crate::metrics::Metrics;
@@ -241,11 +242,24 @@ impl Actor for EnginePool {
                         return;
                     }
                 };
+                let root = match Root::create() {
+                    Ok(root) => root,
+                    Err(error) => {
+                        let folder = std::env::temp_dir();
+                        self.give_up(format!(
+                            "engine children need the temporary folder {}: {error}",
+                            folder.display()
+                        ));
+                        return;
+                    }
+                };
+                sweep_behind();
                 self.backend = Some(Backend::Node(Box::new(NodeEngine {
                     children: Children::new(
                         config.clone(),
                         self.capacity,
                         cgroups,
+                        root,
                         self.metrics.clone(),
                     ),
                     installer: AdaptorInstaller::new(&config, self.metrics.clone()).start(),
@@ -325,6 +339,16 @@ impl Handler<Prepare> for EnginePool {
             })
         })
     }
+}
+
+/// Removes what killed workers have left, beside everything else: it may be a lot.
+fn sweep_behind() {
+    actix_rt::task::spawn_blocking(|| {
+        let swept = private_folder::sweep();
+        if swept > 0 {
+            log::info!("removed the temporary files of {swept} workers that were killed");
+        }
+    });
 }
 
 /// Says once what the operator has to know of the sandbox; under `strict` a child that cannot have it is not started.

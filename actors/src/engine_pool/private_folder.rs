@@ -1,35 +1,117 @@
-//! The one folder that an engine child may write.
+//! The one folder that an engine child may write, and where it is.
+//!
+//! The folders of one worker are in a root of its own, which it holds a lock on as long as it lives: the kernel lets go of
+//! the lock however the worker ends. A worker that starts removes the roots whose locks nobody holds.
 
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// A fresh folder below the system's temporary one, that nobody else may enter; removed with everything in it when dropped.
+/// How the name of a root begins, after which comes a random part.
+const PREFIX: &str = "ws-worker-";
+/// The same while the root has no lock yet, so that nobody takes it for a dead worker's.
+const UNFINISHED: &str = ".ws-worker-";
+/// The file in a root that its worker has locked.
+const LOCK: &str = "lock";
+
+/// Where the private folders of this worker are; removed with the last of them.
 #[derive(Debug)]
-pub(super) struct PrivateFolder(PathBuf);
+pub(super) struct Root {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Root {
+    /// A fresh root below the system's temporary folder, which nobody else may enter.
+    ///
+    /// # Errors
+    /// When it cannot be made or locked.
+    pub(super) fn create() -> io::Result<Arc<Self>> {
+        Self::create_below(&std::env::temp_dir())
+    }
+
+    fn create_below(temporary: &Path) -> io::Result<Arc<Self>> {
+        let id = uuid::Uuid::new_v4();
+        let unfinished = temporary.join(format!("{UNFINISHED}{id}"));
+        let path = temporary.join(format!("{PREFIX}{id}"));
+        DirBuilder::new().mode(0o700).create(&unfinished)?;
+        let lock = File::create_new(unfinished.join(LOCK))?;
+        lock.try_lock()?;
+        fs::rename(&unfinished, &path)?;
+        Ok(Arc::new(Self { path, _lock: lock }))
+    }
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        remove(&self.path);
+    }
+}
+
+/// Removes what dead workers of this user have left; how many roots.
+pub(super) fn sweep() -> usize {
+    sweep_below(&std::env::temp_dir())
+}
+
+fn sweep_below(temporary: &Path) -> usize {
+    let Ok(entries) = fs::read_dir(temporary) else {
+        return 0;
+    };
+    entries
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX))
+        .map(|entry| entry.path())
+        .filter(|path| is_ours(path))
+        .filter_map(|path| Some((File::open(path.join(LOCK)).ok()?, path)))
+        // Held until the root is gone, so that two workers which start together do not both remove it.
+        .filter(|(lock, _)| lock.try_lock().is_ok())
+        .map(|(_lock, path)| remove(&path))
+        .count()
+}
+
+/// A folder, not a link to one, of this user: others can make names of this kind in a shared temporary folder.
+fn is_ours(path: &Path) -> bool {
+    fs::symlink_metadata(path)
+        .is_ok_and(|found| found.is_dir() && found.uid() == nix::unistd::geteuid().as_raw())
+}
+
+fn remove(path: &Path) {
+    if let Err(error) = fs::remove_dir_all(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        log::warn!("{} cannot be removed: {error}", path.display());
+    }
+}
+
+/// A fresh folder of one child, removed with everything in it when dropped.
+#[derive(Debug)]
+pub(super) struct PrivateFolder {
+    path: PathBuf,
+    _root: Arc<Root>,
+}
 
 impl PrivateFolder {
     /// # Errors
     /// When the folder cannot be made.
-    pub(super) fn create() -> std::io::Result<Self> {
-        let path = std::env::temp_dir().join(format!("ws-worker-{}", uuid::Uuid::new_v4()));
+    pub(super) fn create(root: &Arc<Root>) -> io::Result<Self> {
+        let path = root.path.join(uuid::Uuid::new_v4().to_string());
         DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(Self(path))
+        Ok(Self {
+            path,
+            _root: Arc::clone(root),
+        })
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 }
 
 impl Drop for PrivateFolder {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            log::warn!(
-                "the private folder {} of an engine child cannot be removed: {error}",
-                self.0.display()
-            );
-        }
+        remove(&self.path);
     }
 }
 
@@ -39,17 +121,41 @@ mod tests {
 
     use super::*;
 
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
     #[test]
-    fn it_is_the_owners_alone_and_goes_with_its_content() {
-        let folder = PrivateFolder::create().unwrap();
-        let path = folder.path().to_owned();
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o700
+    fn a_folder_is_the_owners_alone_and_goes_with_its_content_and_the_root_with_the_last() {
+        let temporary = tempfile::tempdir().unwrap();
+        let root = Root::create_below(temporary.path()).unwrap();
+        let (first, second) = (
+            PrivateFolder::create(&root).unwrap(),
+            PrivateFolder::create(&root).unwrap(),
         );
+        let root_path = root.path.clone();
+        assert_eq!((mode(&root_path), mode(first.path())), (0o700, 0o700));
+        let path = first.path().to_owned();
         fs::create_dir(path.join("a")).unwrap();
         fs::write(path.join("a/b"), "x").unwrap();
-        drop(folder);
-        assert!(!path.exists());
+        drop((first, root));
+        assert!(!path.exists() && second.path().exists());
+        drop(second);
+        assert!(!root_path.exists());
+    }
+
+    #[test]
+    fn what_a_dead_worker_left_is_swept_and_what_a_living_one_has_is_not() {
+        let temporary = tempfile::tempdir().unwrap();
+        let living = Root::create_below(temporary.path()).unwrap();
+        let dead = temporary.path().join("ws-worker-dead");
+        fs::create_dir_all(dead.join("child/files")).unwrap();
+        fs::write(dead.join(LOCK), "").unwrap();
+        let strange = temporary.path().join("ws-worker-without-a-lock");
+        fs::create_dir(&strange).unwrap();
+        std::os::unix::fs::symlink(&living.path, temporary.path().join("ws-worker-link")).unwrap();
+        assert_eq!(sweep_below(temporary.path()), 1);
+        assert!(!dead.exists());
+        assert!(strange.exists() && living.path.exists());
     }
 }

@@ -20,7 +20,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::cgroup::{Cgroups, Leaf};
-use super::private_folder::PrivateFolder;
+use super::private_folder::{PrivateFolder, Root};
 use super::{sandbox, setup};
 use crate::config::SandboxMode;
 
@@ -119,6 +119,8 @@ pub(super) struct Launch {
     pub(super) engine_dir: PathBuf,
     /// What the child may read besides: the adaptors.
     pub(super) readable: Vec<PathBuf>,
+    /// Where its private folder goes.
+    pub(super) root: Arc<Root>,
     /// Heap of the process, MiB.
     pub(super) memory_mb: u64,
     pub(super) sandbox: SandboxMode,
@@ -141,7 +143,7 @@ pub(super) fn start(
     };
     let (ours_commands, theirs_commands) = pair()?;
     let (ours_events, theirs_events) = pair()?;
-    let private = PrivateFolder::create()
+    let private = PrivateFolder::create(&launch.root)
         .map_err(|error| failed("no private folder for an engine child", error))?;
     let engine_dir = &launch.engine_dir;
     // Found with this process's `PATH`: the child has none.

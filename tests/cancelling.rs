@@ -1,0 +1,125 @@
+//! Runs that somebody ends, and what a worker that is killed leaves behind.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use lightning_mock::{MockHandle, RunView};
+use nix::sys::signal::Signal;
+use serde_json::json;
+use support::rows::{Row, SUCCESS, chain, check, ended, enqueue, one};
+use support::{DEADLINE, MONOREPO, Worker, command_with_engine, eventually, is_alive, lightning};
+
+/// What a job may take to stop.
+const STOPPING: Duration = Duration::from_secs(1);
+/// What a loaded machine may add to it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+fn worker(lightning: &MockHandle) -> Worker {
+    Worker::with_engine(lightning, &["--monorepo-dir", MONOREPO, "--capacity", "1"])
+}
+
+/// Executes a job until its step has begun, ends it by `cancel`, and gives the run when it was reported.
+fn cancelled(body: &str, cancel: impl FnOnce(&MockHandle, &Worker, &str)) -> RunView {
+    let lightning = lightning();
+    let worker = worker(&lightning);
+    let plan = chain(&[("a", body), ("b", "fn(s => s)")], &[("a", "b", "always")]);
+    let id = enqueue(&lightning, &plan);
+    lightning
+        .wait_event(DEADLINE, |event| event.is_from(&id, "step:start"))
+        .unwrap_or_else(|error| panic!("{error}"));
+    let asked = Instant::now();
+    cancel(&lightning, &worker, &id);
+    let run = ended(&lightning, &id);
+    assert!(asked.elapsed() < STOPPING + PATIENCE);
+    check(
+        &lightning,
+        vec![Row::new("the next run", one("fn(s => s)")).step("a", SUCCESS)],
+    );
+    run
+}
+
+fn is_cancelled(run: &RunView) {
+    assert_eq!(run.reason.as_deref(), Some("cancel"));
+    let steps: Vec<_> = run
+        .steps
+        .values()
+        .map(|step| (step.job_id.as_str(), step.reason.as_deref()))
+        .collect();
+    assert_eq!(steps, [("a", Some("cancel"))]);
+}
+
+fn by_lightning(lightning: &MockHandle, _: &Worker, run: &str) {
+    lightning.push(&format!("run:{run}"), "run:cancel", json!({}));
+}
+
+fn by_an_operator(_: &MockHandle, worker: &Worker, run: &str) {
+    let url = format!("{}/runs/{run}", worker.url());
+    let status = actix_rt::System::new().block_on(async move {
+        let response = awc::Client::default().delete(url).send().await;
+        response.expect("the worker answers").status().as_u16()
+    });
+    assert_eq!(status, 202);
+}
+
+#[test]
+fn lightning_cancels_a_job_that_waits() {
+    is_cancelled(&cancelled("fn(() => new Promise(() => {}))", by_lightning));
+}
+
+#[test]
+fn lightning_cancels_a_busy_loop() {
+    is_cancelled(&cancelled("fn(() => { while (true); })", by_lightning));
+}
+
+#[test]
+fn an_operator_cancels_a_flood_of_lines() {
+    let flood = "fn(() => { while (true) console.log('line'); })";
+    is_cancelled(&cancelled(flood, by_an_operator));
+}
+
+#[test]
+fn a_job_in_one_long_native_call_is_killed_with_its_child() {
+    let native = "fn(() => { const process = console.log.constructor('return process')();
+        process.getBuiltinModule('crypto').pbkdf2Sync('x', 'y', 2 ** 30, 64, 'sha512'); })";
+    is_cancelled(&cancelled(native, by_an_operator));
+}
+
+#[test]
+fn a_worker_that_is_killed_takes_its_children_with_it_and_its_files_go_with_the_next() {
+    let temporary = tempfile::tempdir().unwrap();
+    let roots = || {
+        let entries = std::fs::read_dir(temporary.path()).unwrap();
+        entries
+            .map(|entry| entry.unwrap().path())
+            .collect::<Vec<_>>()
+    };
+    let lightning = lightning();
+    let start = || {
+        Worker::start(
+            command_with_engine(&lightning)
+                .args(["--monorepo-dir", MONOREPO, "--capacity", "1"])
+                .env("TMPDIR", temporary.path()),
+        )
+    };
+    let worker = start();
+    let body = "fn(() => { const process = console.log.constructor('return process')();
+        process.getBuiltinModule('fs').writeFileSync(process.env.TMPDIR + '/secret', 'x'); while (true); })";
+    let id = enqueue(&lightning, &one(body));
+    lightning
+        .wait_event(DEADLINE, |event| event.is_from(&id, "step:start"))
+        .unwrap();
+    let children = worker.children();
+    assert!(!children.is_empty());
+    let left = roots();
+    assert_eq!(left.len(), 1);
+    worker.ends_after(Signal::SIGKILL);
+    eventually("the children die", || {
+        !children.iter().any(|child| is_alive(*child))
+    });
+    assert_eq!(roots(), left);
+    let next = start();
+    eventually("what was left is removed", || !left[0].exists());
+    assert_eq!(next.ends_after(Signal::SIGTERM), Some(0));
+    eventually("nothing is left", || roots().is_empty());
+}
