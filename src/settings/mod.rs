@@ -6,6 +6,8 @@ pub mod file;
 pub mod layers;
 mod nearest;
 mod problem;
+#[cfg(test)]
+mod readme;
 mod resolver;
 pub mod setting;
 pub(crate) mod table;

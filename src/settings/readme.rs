@@ -1,0 +1,102 @@
+//! The options of README.md are made from the table of settings; this test keeps them so.
+//!
+//! `UPDATE_README=1 cargo test --lib options_of_the_readme` writes them anew.
+
+use std::fmt::Write as _;
+use std::fs;
+
+use super::setting::{Heading, Kind, Setting};
+use super::table;
+
+const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+const BEGIN: &str = "<!-- options: made from src/settings/table.rs -->\n";
+const END: &str = "<!-- end of options -->\n";
+
+const HEADINGS: [Heading; 8] = [
+    Heading::Lightning,
+    Heading::Workloops,
+    Heading::Engine,
+    Heading::Limits,
+    Heading::Logging,
+    Heading::Http,
+    Heading::Collections,
+    Heading::Sentry,
+];
+
+#[test]
+fn options_of_the_readme_are_those_of_the_code() {
+    let text = fs::read_to_string(README).unwrap();
+    let (before, rest) = text
+        .split_once(BEGIN)
+        .expect("README.md marks its options' begin");
+    let (options, after) = rest
+        .split_once(END)
+        .expect("README.md marks its options' end");
+    let wanted = options_as_markdown();
+    if std::env::var_os("UPDATE_README").is_some() {
+        fs::write(README, [before, BEGIN, &wanted, END, after].concat()).unwrap();
+    } else {
+        assert!(
+            options == wanted,
+            "README.md's options are out of date: UPDATE_README=1 cargo test --lib options_of_the_readme"
+        );
+    }
+}
+
+#[test]
+fn every_shown_setting_has_its_row() {
+    let rows = options_as_markdown().matches("| `--").count();
+    let shown = table::ALL.iter().filter(|setting| !setting.hidden).count();
+    assert_eq!(rows, shown);
+}
+
+fn options_as_markdown() -> String {
+    let mut text = String::new();
+    for heading in HEADINGS {
+        let name = heading.name();
+        write!(
+            text,
+            "\n**{name}**\n\n| option | variable | default | |\n| --- | --- | --- | --- |\n"
+        )
+        .unwrap();
+        let settings = table::ALL
+            .iter()
+            .filter(|setting| setting.heading == heading && !setting.hidden);
+        for setting in settings {
+            text.push_str(&row(setting));
+        }
+    }
+    text.push('\n');
+    text
+}
+
+fn row(setting: &Setting) -> String {
+    let long = if setting.on_by_default() {
+        format!("--no-{}", setting.key)
+    } else {
+        format!("--{}", setting.key)
+    };
+    let mut option = if setting.kind == Kind::Switch {
+        format!("`{long}`")
+    } else {
+        format!("`{long} {}`", setting.value_name)
+    };
+    if let Some(letter) = setting.short {
+        write!(option, ", `-{letter}`").unwrap();
+    }
+    let code = |texts: &[&str]| {
+        texts
+            .iter()
+            .map(|text| format!("`{text}`"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let variables = code(setting.variables);
+    let default = match setting.default {
+        Some(default) if setting.on_by_default() => format!("{} = `{default}`", setting.key),
+        Some(default) => format!("`{default}`"),
+        None => String::new(),
+    };
+    let help = setting.help.replace('*', r"\*").replace('|', r"\|");
+    format!("| {option} | {variables} | {default} | {help} |\n")
+}
