@@ -39,6 +39,7 @@ pub(crate) fn lightning() -> MockHandle {
 pub(crate) struct Worker {
     child: Child,
     url: String,
+    lines: mpsc::Receiver<String>,
 }
 
 impl Worker {
@@ -62,7 +63,7 @@ impl Worker {
         let (sender, lines) = mpsc::channel();
         std::thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
-                // The receiver is only there until the worker listens; its output is read to the end all the same.
+                // The receiver goes with the worker's handle; the output is read to the end all the same.
                 sender.send(line).ok();
             }
         });
@@ -74,7 +75,7 @@ impl Worker {
                 break url.trim().to_owned();
             }
         };
-        Self { child, url }
+        Self { child, url, lines }
     }
 
     /// The address of its HTTP server.
@@ -106,11 +107,26 @@ impl Worker {
             .expect("the kernel tells the peak in kB")
     }
 
+    /// What it has logged since this was last asked for.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.lines.try_iter().collect()
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid()).expect("a process id fits");
+        kill(Pid::from_raw(pid), signal).expect("the worker is there");
+    }
+
+    /// Waits for the exit code.
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
+        self.child.wait().expect("the worker ends").code()
+    }
+
     /// Sends a signal and waits for the exit code.
     pub(crate) fn ends_after(mut self, signal: Signal) -> Option<i32> {
-        let pid = i32::try_from(self.child.id()).expect("a process id fits");
-        kill(Pid::from_raw(pid), signal).expect("the worker is there");
-        self.child.wait().expect("the worker ends").code()
+        self.signal(signal);
+        self.exit_code()
     }
 }
 
