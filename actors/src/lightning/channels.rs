@@ -74,6 +74,8 @@ impl Channels {
     pub(super) fn joining_run(&mut self, topic: &Topic, ticket: Ticket) -> Option<MessageRef> {
         let join_ref = self.next_ref();
         self.runs.get_mut(topic)?.join_ref = Some(join_ref);
+        // The join ends the channel that was open before: what was asked on it is not answered any more.
+        self.forget_waiting_of(topic);
         self.waiting.insert(
             join_ref,
             Waiting::Run {
@@ -114,25 +116,42 @@ impl Channels {
         channel.join_ref
     }
 
-    /// The channel of a topic is gone on the server; whether a subscriber has to hear of it.
+    /// The channel of a topic is gone on the server: the subscriber, if this concerns it, and its unanswered pushes in
+    /// the order in which they were sent.
     pub(super) fn run_ended(
         &mut self,
         topic: &Topic,
         join_ref: Option<&str>,
-    ) -> Option<&Recipient<ChannelEvent>> {
+    ) -> Option<(&Recipient<ChannelEvent>, Vec<Ticket>)> {
         let channel = self.runs.get_mut(topic)?;
         let current = channel.join_ref?;
         if !is_current(current, join_ref) {
             return None;
         }
         channel.join_ref = None;
+        let mut unanswered: Vec<_> = self
+            .waiting
+            .iter()
+            .filter_map(|(reference, waiting)| match waiting {
+                Waiting::Run {
+                    topic: of, ticket, ..
+                } if of == topic => Some((reference.0, *ticket)),
+                _ => None,
+            })
+            .collect();
+        unanswered.sort_unstable();
         self.forget_waiting_of(topic);
-        self.runs.get(topic).map(|channel| &channel.subscriber)
+        let unanswered = unanswered.into_iter().map(|(_, ticket)| ticket).collect();
+        self.runs
+            .get(topic)
+            .map(|channel| (&channel.subscriber, unanswered))
     }
 
     pub(super) fn joining_queue(&mut self) -> MessageRef {
         let join_ref = self.next_ref();
         self.queue_join = Some(join_ref);
+        self.waiting
+            .retain(|_, waiting| *waiting != Waiting::QueueJoin);
         self.waiting.insert(join_ref, Waiting::QueueJoin);
         join_ref
     }
@@ -175,12 +194,22 @@ impl Channels {
     }
 
     /// Who waits for this answer; `None` for unknown, repeated and outdated refs, which are ignored.
-    pub(super) fn answered(&mut self, reference: &str, join_ref: Option<&str>) -> Option<Waiting> {
+    pub(super) fn answered(
+        &mut self,
+        topic: &Topic,
+        reference: &str,
+        join_ref: Option<&str>,
+    ) -> Option<Waiting> {
         let reference: MessageRef = reference.parse().ok()?;
         let waiting = self.waiting.get(&reference)?;
         let current = match waiting {
-            Waiting::QueueJoin | Waiting::Claim { .. } => self.queue_join,
-            Waiting::Run { topic, .. } => self.runs.get(topic).and_then(|channel| channel.join_ref),
+            Waiting::QueueJoin | Waiting::Claim { .. } if *topic == Topic::queue() => {
+                self.queue_join
+            }
+            Waiting::Run { topic: of, .. } if of == topic => {
+                self.runs.get(topic).and_then(|channel| channel.join_ref)
+            }
+            _ => None,
         };
         if !current.is_some_and(|current| is_current(current, join_ref)) {
             return None;

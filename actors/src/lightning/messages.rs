@@ -106,8 +106,11 @@ pub enum ChannelEvent {
         /// Any JSON value, or bytes.
         response: Payload,
     },
-    /// The channel crashed on the server: nothing outstanding will be answered; a rejoin is allowed at once.
-    Crashed,
+    /// The channel crashed on the server; a rejoin is allowed at once.
+    Crashed {
+        /// The pushes that were sent on it and will not be answered, in the order in which they were sent.
+        unanswered: Vec<Ticket>,
+    },
     /// The server closed the channel.
     Closed,
     /// The server pushed an event.

@@ -20,6 +20,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 /// As the reference's client: a larger message closes the socket with 1009 (protocol spec, section 1.1).
 pub(super) const MAX_MESSAGE_BYTES: usize = 100 * 1024 * 1024;
@@ -64,11 +65,13 @@ pub(super) enum Outgoing {
     Close,
 }
 
-/// The sending side of an open socket. Dropping it ends the writer and so the socket.
+/// The sending side of an open socket. Dropping it cuts the connection: a peer that is gone must not keep the tasks.
 #[derive(Debug)]
 pub(super) struct Socket {
     pub(super) generation: Generation,
     outgoing: mpsc::UnboundedSender<Outgoing>,
+    reader: JoinHandle<()>,
+    writer: JoinHandle<()>,
 }
 
 impl Socket {
@@ -79,6 +82,24 @@ impl Socket {
         if self.outgoing.send(message).is_err() {
             log::debug!("the socket ended before a message was written to it");
         }
+    }
+
+    /// Says goodbye after everything that was queued, waiting at most this long for it to be written.
+    pub(super) async fn close(mut self, patience: Duration) {
+        self.send(Outgoing::Close);
+        if tokio::time::timeout(patience, &mut self.writer)
+            .await
+            .is_err()
+        {
+            log::debug!("Lightning did not take the last frames in time");
+        }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.reader.abort();
+        self.writer.abort();
     }
 }
 
@@ -124,11 +145,10 @@ pub(super) async fn open(
         .await?;
     let (sink, stream) = framed.split();
     let (outgoing, queue) = mpsc::unbounded_channel();
-    actix_rt::spawn(write(sink, queue));
-    // Weak, so that dropping the `Socket` ends the writer though the reader still waits for the peer's close.
-    actix_rt::spawn(read(stream, generation, events, outgoing.downgrade()));
     Ok(Socket {
         generation,
+        writer: actix_rt::spawn(write(sink, queue)),
+        reader: actix_rt::spawn(read(stream, generation, events, outgoing.clone())),
         outgoing,
     })
 }
@@ -198,7 +218,7 @@ async fn read(
     mut stream: Stream,
     generation: Generation,
     events: Recipient<SocketEvent>,
-    outgoing: mpsc::WeakUnboundedSender<Outgoing>,
+    outgoing: mpsc::UnboundedSender<Outgoing>,
 ) {
     let mut fragments = Fragments::default();
     let ended = loop {
@@ -209,11 +229,8 @@ async fn read(
             Some(Ok(Frame::Text(text))) => SocketEventKind::Text(text),
             Some(Ok(Frame::Binary(bytes))) => SocketEventKind::Binary(bytes),
             Some(Ok(Frame::Ping(data))) => {
-                // The codec answers no ping by itself. A writer that is gone has nobody to answer for.
-                if let Some(Err(_)) = outgoing
-                    .upgrade()
-                    .map(|outgoing| outgoing.send(Outgoing::Pong(data)))
-                {
+                // The codec answers no ping by itself.
+                if outgoing.send(Outgoing::Pong(data)).is_err() {
                     break "the connection ended while answering a ping".to_owned();
                 }
                 SocketEventKind::Life
@@ -234,20 +251,24 @@ async fn read(
 }
 
 async fn write(mut sink: Sink, mut queue: mpsc::UnboundedReceiver<Outgoing>) {
-    while let Some(first) = queue.recv().await {
+    let mut closing = false;
+    while !closing && let Some(first) = queue.recv().await {
         let mut next = Some(first);
         while let Some(outgoing) = next {
             let message = match outgoing {
                 Outgoing::Text(text) => Message::Text(text.into()),
                 Outgoing::Ping => Message::Ping(Bytes::new()),
                 Outgoing::Pong(data) => Message::Pong(data),
-                Outgoing::Close => Message::Close(Some(CloseReason::from(CloseCode::Normal))),
+                Outgoing::Close => {
+                    closing = true;
+                    Message::Close(Some(CloseReason::from(CloseCode::Normal)))
+                }
             };
             if let Err(error) = sink.feed(message).await {
                 log::debug!("writing to Lightning failed: {error}");
                 return;
             }
-            next = queue.try_recv().ok();
+            next = if closing { None } else { queue.try_recv().ok() };
         }
         if let Err(error) = sink.flush().await {
             log::debug!("writing to Lightning failed: {error}");

@@ -12,6 +12,9 @@ const REJOIN_DELAY: Duration = Duration::from_millis(250);
 /// kills what the server was doing (protocol spec, section 10.3).
 const SHORTEST_PATIENCE: Duration = Duration::from_secs(3);
 
+/// A join keeps nothing busy that a second one would kill, so it is repeated soon.
+const JOIN_PATIENCE: Duration = Duration::from_secs(10);
+
 /// The state of a run's channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LinkState {
@@ -86,11 +89,18 @@ impl Link {
     /// Silence after which the channel is joined anew; it grows from join to join, else an answer that takes longer than
     /// the first patience would never arrive.
     pub(super) fn too_long(&self) -> Duration {
-        let patience = self
-            .message_timeout
-            .saturating_mul(2)
-            .max(SHORTEST_PATIENCE);
-        patience.saturating_mul(1 << self.joins.saturating_sub(1).min(6))
+        self.growing(self.message_timeout.saturating_mul(3) / 2)
+    }
+
+    /// Silence after which the join is sent again.
+    pub(super) fn join_too_long(&self) -> Duration {
+        self.growing(self.message_timeout.min(JOIN_PATIENCE))
+    }
+
+    fn growing(&self, first: Duration) -> Duration {
+        first
+            .max(SHORTEST_PATIENCE)
+            .saturating_mul(1 << self.joins.saturating_sub(1).min(6))
     }
 }
 
@@ -118,11 +128,11 @@ mod tests {
     fn patience_grows_with_each_join_and_starts_over_when_something_is_delivered() {
         let mut link = link();
         link.joining(Ticket(1), Instant::now());
-        assert_eq!(link.too_long(), Duration::from_secs(60));
+        assert_eq!(link.too_long(), Duration::from_secs(45));
         link.joining(Ticket(2), Instant::now());
-        assert_eq!(link.too_long(), Duration::from_secs(120));
+        assert_eq!(link.too_long(), Duration::from_secs(90));
         link.works();
-        assert_eq!(link.too_long(), Duration::from_secs(60));
+        assert_eq!(link.too_long(), Duration::from_secs(45));
     }
 
     #[test]

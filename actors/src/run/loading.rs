@@ -245,7 +245,9 @@ fn unfinished() -> Outcome {
 fn is_wiped(bytes: &[u8]) -> bool {
     match serde_json::from_slice::<serde_json::Value>(bytes) {
         Ok(serde_json::Value::Null) => true,
-        Ok(serde_json::Value::Object(map)) => map.values().all(serde_json::Value::is_null),
+        Ok(serde_json::Value::Object(map)) => {
+            !map.is_empty() && map.values().all(serde_json::Value::is_null)
+        }
         _ => false,
     }
 }

@@ -1,7 +1,7 @@
 //! What a run reports, fixed when it is built, and the repairs that a refusal may ask for.
 
 use bytes::Bytes;
-use protocol::ids::RunId;
+use protocol::ids::{DataclipId, JobId, RunId, StepId};
 use protocol::lightning::{
     BatchLogs, LogLine, RunComplete, RunEvent, RunLog, RunStart, StepComplete, StepStart,
 };
@@ -42,6 +42,40 @@ impl Report {
     /// Step events have ids of ours: the server stores them once and crashes the channel on a repetition.
     pub(super) fn is_step_event(&self) -> bool {
         matches!(self, Self::StepStart(_) | Self::StepComplete(_))
+    }
+
+    /// Crashes of the channel under this report after which it is refused: `repair` where it can do without the likely
+    /// cause, else `refusal`; the barest end of a run is tried until its deadline.
+    pub(super) fn crashes_borne(&self, repair: u8, refusal: u8) -> Option<u8> {
+        match self {
+            Self::RunComplete(end) if end.is_bare() => None,
+            Self::RunComplete(_) => Some(repair),
+            Self::StepComplete(_) | Self::RunStart(_) | Self::StepStart(_) | Self::Logs(_) => {
+                Some(refusal)
+            }
+        }
+    }
+
+    /// The step that is left open when this report is refused.
+    pub(super) fn open_step(&self) -> Option<(StepId, JobId)> {
+        match self {
+            Self::StepComplete(step) => {
+                Some((step.event.step_id.clone(), step.event.job_id.clone()))
+            }
+            Self::RunStart(_) | Self::StepStart(_) | Self::Logs(_) | Self::RunComplete(_) => None,
+        }
+    }
+
+    /// Names this dataclip no more.
+    pub(super) fn withhold(&mut self, dataclip: &DataclipId) {
+        let id = match self {
+            Self::StepStart(start) => &mut start.input_dataclip_id,
+            Self::RunComplete(end) => &mut end.event.final_dataclip_id,
+            Self::RunStart(_) | Self::Logs(_) | Self::StepComplete(_) => return,
+        };
+        if id.as_ref() == Some(dataclip) {
+            *id = None;
+        }
     }
 
     /// The payload as JSON.
@@ -113,6 +147,8 @@ impl LogLines {
 #[derive(Debug, Clone)]
 pub(super) struct CompletedStep {
     pub(super) event: StepComplete,
+    /// It closes a step whose own end was refused: there is no further form of it.
+    pub(super) last_resort: bool,
 }
 
 impl CompletedStep {
@@ -125,7 +161,10 @@ impl CompletedStep {
         let mut event = self.event.clone();
         event.output_dataclip_id = None;
         event.output_dataclip = None;
-        Self { event }
+        Self {
+            event,
+            last_resort: self.last_resort,
+        }
     }
 }
 
@@ -146,6 +185,11 @@ pub(super) enum Repairs {
 }
 
 impl RunEnd {
+    /// Whether it names no data of the job.
+    fn is_bare(&self) -> bool {
+        self.event.final_state.is_none() && self.event.final_dataclip_id.is_none()
+    }
+
     /// The next form to try after a refusal with these words; `None` when all were tried.
     pub(super) fn repaired(&self, words: &str) -> Option<Self> {
         let mut event = self.event.clone();

@@ -57,6 +57,8 @@ pub(super) struct Reporter {
     leaves: Leaves,
     thread_id: Option<u64>,
     reason: Option<ExitReason>,
+    /// Lightning refused a report: what is left is to say so.
+    refused: bool,
 }
 
 impl Reporter {
@@ -73,6 +75,7 @@ impl Reporter {
             leaves: Leaves::default(),
             thread_id: None,
             reason: None,
+            refused: false,
         }
     }
 
@@ -92,6 +95,14 @@ impl Reporter {
     pub(super) fn withhold(&mut self, dataclip: &DataclipId) {
         self.inputs.withhold(dataclip);
         self.leaves.withhold(dataclip);
+    }
+
+    /// Lightning refused a report, and what was to follow it was dropped, the end of the run too. `open` is the step that
+    /// Lightning still holds to be active.
+    pub(super) fn refused(&mut self, open: Option<(StepId, JobId)>) {
+        self.active = open.map(|(id, job)| ActiveStep { id, job });
+        self.reason = None;
+        self.refused = true;
     }
 
     /// How the run ended, once that was reported: nothing may follow it.
@@ -208,13 +219,16 @@ impl Reporter {
         }
         let mut said = Vec::new();
         if let Some(step) = self.active.take() {
-            let event = StepComplete {
-                output_dataclip_id: Some(DataclipId::new(new_id())),
-                output_dataclip: self.output_dataclips.then(OutputDataclip::empty),
-                ..StepComplete::new(step.id, step.job, outcome.clone())
-            };
+            let mut event = StepComplete::new(step.id, step.job, outcome.clone());
+            if !self.refused {
+                event.output_dataclip_id = Some(DataclipId::new(new_id()));
+                event.output_dataclip = self.output_dataclips.then(OutputDataclip::empty);
+            }
             said.push(Said::Report(Report::StepComplete(Box::new(
-                CompletedStep { event },
+                CompletedStep {
+                    event,
+                    last_resort: self.refused,
+                },
             ))));
         }
         self.status_lines(outcome, now, &mut said);
@@ -297,7 +311,10 @@ impl Reporter {
             self.leaves.add(dataclip_id, withheld);
         }
         said.push(Said::Report(Report::StepComplete(Box::new(
-            CompletedStep { event },
+            CompletedStep {
+                event,
+                last_resort: false,
+            },
         ))));
         said
     }

@@ -434,7 +434,7 @@ fn new_connection(config: &Config) -> Result<LightningConnection, String> {
         queues: queues_by_group(&config.workloops),
     };
     let (lightning, identity) = (config.lightning.clone(), config.identity.clone());
-    LightningConnection::new(lightning, identity, join, config.metrics.clone())
+    LightningConnection::new(lightning, identity, Some(join), config.metrics.clone())
 }
 
 fn start_connection(
@@ -468,8 +468,15 @@ impl Handler<StartRun> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, message: StartRun, ctx: &mut Self::Context) {
-        if self.runs.contains_key(&message.run.id) {
+        if let Some(run) = self.runs.get(&message.run.id) {
             log::warn!(run_id = message.run.id.as_str(); "Lightning handed run {} out again while it is in hand", message.run.id);
+            if run.workloop != message.workloop
+                && let Some(group) = self.groups.get(&message.workloop)
+            {
+                group.address.do_send(SlotFreed {
+                    run_id: message.run.id,
+                });
+            }
             return;
         }
         self.start_run(message.run, message.workloop, Origin::Claimed, ctx);

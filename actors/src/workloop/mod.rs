@@ -86,7 +86,7 @@ pub(crate) struct Workloop {
     group: Group,
     claims: ClaimConfig,
     worker_name: Option<String>,
-    claim_timeout: Duration,
+    claim_patience: Duration,
     drain_patience: Duration,
     run_token_key: Option<RunTokenKey>,
     owner: WorkloopOwner,
@@ -119,7 +119,7 @@ impl Workloop {
             group,
             claims: config.claims.clone(),
             worker_name: config.identity.name.clone(),
-            claim_timeout: config.lightning.claim_timeout,
+            claim_patience: claim_patience(config),
             drain_patience: config.lightning.message_timeout,
             run_token_key: config.lightning.run_token_key.clone(),
             owner,
@@ -166,7 +166,11 @@ impl Workloop {
                         queues: self.group.queues.clone(),
                     },
                 });
-                ctx.run_later(self.claim_timeout, move |this, ctx| {
+                let patience = self.claim_patience;
+                ctx.run_later(patience, move |this, ctx| {
+                    if this.slots.is_outstanding(ticket) {
+                        log::warn!(workloop = this.group.id.as_str(); "Lightning has not answered a claim of workloop {} for {} ms; its slot is claimed for again", this.group.id, patience.as_millis());
+                    }
                     this.count_claim(ticket, ClaimResult::Late);
                     this.on(Event::ClaimLate { ticket }, ctx);
                 });
@@ -214,18 +218,32 @@ impl Workloop {
             return runs;
         };
         runs.into_iter()
-            .filter(|run| match key.verify(&run.token, clock::now_seconds()) {
-                Ok(_) => true,
-                Err(error) => {
-                    self.owner.refused.do_send(TokenRefused {
-                        run_id: run.id.clone(),
-                        why: error.to_string(),
-                    });
-                    false
-                }
+            .filter(|run| {
+                let why = match key.verify(&run.token, clock::now_seconds()) {
+                    Err(error) => error.to_string(),
+                    Ok(claims) => match claims.run {
+                        Some(other) if other != run.id => {
+                            format!("its claim id names another run, {other}")
+                        }
+                        _ => return true,
+                    },
+                };
+                self.owner.refused.do_send(TokenRefused {
+                    run_id: run.id.clone(),
+                    why,
+                });
+                false
             })
             .collect()
     }
+}
+
+/// How long a claim may keep its slot on a living connection. The claim timeout is an hour, as the reference's, for there
+/// a late answer is lost; here it is honoured whenever it comes, so that the slot need not wait for it.
+fn claim_patience(config: &Config) -> Duration {
+    const SHORTEST: Duration = Duration::from_secs(3);
+    let patience = config.lightning.message_timeout.saturating_mul(2);
+    patience.max(SHORTEST).min(config.lightning.claim_timeout)
 }
 
 impl Actor for Workloop {

@@ -155,6 +155,11 @@ impl Slots {
         self.pending.keys().copied().collect()
     }
 
+    /// Whether a claim is still waited for.
+    pub(super) fn is_outstanding(&self, ticket: Ticket) -> bool {
+        self.pending.contains_key(&ticket)
+    }
+
     fn free(&self) -> bool {
         self.active.len() + self.pending.len() + self.waiting.len() < self.slots
     }
@@ -262,7 +267,10 @@ impl Slots {
         let runs: Vec<_> = runs
             .unwrap_or_default()
             .into_iter()
-            .filter(|run| !self.active.contains(&run.id))
+            .filter(|run| {
+                !self.active.contains(&run.id)
+                    && !self.waiting.iter().any(|waiting| waiting.id == run.id)
+            })
             .collect();
         let claimed = !runs.is_empty();
         for run in runs {

@@ -1,9 +1,12 @@
 //! The run's channel: joins, rejoins, and what has to be said again after one.
 
 use super::{
-    AsyncContext, Context, FetchCredential, Instant, Join, LinkState, Payload, Phase, ReplyStatus,
-    Run, RunEvent, RunJoin, error_detail,
+    AsyncContext, Context, CredentialId, Deadline, FetchCredential, Instant, Join, LinkState,
+    Payload, Phase, ReplyStatus, Run, RunEvent, RunJoin, error_detail,
 };
+
+/// Crashes of the channel under a repeated request for a credential after which none is made any more.
+const MOST_RESTORE_CRASHES: u32 = 3;
 
 impl Run {
     pub(super) fn join(&mut self) {
@@ -30,7 +33,19 @@ impl Run {
         self.rejoin_later(ctx);
     }
 
+    /// The channel is gone. Beyond the deadline it cannot be joined again.
+    pub(super) fn link_gone(&mut self, ctx: &mut Context<Self>) {
+        self.restoring.clear();
+        if self.deadline == Deadline::Over {
+            self.give_up("its token has expired, and its channel is gone", ctx);
+        }
+    }
+
     pub(super) fn rejoin_later(&mut self, ctx: &mut Context<Self>) {
+        self.link_gone(ctx);
+        if matches!(self.phase, Phase::Done) {
+            return;
+        }
         let delay = self.link.rejoin_delay();
         if delay.is_zero() {
             self.join();
@@ -96,11 +111,24 @@ impl Run {
 
     /// The server's scrubber lives in the channel's process and died with it (protocol spec, 10.1, W16).
     pub(super) fn fetch_credentials_again(&mut self) {
+        if self.restore_crashes >= MOST_RESTORE_CRASHES {
+            log::warn!(run_id = self.claimed.id.as_str(); "run {}: its channel crashes when credentials are read again; its log may show them", self.claimed.id);
+            return;
+        }
         for id in self.credentials.clone() {
             let ticket = self.ticket();
-            if let Ok(payload) = serde_json::to_vec(&FetchCredential { id }) {
+            if let Ok(payload) = serde_json::to_vec(&FetchCredential { id: id.clone() }) {
+                self.restoring.insert(ticket, id);
                 self.push(ticket, RunEvent::FetchCredential.name(), payload.into());
             }
+        }
+    }
+
+    /// Lightning has read a credential for its scrubber again, or not.
+    pub(super) fn restored(&self, id: &CredentialId, status: &ReplyStatus, response: &Payload) {
+        if *status != ReplyStatus::Ok {
+            let words = error_detail(RunEvent::FetchCredential.name(), response);
+            log::warn!(run_id = self.claimed.id.as_str(); "run {}: Lightning did not read credential {id} again, its log may show it: {words}", self.claimed.id);
         }
     }
 }

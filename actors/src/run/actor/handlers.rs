@@ -16,11 +16,16 @@ impl Handler<ChannelEvent> for Run {
                 self.link.state = LinkState::Down;
                 self.outbox.link_lost();
                 self.requests_lost();
+                self.link_gone(ctx);
             }
-            ChannelEvent::Crashed => {
+            ChannelEvent::Crashed { unanswered } => {
                 log::warn!(run_id = self.claimed.id.as_str(); "the channel of run {} crashed; joining it again", self.claimed.id);
                 self.requests_lost();
-                let outcome = self.outbox.channel_crashed();
+                let suspect = unanswered.first();
+                if suspect.is_some_and(|ticket| self.restoring.contains_key(ticket)) {
+                    self.restore_crashes += 1;
+                }
+                let outcome = self.outbox.channel_crashed(&unanswered);
                 if outcome != outbox::Outcome::Rejoin {
                     self.rejoin_later(ctx);
                 }
@@ -57,6 +62,10 @@ impl Run {
         if matches!(self.link.state, LinkState::Joining { ticket: joining, .. } if joining == ticket)
         {
             self.join_answered(status, response, ctx);
+            return;
+        }
+        if let Some(id) = self.restoring.remove(&ticket) {
+            self.restored(&id, status, response);
             return;
         }
         match &self.phase {

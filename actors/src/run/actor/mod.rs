@@ -1,5 +1,6 @@
 //! The actor itself: it carries messages between channel, engine and the pure parts beside this file.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -77,6 +78,14 @@ enum Phase {
     Done,
 }
 
+/// The end of the run's token, after which its channel cannot be joined any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deadline {
+    Ahead,
+    /// The channel that is open still takes the end of the run (protocol spec, section 10.2).
+    Over,
+}
+
 impl Phase {
     fn name(&self) -> &'static str {
         match self {
@@ -108,6 +117,11 @@ pub(crate) struct Run {
     budget: Arc<Semaphore>,
     /// Credentials that the server has to hear of after a rejoin, or its scrubber lets them through (W16).
     credentials: Vec<CredentialId>,
+    /// Those that were asked for again, and not answered yet.
+    restoring: HashMap<Ticket, CredentialId>,
+    /// Crashes of the channel under such a request.
+    restore_crashes: u32,
+    deadline: Deadline,
     webhook_response_sent: bool,
     reason: Option<ExitReason>,
     next_ticket: u64,
@@ -135,6 +149,9 @@ impl Run {
             reporter: Reporter::new(claimed.id.clone(), delivery.batch.is_some()),
             budget: Arc::new(Semaphore::new(delivery.outbox_bytes)),
             credentials: Vec::new(),
+            restoring: HashMap::new(),
+            restore_crashes: 0,
+            deadline: Deadline::Ahead,
             webhook_response_sent: false,
             reason: None,
             next_ticket: 0,

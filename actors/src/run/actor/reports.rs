@@ -66,7 +66,8 @@ impl Run {
                 Err(error) => {
                     // Only what was valid JSON before goes into a report, so this cannot be the job's doing.
                     log::error!(run_id = self.claimed.id.as_str(); "{event} cannot be written as JSON: {error}");
-                    let _dropped = self.outbox.answered(ticket, None);
+                    let dropped = self.outbox.answered(ticket, None);
+                    log::debug!("{event} was dropped: {dropped:?}");
                 }
             }
         }
@@ -108,9 +109,10 @@ impl Run {
                 );
                 return;
             }
-            outbox::Outcome::Refused { event, why } => {
+            outbox::Outcome::Refused { event, why, open } => {
                 log::error!(run_id = self.claimed.id.as_str(), event = event; "Lightning refused {event} of run {}: {why}", self.claimed.id);
                 self.outbox.clear();
+                self.reporter.refused(open);
                 self.stop_job(Some(refusal(event, &why)), ctx);
             }
             outbox::Outcome::GaveUp(words) => {

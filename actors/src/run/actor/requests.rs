@@ -69,9 +69,11 @@ impl Run {
         if *status != ReplyStatus::Ok {
             let words = error_detail(RunEvent::FetchPlan.name(), response);
             if words.contains("unmatched topic") {
-                // The join has not been handled yet, or was refused: its own answer says which.
                 self.requests_lost();
-                self.ask();
+                // Else the join was refused, and its own answer says so.
+                if self.link.is_up() {
+                    self.rejoin(ctx);
+                }
                 return;
             }
             self.end_unstarted(&exception("LightningError", words));

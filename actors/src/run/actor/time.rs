@@ -1,8 +1,8 @@
 //! What happens because time has passed.
 
 use super::{
-    AsyncContext, Context, Duration, Instant, LONGEST_TICK, LinkState, Phase, Run, RunEvent,
-    SHORTEST_TICK, Silence, Subscribe, clock, is_overdue, unverified_expiry,
+    AsyncContext, Context, Deadline, Duration, Instant, LONGEST_TICK, LinkState, Phase, Run,
+    RunEvent, SHORTEST_TICK, Silence, Subscribe, clock, is_overdue, unverified_expiry,
 };
 
 impl Run {
@@ -13,7 +13,9 @@ impl Run {
         let now = Instant::now();
         let (late, too_long) = (self.link.late(), self.link.too_long());
         match self.link.state {
-            LinkState::Joining { sent, .. } if now.duration_since(sent) >= too_long => {
+            LinkState::Joining { sent, .. }
+                if now.duration_since(sent) >= self.link.join_too_long() =>
+            {
                 log::warn!(run_id = self.claimed.id.as_str(); "run {}: Lightning does not answer its join; joining again", self.claimed.id);
                 self.requests_lost();
                 self.rejoin_later(ctx);
@@ -69,12 +71,23 @@ impl Run {
     }
 
     pub(super) fn schedule_deadline(&self, ctx: &mut Context<Self>) {
-        if let Some(expiry) = unverified_expiry(&self.claimed.token) {
-            let left = Duration::from_secs(expiry.saturating_sub(clock::now_seconds()));
-            ctx.run_later(left, |this, ctx| {
-                this.give_up("its token has expired, Lightning counts it as lost", ctx);
-            });
+        let Some(expiry) = unverified_expiry(&self.claimed.token) else {
+            return;
+        };
+        let now = clock::now_seconds();
+        if expiry <= now {
+            // Lightning has only just given it out, so it is one of the clocks that is wrong.
+            log::warn!(run_id = self.claimed.id.as_str(); "the token of run {} had expired {} s before it was claimed: is the clock right? Its end is ignored", self.claimed.id, now - expiry);
+            return;
         }
+        ctx.run_later(Duration::from_secs(expiry - now), |this, ctx| {
+            if matches!(this.phase, Phase::Settling) && this.link.is_up() {
+                log::warn!(run_id = this.claimed.id.as_str(); "run {}: its token has expired; what is left goes out while its channel is open", this.claimed.id);
+                this.deadline = Deadline::Over;
+                return;
+            }
+            this.give_up("its token has expired, Lightning counts it as lost", ctx);
+        });
     }
 
     pub(super) fn subscribe(&self, ctx: &Context<Self>) {

@@ -9,18 +9,28 @@
 //!    └─ link lost, channel crashed, silence: resent, one at a time until what was in flight is settled
 //! ```
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use protocol::ids::DataclipId;
+use protocol::ids::{DataclipId, JobId, StepId};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::report::{LogLines, Report};
 use super::verdict::{self, Verdict};
 use crate::lightning::Ticket;
 
-/// Crashes of the channel under one report after which its payload is held to be at fault.
-const CRASHES_BEFORE_REFUSAL: u8 = 2;
+/// Crashes of the channel under one report after which its payload is held to be at fault. Not fewer: a database that is
+/// away for some seconds crashes the channel under everything.
+const CRASHES_BEFORE_REFUSAL: u8 = 5;
+
+/// The same where the payload holds what is the likely cause, and the report can do without it.
+const CRASHES_BEFORE_REPAIR: u8 = 3;
+
+/// How many reports that were taken as delivered are kept in case they have to be said again.
+const ASSUMED: usize = 4;
 
 #[derive(Debug)]
 struct Entry {
@@ -61,8 +71,13 @@ pub(super) enum Outcome {
     LinesDropped(usize, String),
     /// The run belongs to somebody else: stop the job, report nothing more.
     Abandoned(String),
-    /// The run cannot be reported as it is: stop the job, end it as `exception` with these words.
-    Refused { event: &'static str, why: String },
+    /// The run cannot be reported as it is: stop the job, end it as `exception` with these words. `open` is the step
+    /// whose end was refused: Lightning knows it.
+    Refused {
+        event: &'static str,
+        why: String,
+        open: Option<(StepId, JobId)>,
+    },
     /// Even its end was refused.
     GaveUp(String),
     /// An answer to nothing that is outstanding.
@@ -101,8 +116,8 @@ pub(super) struct Outbox {
     /// Entries at the front that were in flight when the link was lost: sent one at a time, so that a crash of the
     /// channel can be told apart.
     unsettled: usize,
-    /// The last report that was taken as delivered on the evidence of a crash.
-    assumed: Option<Entry>,
+    /// The last reports that were taken as delivered on the evidence of a crash, and not proven since.
+    assumed: VecDeque<Entry>,
 }
 
 impl Outbox {
@@ -114,7 +129,7 @@ impl Outbox {
             batch_limit,
             in_flight: 0,
             unsettled: 0,
-            assumed: None,
+            assumed: VecDeque::new(),
         }
     }
 
@@ -241,30 +256,31 @@ impl Outbox {
         }
     }
 
-    /// The channel crashed under what was in flight: the first of it is the suspect (protocol spec, section 10.3).
-    pub(super) fn channel_crashed(&mut self) -> Outcome {
-        let first = self
-            .entries
-            .iter()
-            .position(|entry| matches!(entry.state, Delivery::InFlight { .. }));
-        let alone = self.in_flight == 1;
+    /// The channel crashed with these pushes unanswered: the first of them is the suspect (protocol spec, section 10.3),
+    /// unless it is none of ours.
+    pub(super) fn channel_crashed(&mut self, unanswered: &[Ticket]) -> Outcome {
+        let suspect = unanswered.first().and_then(|ticket| self.index_of(*ticket));
         self.unsettled = self.unsettled.max(self.in_flight);
         self.in_flight = 0;
         for entry in &mut self.entries {
             entry.state = Delivery::Waiting;
         }
-        let Some(index) = first else {
+        let Some(index) = suspect else {
             return Outcome::Resend;
         };
         let entry = &mut self.entries[index];
+        let alone = unanswered.len() == 1;
         if alone && entry.resent && entry.report.is_step_event() && !entry.contradicted {
             return self.assume_delivered(index);
         }
         entry.resent = true;
         if alone {
-            entry.crashes += 1;
+            entry.crashes = entry.crashes.saturating_add(1);
         }
-        if entry.crashes >= CRASHES_BEFORE_REFUSAL {
+        let enough = entry
+            .report
+            .crashes_borne(CRASHES_BEFORE_REPAIR, CRASHES_BEFORE_REFUSAL);
+        if enough.is_some_and(|enough| entry.crashes >= enough) {
             return self.refused(index, "the channel crashed each time it was sent");
         }
         Outcome::Resend
@@ -302,6 +318,35 @@ impl Outbox {
         lost
     }
 
+    /// The unanswered report before this one that is not there, as these words about this one say: the server passed over
+    /// it, else it would have handled it first.
+    fn missing_for(&self, index: usize, words: &str) -> Option<usize> {
+        let refused = &self.entries[index].report;
+        self.entries
+            .iter()
+            .take(index)
+            .position(|earlier| verdict::denies(words, refused, &earlier.report))
+    }
+
+    /// Sends a report again whose answer is not waited for any longer.
+    fn say_again(&mut self, index: usize) {
+        let entry = &mut self.entries[index];
+        if matches!(entry.state, Delivery::InFlight { .. }) {
+            entry.state = Delivery::Waiting;
+            entry.resent = true;
+            self.in_flight -= 1;
+        }
+    }
+
+    /// What waits names this dataclip no more.
+    fn withhold(&mut self, dataclip: &DataclipId) {
+        for entry in &mut self.entries {
+            if entry.state == Delivery::Waiting {
+                entry.report.withhold(dataclip);
+            }
+        }
+    }
+
     fn index_of(&self, wanted: Ticket) -> Option<usize> {
         self.entries.iter().position(
             |entry| matches!(entry.state, Delivery::InFlight { ticket, .. } if ticket == wanted),
@@ -310,11 +355,12 @@ impl Outbox {
 
     fn delivered(&mut self, index: usize) -> Outcome {
         self.settle(index);
-        let kind = self
-            .entries
-            .remove(index)
-            .map_or(Kind::Other, |entry| entry.report.kind());
-        Outcome::Delivered(kind)
+        let Some(entry) = self.entries.remove(index) else {
+            return Outcome::Unknown;
+        };
+        self.assumed
+            .retain(|assumed| !verdict::proves(&entry.report, &assumed.report));
+        Outcome::Delivered(entry.report.kind())
     }
 
     fn assume_delivered(&mut self, index: usize) -> Outcome {
@@ -322,7 +368,10 @@ impl Outbox {
         if let Some(mut entry) = self.entries.remove(index) {
             // What it says is kept in case it has to be said again, the job need not wait for that.
             entry.permits.clear();
-            self.assumed = Some(entry);
+            self.assumed.push_back(entry);
+            if self.assumed.len() > ASSUMED {
+                self.assumed.pop_front();
+            }
         }
         Outcome::Rejoin
     }
@@ -334,17 +383,24 @@ impl Outbox {
     }
 
     fn refused(&mut self, index: usize, words: &str) -> Outcome {
-        if verdict::contradicts_assumption(words)
-            && let Some(mut assumed) = self.assumed.take()
-        {
+        if let Some(missing) = self.missing_for(index, words) {
+            self.say_again(missing);
+            self.unsettled = self.unsettled.max(index + 1);
+            return Outcome::Resend;
+        }
+        let denied = self.assumed.iter().position(|assumed| {
+            verdict::denies(words, &self.entries[index].report, &assumed.report)
+        });
+        if let Some(mut assumed) = denied.and_then(|denied| self.assumed.remove(denied)) {
+            // Once more; a further crash is the payload's.
             assumed.contradicted = true;
             assumed.crashes = CRASHES_BEFORE_REFUSAL - 1;
             self.entries.insert(index, assumed);
-            self.unsettled += 2;
+            self.unsettled = self.unsettled.max(index + 2);
             return Outcome::Resend;
         }
         let entry = &mut self.entries[index];
-        match verdict::judge(&entry.report, entry.resent, words) {
+        match verdict::judge(&entry.report, words) {
             Verdict::Delivered => self.delivered(index),
             Verdict::ChannelGone => {
                 self.link_lost();
@@ -356,7 +412,13 @@ impl Outbox {
                     _ => None,
                 };
                 *entry = entry.repaired(report);
-                withheld.map_or(Outcome::Resend, Outcome::Withheld)
+                match withheld {
+                    Some(dataclip) => {
+                        self.withhold(&dataclip);
+                        Outcome::Withheld(dataclip)
+                    }
+                    None => Outcome::Resend,
+                }
             }
             Verdict::Split(first, second) => {
                 let permits = std::mem::take(&mut entry.permits);
@@ -377,6 +439,7 @@ impl Outbox {
             Verdict::EndRun => Outcome::Refused {
                 event: entry.report.event(),
                 why: words.to_owned(),
+                open: entry.report.open_step(),
             },
             Verdict::GiveUp => Outcome::GaveUp(words.to_owned()),
         }
@@ -398,246 +461,5 @@ impl Entry {
 
     fn repaired(&mut self, report: Report) -> Self {
         Self::new(report, std::mem::take(&mut self.permits))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use indexmap::IndexMap;
-    use protocol::ids::{JobId, RunId, StepId};
-    use protocol::lightning::{LogLine, RunComplete, RunStart, StepStart, Timestamp};
-    use protocol::reasons::Outcome as Ended;
-
-    use super::super::report::{Repairs, RunEnd};
-    use super::*;
-
-    fn start() -> Report {
-        Report::RunStart(RunStart {
-            versions: IndexMap::new(),
-            timestamp: None,
-        })
-    }
-
-    fn step() -> Report {
-        Report::StepStart(StepStart {
-            step_id: StepId::new("s"),
-            job_id: JobId::new("a"),
-            timestamp: None,
-            input_dataclip_id: Some(DataclipId::new("d")),
-        })
-    }
-
-    fn end() -> Report {
-        let event = RunComplete::new(&Ended::success());
-        Report::RunComplete(Box::new(RunEnd {
-            event,
-            repairs: Repairs::None,
-        }))
-    }
-
-    fn lines(count: usize) -> LogLines {
-        let line = LogLine::text(
-            "JOB",
-            "info",
-            "x",
-            Timestamp::from_micros(1_767_225_600_000_000),
-        );
-        LogLines {
-            run_id: RunId::new("r"),
-            batched: false,
-            lines: vec![line; count],
-        }
-    }
-
-    fn outbox(reports: Vec<Report>) -> Outbox {
-        let mut outbox = Outbox::new(32, None);
-        for report in reports {
-            outbox.push(report, Vec::new());
-        }
-        outbox
-    }
-
-    /// Sends whatever may be sent now, with tickets from `from` on; the events.
-    fn send(outbox: &mut Outbox, from: u64) -> Vec<&'static str> {
-        let mut sent = Vec::new();
-        while let Some(report) = outbox.next(Ticket(from + sent.len() as u64), Instant::now()) {
-            sent.push(report.event());
-        }
-        sent
-    }
-
-    #[test]
-    fn nothing_overtakes_the_start_and_the_end_comes_last() {
-        let mut outbox = outbox(vec![start(), step(), Report::Logs(lines(1)), end()]);
-        assert_eq!(send(&mut outbox, 1), ["run:start"]);
-        assert_eq!(
-            outbox.answered(Ticket(1), None),
-            Outcome::Delivered(Kind::RunStart)
-        );
-        assert_eq!(send(&mut outbox, 2), ["step:start", "run:log"]);
-        outbox.answered(Ticket(2), None);
-        assert!(send(&mut outbox, 4).is_empty());
-        outbox.answered(Ticket(3), None);
-        assert_eq!(send(&mut outbox, 4), ["run:complete"]);
-        assert_eq!(
-            outbox.answered(Ticket(4), None),
-            Outcome::Delivered(Kind::RunComplete)
-        );
-    }
-
-    #[test]
-    fn what_was_in_flight_is_sent_again_one_at_a_time() {
-        let mut outbox = outbox(vec![step(), Report::Logs(lines(1)), Report::Logs(lines(1))]);
-        assert_eq!(send(&mut outbox, 1).len(), 3);
-        outbox.link_lost();
-        assert_eq!(send(&mut outbox, 10), ["step:start"]);
-        outbox.answered(Ticket(10), None);
-        assert_eq!(send(&mut outbox, 11), ["run:log"]);
-    }
-
-    #[test]
-    fn an_answer_from_before_the_loss_is_to_nothing() {
-        let mut outbox = outbox(vec![step()]);
-        send(&mut outbox, 1);
-        outbox.link_lost();
-        assert_eq!(outbox.answered(Ticket(1), None), Outcome::Unknown);
-    }
-
-    #[test]
-    fn a_repeated_step_event_that_crashes_the_channel_was_there() {
-        let mut outbox = outbox(vec![step(), Report::Logs(lines(1))]);
-        send(&mut outbox, 1);
-        outbox.link_lost();
-        assert_eq!(send(&mut outbox, 10), ["step:start"]);
-        assert_eq!(outbox.channel_crashed(), Outcome::Rejoin);
-        assert_eq!(send(&mut outbox, 20), ["run:log"]);
-    }
-
-    #[test]
-    fn a_step_that_was_not_there_after_all_is_said_again() {
-        let mut outbox = outbox(vec![step(), Report::Logs(lines(1))]);
-        send(&mut outbox, 1);
-        outbox.link_lost();
-        send(&mut outbox, 10);
-        outbox.channel_crashed();
-        send(&mut outbox, 20);
-        let words = r#"{"errors":{"step_id":["must be associated with the run"]}}"#;
-        assert_eq!(outbox.answered(Ticket(20), Some(words)), Outcome::Resend);
-        assert_eq!(send(&mut outbox, 30), ["step:start"]);
-    }
-
-    #[test]
-    fn an_input_that_lightning_does_not_know_is_left_out() {
-        let mut outbox = outbox(vec![step()]);
-        send(&mut outbox, 1);
-        let words = r#"{"errors":{"input_dataclip_id":["is not known"]}}"#;
-        assert_eq!(outbox.answered(Ticket(1), Some(words)), Outcome::Resend);
-        let Some(Report::StepStart(step)) = outbox.next(Ticket(2), Instant::now()) else {
-            panic!()
-        };
-        assert_eq!(step.input_dataclip_id, None);
-    }
-
-    #[test]
-    fn only_the_bad_line_of_a_batch_is_lost() {
-        let batch = LogLines {
-            batched: true,
-            ..lines(2)
-        };
-        let mut outbox = outbox(vec![Report::Logs(batch)]);
-        send(&mut outbox, 1);
-        assert_eq!(outbox.answered(Ticket(1), Some("bad")), Outcome::Resend);
-        assert_eq!(send(&mut outbox, 2).len(), 2);
-        assert!(matches!(
-            outbox.answered(Ticket(2), Some("bad")),
-            Outcome::LinesDropped(1, _)
-        ));
-        assert_eq!(
-            outbox.answered(Ticket(3), None),
-            Outcome::Delivered(Kind::Other)
-        );
-    }
-
-    #[test]
-    fn a_run_that_is_somebody_elses_is_abandoned_and_other_refusals_end_it() {
-        let mut taken = outbox(vec![start()]);
-        send(&mut taken, 1);
-        let words = "cannot mark run started that has not been claimed by a worker";
-        assert!(matches!(
-            taken.answered(Ticket(1), Some(words)),
-            Outcome::Abandoned(_)
-        ));
-        let mut refused = outbox(vec![start()]);
-        send(&mut refused, 1);
-        assert!(matches!(
-            refused.answered(Ticket(1), Some("no")),
-            Outcome::Refused {
-                event: "run:start",
-                ..
-            }
-        ));
-    }
-
-    #[test]
-    fn an_end_that_is_there_already_is_done_and_a_refused_one_is_tried_in_other_forms() {
-        let mut there = outbox(vec![end()]);
-        send(&mut there, 1);
-        let words = r#"{"errors":{"state":["already in completed state"]}}"#;
-        assert_eq!(
-            there.answered(Ticket(1), Some(words)),
-            Outcome::Delivered(Kind::RunComplete)
-        );
-        let mut refused = outbox(vec![end()]);
-        send(&mut refused, 1);
-        assert_eq!(refused.answered(Ticket(1), Some("no")), Outcome::Resend);
-        let Some(Report::RunComplete(end)) = refused.next(Ticket(2), Instant::now()) else {
-            panic!()
-        };
-        assert_eq!(end.repairs, Repairs::AsException);
-        assert!(matches!(
-            refused.answered(Ticket(2), Some("no")),
-            Outcome::GaveUp(_)
-        ));
-    }
-
-    #[test]
-    fn lines_gather_in_a_batch_until_it_is_full_or_something_else_follows() {
-        let mut outbox = Outbox::new(32, Some(3));
-        assert!(outbox.push_log(lines(1), None));
-        assert!(!outbox.push_log(lines(1), None));
-        assert!(
-            send(&mut outbox, 1).is_empty(),
-            "an open batch waits for its interval"
-        );
-        outbox.push_log(lines(1), None);
-        assert_eq!(send(&mut outbox, 1), ["run:batch_logs"]);
-        assert!(outbox.push_log(lines(1), None));
-        outbox.push(step(), Vec::new());
-        assert_eq!(send(&mut outbox, 5), ["run:batch_logs", "step:start"]);
-    }
-
-    #[test]
-    fn silence_is_first_told_and_later_ends_in_a_rejoin() {
-        let mut outbox = outbox(vec![step()]);
-        let sent = Instant::now();
-        outbox.next(Ticket(1), sent);
-        let (late, too_long) = (Duration::from_secs(30), Duration::from_secs(60));
-        assert_eq!(
-            outbox.silence(sent + Duration::from_secs(29), late, too_long),
-            Silence::None
-        );
-        let event = "step:start";
-        assert_eq!(
-            outbox.silence(sent + Duration::from_secs(31), late, too_long),
-            Silence::Late { event }
-        );
-        assert_eq!(
-            outbox.silence(sent + Duration::from_secs(32), late, too_long),
-            Silence::None
-        );
-        assert_eq!(
-            outbox.silence(sent + Duration::from_secs(61), late, too_long),
-            Silence::TooLong { event }
-        );
     }
 }

@@ -1,0 +1,171 @@
+//! What arrives on the socket, and whom it concerns.
+
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use protocol::ids::Topic;
+use protocol::phoenix::{Frame, Payload, ReplyStatus, ServerMessage};
+
+use super::channels::Waiting;
+use super::connection::{LightningConnection, State};
+use super::messages::{ChannelEvent, ClaimError, QueueEvent};
+use super::queue::claim_outcome;
+use super::socket::{SocketEvent, SocketEventKind};
+
+impl Handler<SocketEvent> for LightningConnection {
+    type Result = ();
+
+    fn handle(&mut self, event: SocketEvent, ctx: &mut Self::Context) {
+        let State::Connected(connected) = &mut self.state else {
+            return;
+        };
+        if event.generation != connected.socket.generation {
+            return;
+        }
+        connected.heard = Instant::now();
+        let frame = match event.kind {
+            SocketEventKind::Life => return,
+            SocketEventKind::Ended(why) => {
+                self.lost(why, ctx);
+                return;
+            }
+            SocketEventKind::Text(text) => Frame::decode_text_bytes(&text),
+            SocketEventKind::Binary(bytes) => Frame::decode_binary_from_server(&bytes),
+        };
+        match frame.map(ServerMessage::from) {
+            Ok(message) => self.received(message, ctx),
+            // One frame that cannot be read says nothing about the others: the answer it may have been is missed by
+            // whoever waits for it, and asked for again.
+            Err(error) => log::warn!("Lightning sent a frame that cannot be read: {error}"),
+        }
+    }
+}
+
+impl LightningConnection {
+    fn received(&mut self, message: ServerMessage, ctx: &mut Context<Self>) {
+        match message {
+            ServerMessage::Reply {
+                topic,
+                join_ref,
+                reference,
+                status,
+                response,
+            } => {
+                let waiting = self
+                    .channels
+                    .answered(&topic, &reference, join_ref.as_deref());
+                match waiting {
+                    // Heartbeats, leaves, and refs that were answered already.
+                    None => log::trace!("ignored a reply on {topic} to ref {reference}"),
+                    Some(waiting) => self.answered(waiting, status, response, ctx),
+                }
+            }
+            ServerMessage::ChannelCrashed { topic, join_ref } => {
+                self.channel_ended(&topic, join_ref.as_deref(), true, ctx);
+            }
+            ServerMessage::ChannelClosed { topic, join_ref } => {
+                self.channel_ended(&topic, join_ref.as_deref(), false, ctx);
+            }
+            ServerMessage::Push {
+                topic,
+                join_ref,
+                event,
+                payload,
+            } => {
+                if topic == Topic::queue() {
+                    if event == "work-available"
+                        && self.channels.is_current_queue(join_ref.as_deref())
+                    {
+                        for workloop in self.channels.workloops() {
+                            workloop.do_send(QueueEvent::WorkAvailable);
+                        }
+                    }
+                } else if self.channels.is_current_run(&topic, join_ref.as_deref())
+                    && let Some(run) = self.channels.run(&topic)
+                {
+                    run.do_send(ChannelEvent::Pushed { event, payload });
+                }
+            }
+        }
+    }
+
+    fn answered(
+        &mut self,
+        waiting: Waiting,
+        status: ReplyStatus,
+        response: Payload,
+        ctx: &mut Context<Self>,
+    ) {
+        match waiting {
+            Waiting::Run {
+                topic,
+                ticket,
+                event,
+                sent,
+            } => {
+                self.round_trip(event, sent.elapsed());
+                if let Some(run) = self.channels.run(&topic) {
+                    run.do_send(ChannelEvent::Reply {
+                        ticket,
+                        status,
+                        response,
+                    });
+                }
+            }
+            Waiting::Claim { workloop, ticket } => {
+                let outcome = claim_outcome(&status, &response);
+                let gone = matches!(&outcome, Err(ClaimError::Refused(words)) if words.contains("unmatched topic"));
+                if let Some(subscriber) = self.channels.workloop(&workloop) {
+                    subscriber.do_send(QueueEvent::ClaimAnswered { ticket, outcome });
+                }
+                if gone {
+                    self.queue_ended("is not open on Lightning's side", ctx);
+                }
+            }
+            Waiting::QueueJoin => self.queue_answered(&status, &response, ctx),
+        }
+    }
+
+    /// Takes in how long Lightning took to answer an event of a run.
+    fn round_trip(&mut self, event: &str, took: Duration) {
+        self.metrics.answered(event, took);
+        // Seven parts old and one part new, as TCP smooths its own: one slow answer does not decide.
+        self.smoothed = Some(match self.smoothed {
+            Some(smoothed) => (smoothed * 7 + took) / 8,
+            None => took,
+        });
+        self.metrics
+            .smoothed_round_trip(self.smoothed.unwrap_or_default());
+    }
+
+    fn channel_ended(
+        &mut self,
+        topic: &Topic,
+        join_ref: Option<&str>,
+        crashed: bool,
+        ctx: &mut Context<Self>,
+    ) {
+        if *topic == Topic::queue() {
+            if self.channels.is_current_queue(join_ref) {
+                let how = if crashed {
+                    "crashed"
+                } else {
+                    "was closed by Lightning"
+                };
+                self.queue_ended(how, ctx);
+            }
+        } else if let Some((run, unanswered)) = self.channels.run_ended(topic, join_ref) {
+            run.do_send(if crashed {
+                ChannelEvent::Crashed { unanswered }
+            } else {
+                ChannelEvent::Closed
+            });
+        }
+    }
+
+    fn queue_ended(&mut self, how: &str, ctx: &mut Context<Self>) {
+        log::warn!("the channel {} {how}; joining it again", Topic::queue());
+        self.queue_lost();
+        self.rejoin_queue_later(ctx);
+    }
+}

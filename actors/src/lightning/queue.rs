@@ -1,0 +1,206 @@
+//! `worker:queue`: its join, and the claims on it.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+use bytes::Bytes;
+use protocol::ids::Topic;
+use protocol::lightning::ClaimReply;
+use protocol::phoenix::{Payload, ReplyStatus};
+
+use super::connection::{Connected, LightningConnection, QueueState, State};
+use super::messages::{Claim, ClaimError, QueueEvent, SubscribeQueue};
+
+/// Waits before the queue is joined again after a refusal, the last one repeated (protocol spec, section 1.5).
+const REJOIN_DELAYS: [Duration; 4] = [
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+];
+
+/// A join that was not answered for so long is sent again; it replaces the first one, and nothing is lost with that.
+const JOIN_PATIENCE: Duration = Duration::from_secs(10);
+
+impl LightningConnection {
+    pub(super) fn is_queue_joined(&self) -> bool {
+        matches!(
+            &self.state,
+            State::Connected(Connected {
+                queue: QueueState::Joined,
+                ..
+            })
+        )
+    }
+
+    pub(super) fn join_queue(&mut self, ctx: &mut Context<Self>) {
+        let (State::Connected(connected), Some(join)) = (&mut self.state, &self.queue_join) else {
+            return;
+        };
+        connected.queue = QueueState::Joining;
+        let payload = match serde_json::to_vec(join) {
+            Ok(payload) => payload,
+            Err(error) => {
+                log::error!(
+                    "the join of {} cannot be written as JSON: {error}",
+                    Topic::queue()
+                );
+                return;
+            }
+        };
+        let join_ref = self.channels.joining_queue();
+        self.send_text(
+            Some(join_ref),
+            join_ref,
+            &Topic::queue(),
+            "phx_join",
+            &payload,
+        );
+        ctx.run_later(JOIN_PATIENCE, move |this, ctx| {
+            let joining = matches!(
+                &this.state,
+                State::Connected(Connected {
+                    queue: QueueState::Joining,
+                    ..
+                })
+            );
+            if joining && this.channels.queue_join_ref() == Some(join_ref) {
+                log::warn!(
+                    "Lightning has not answered the join of {} for {} s; joining again",
+                    Topic::queue(),
+                    JOIN_PATIENCE.as_secs()
+                );
+                this.join_queue(ctx);
+            }
+        });
+    }
+
+    pub(super) fn rejoin_queue_later(&mut self, ctx: &mut Context<Self>) {
+        let State::Connected(connected) = &mut self.state else {
+            return;
+        };
+        connected.queue = QueueState::Waiting;
+        let delay = REJOIN_DELAYS[self.queue_refusals.min(REJOIN_DELAYS.len() - 1)];
+        self.queue_refusals += 1;
+        let generation = self.generation;
+        ctx.run_later(delay, move |this, ctx| {
+            let waiting = matches!(
+                &this.state,
+                State::Connected(Connected {
+                    queue: QueueState::Waiting,
+                    ..
+                })
+            );
+            if generation == this.generation && waiting {
+                this.join_queue(ctx);
+            }
+        });
+    }
+
+    pub(super) fn queue_lost(&mut self) {
+        for (workloop, ticket) in self.channels.queue_ended() {
+            if let Some(subscriber) = self.channels.workloop(&workloop) {
+                subscriber.do_send(QueueEvent::ClaimAnswered {
+                    ticket,
+                    outcome: Err(ClaimError::ConnectionLost),
+                });
+            }
+        }
+        for workloop in self.channels.workloops() {
+            workloop.do_send(QueueEvent::Lost);
+        }
+    }
+
+    pub(super) fn queue_answered(
+        &mut self,
+        status: &ReplyStatus,
+        response: &Payload,
+        ctx: &mut Context<Self>,
+    ) {
+        if *status == ReplyStatus::Ok {
+            if let State::Connected(connected) = &mut self.state {
+                connected.queue = QueueState::Joined;
+            }
+            // Only now: a server that accepts sockets and refuses the queue must not be asked every second.
+            self.backoff.reset();
+            self.queue_refusals = 0;
+            log::debug!("joined {}", Topic::queue());
+            for workloop in self.channels.workloops() {
+                workloop.do_send(QueueEvent::Joined);
+            }
+        } else {
+            let why = protocol::phoenix::error_detail("phx_join", response);
+            log::error!("Lightning refused the join of {}: {why}", Topic::queue());
+            self.last_error = Some(why);
+            self.queue_lost();
+            self.rejoin_queue_later(ctx);
+        }
+    }
+}
+
+pub(super) fn claim_outcome(
+    status: &ReplyStatus,
+    response: &Payload,
+) -> Result<Vec<protocol::lightning::ClaimedRun>, ClaimError> {
+    if *status != ReplyStatus::Ok {
+        return Err(ClaimError::Refused(protocol::phoenix::error_detail(
+            "claim", response,
+        )));
+    }
+    ClaimReply::from_payload(response)
+        .map(|reply| reply.runs)
+        .map_err(|error| ClaimError::Malformed(error.to_string()))
+}
+
+impl Handler<SubscribeQueue> for LightningConnection {
+    type Result = ();
+
+    fn handle(&mut self, message: SubscribeQueue, _: &mut Self::Context) {
+        if self.is_queue_joined() {
+            message.subscriber.do_send(QueueEvent::Joined);
+        }
+        self.channels
+            .subscribe_workloop(message.workloop, message.subscriber);
+    }
+}
+
+impl Handler<Claim> for LightningConnection {
+    type Result = ();
+
+    fn handle(&mut self, message: Claim, _: &mut Self::Context) {
+        let Claim {
+            workloop,
+            ticket,
+            request,
+        } = message;
+        let joined = self.is_queue_joined();
+        let payload = serde_json::to_vec(&request).map(Bytes::from);
+        let refused = match payload {
+            Err(error) => Some(ClaimError::Refused(format!(
+                "the claim cannot be written as JSON: {error}"
+            ))),
+            Ok(payload) if joined => match self.channels.claiming(workloop.clone(), ticket) {
+                Some((join_ref, reference)) => {
+                    self.send_text(
+                        Some(join_ref),
+                        reference,
+                        &Topic::queue(),
+                        "claim",
+                        &payload,
+                    );
+                    None
+                }
+                None => Some(ClaimError::NotConnected),
+            },
+            Ok(_) => Some(ClaimError::NotConnected),
+        };
+        if let Some(error) = refused
+            && let Some(subscriber) = self.channels.workloop(&workloop)
+        {
+            subscriber.do_send(QueueEvent::ClaimAnswered {
+                ticket,
+                outcome: Err(error),
+            });
+        }
+    }
+}
