@@ -1,0 +1,189 @@
+//! The worker as a process: exit codes, the parent that forked it, and TLS to Lightning.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use lightning_mock::RunState;
+use support::{DEADLINE, SECRET, Worker, command, lightning, plan};
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/process")
+        .join(name)
+}
+
+/// Runs a command to its end; 124 is the code of one that went on for too long.
+fn ended(command: &Command) -> Output {
+    Command::new("timeout")
+        .arg(DEADLINE.as_secs().to_string())
+        .arg(command.get_program())
+        .args(command.get_args())
+        .output()
+        .unwrap()
+}
+
+fn said(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+#[test]
+fn a_node_parent_that_forks_the_worker_is_told_when_it_is_ready() {
+    let lightning = lightning();
+    let worker = command(&lightning);
+    let output = ended(
+        Command::new("node")
+            .arg(script("parent.mjs"))
+            .arg(worker.get_program())
+            .args(worker.get_args())
+            .arg("--mock"),
+    );
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "\"READY\"\n");
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+}
+
+#[test]
+fn a_run_token_signed_by_a_stranger_ends_the_worker_with_1_and_no_run_is_begun() {
+    let lightning = lightning();
+    let stranger = include_str!("../protocol/tests/fixtures/keys/public_pkcs1.pem");
+    let id = lightning.enqueue(plan("fn(s => s)", "manual")).unwrap();
+    let output = ended(command(&lightning).args([
+        "--mock",
+        "--lightning-public-key",
+        &STANDARD.encode(stranger),
+    ]));
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains(&id), "{}", said(&output));
+    assert!(
+        !lightning
+            .events()
+            .iter()
+            .any(|event| event.is_from(&id, "phx_join"))
+    );
+}
+
+#[test]
+fn an_engine_that_cannot_be_started_ends_the_worker_with_70() {
+    let lightning = lightning();
+    let nothing = tempfile::tempdir().unwrap();
+    let output = ended(
+        command(&lightning)
+            .arg("--engine-dir")
+            .arg(nothing.path())
+            .args(["--engine-validation-retries", "1"]),
+    );
+    assert_eq!(output.status.code(), Some(70), "{}", said(&output));
+    assert!(
+        said(&output).contains("has no main.mjs"),
+        "{}",
+        said(&output)
+    );
+}
+
+#[test]
+fn bad_settings_end_the_worker_with_1_and_unknown_flags_with_2() {
+    let lightning = lightning();
+    for (arguments, code, named) in [
+        (["--lightning-public-key", "nonsense"], 1, "public key"),
+        (["--workloops", "manual"], 1, "manual"),
+        (["--no-such-flag", "x"], 2, "--no-such-flag"),
+    ] {
+        let output = ended(command(&lightning).args(arguments));
+        assert_eq!(output.status.code(), Some(code), "{}", said(&output));
+        assert!(said(&output).contains(named), "{}", said(&output));
+    }
+}
+
+#[test]
+fn a_worker_connects_over_tls_to_a_certificate_that_the_system_trusts() {
+    let lightning = lightning();
+    let proxy = TlsProxy::to(lightning.port());
+    let id = lightning.enqueue(plan("fn(s => s)", "manual")).unwrap();
+    let _worker = Worker::start(
+        Command::new(env!("CARGO_BIN_EXE_ws-worker"))
+            .args(["start", "--mock", "--port", "0", "--host", "127.0.0.1"])
+            .args(["--lightning", &proxy.url(), "--secret", SECRET])
+            .env("SSL_CERT_FILE", proxy.folder.path().join("certificate.pem")),
+    );
+    let run = lightning.wait_for(&id, DEADLINE).unwrap();
+    assert_eq!(run.state, RunState::Success);
+}
+
+#[test]
+fn a_certificate_that_nobody_trusts_is_refused_and_the_log_says_so() {
+    let lightning = lightning();
+    let proxy = TlsProxy::to(lightning.port());
+    let mut worker = Command::new(env!("CARGO_BIN_EXE_ws-worker"))
+        .args(["start", "--mock", "--port", "0", "--host", "127.0.0.1"])
+        .args(["--lightning", &proxy.url(), "--secret", SECRET])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let refused = BufReader::new(worker.stdout.take().unwrap())
+        .lines()
+        .map_while(Result::ok)
+        .find(|line| line.contains("certificate"));
+    worker.kill().unwrap();
+    worker.wait().unwrap();
+    assert!(refused.is_some());
+    assert!(lightning.events().is_empty(), "{:?}", lightning.events());
+}
+
+/// A TLS server in front of a port, with a certificate for `localhost` that it has signed itself.
+struct TlsProxy {
+    node: Child,
+    port: String,
+    folder: tempfile::TempDir,
+}
+
+impl TlsProxy {
+    fn to(port: u16) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (key, certificate) = (
+            folder.path().join("key.pem"),
+            folder.path().join("certificate.pem"),
+        );
+        std::fs::write(&key, signed.signing_key.serialize_pem()).unwrap();
+        std::fs::write(&certificate, signed.cert.pem()).unwrap();
+        let mut node = Command::new("node")
+            .arg(script("tls.mjs"))
+            .args([&key, &certificate])
+            .arg(port.to_string())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut port = String::new();
+        BufReader::new(node.stdout.take().unwrap())
+            .read_line(&mut port)
+            .unwrap();
+        Self {
+            node,
+            port: port.trim().to_owned(),
+            folder,
+        }
+    }
+
+    fn url(&self) -> String {
+        format!("wss://localhost:{}/worker", self.port)
+    }
+}
+
+impl Drop for TlsProxy {
+    fn drop(&mut self) {
+        // Fails when it has ended, which is what is wanted.
+        self.node.kill().ok();
+        self.node.wait().ok();
+    }
+}
