@@ -84,9 +84,11 @@ fn each_pair_compiles_as_written() {
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }
 
-#[test]
-fn each_syntax_error_has_the_text_and_the_place_of_the_table() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/syntax-errors.json");
+/// A file of pairs: a job, and the message of its syntax error.
+fn check_syntax_errors(file: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests")
+        .join(file);
     let table: Vec<(String, String)> =
         serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     for (source, expected) in table {
@@ -98,4 +100,15 @@ fn each_syntax_error_has_the_text_and_the_place_of_the_table() {
         );
         assert_eq!(error.for_step("Step"), format!("Step: {error}"));
     }
+}
+
+#[test]
+fn each_syntax_error_has_the_text_and_the_place_of_the_table() {
+    check_syntax_errors("syntax-errors.json");
+}
+
+/// Jobs with something missing, doubled or added, and what acorn 8.19.0 says of them.
+#[test]
+fn each_damaged_job_is_refused_in_the_words_of_the_reference() {
+    check_syntax_errors("damaged-jobs.json");
 }

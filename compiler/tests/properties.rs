@@ -4,7 +4,7 @@ mod support;
 
 use std::env;
 
-use compiler::{Adaptor, CompileOptions, compile};
+use compiler::{Adaptor, CompileError, CompileOptions, compile};
 use oxc::{
     allocator::Allocator,
     ast::ast::{Argument, ArrayExpressionElement, ExportDefaultDeclarationKind, Statement},
@@ -294,6 +294,8 @@ proptest! {
                 prop_assert!(parsed.diagnostics.is_empty(), "{source:?} gave {}", compiled.code);
             }
             Err(error) => {
+                // A panic is caught and becomes one of these.
+                prop_assert!(!matches!(error, CompileError::Internal { .. }), "{source:?}: {error}");
                 if let Some(at) = error.position() {
                     let lines = source.split(['\n', '\r', '\u{2028}', '\u{2029}']).count();
                     prop_assert!(at.line >= 1 && at.line as usize <= lines, "{source:?}: {error}");

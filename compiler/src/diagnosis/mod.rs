@@ -6,8 +6,9 @@
 //! everything is that the grammar does not allow.
 
 mod facts;
-mod tokens;
+mod lexical;
 mod translate;
+mod unexpected;
 
 use oxc::{ast::ast::Program, ast_visit::VisitJs, diagnostics::OxcDiagnostic, span::Span};
 
@@ -30,6 +31,11 @@ impl Diagnosis {
             text: text.into(),
             offset,
         }
+    }
+
+    /// Whether the reference finds this only when it has read everything.
+    pub(crate) fn is_late(&self) -> bool {
+        is_late(&self.text)
     }
 }
 
@@ -54,14 +60,11 @@ pub(crate) fn diagnose(
         source,
         facts: &facts,
     };
-    // The reference looks for undefined exports only when it has read everything.
-    let is_late = |message: &str| message.starts_with("Export '");
-    let first = found.iter().min_by_key(|diagnostic| {
-        (
-            is_late(&diagnostic.message),
-            place(source, diagnostic, 0).map_or(0, |span| span.start),
-        )
-    })?;
+    let skips_shorthands = shorthands_may_be_patterns(source, found);
+    let first = found
+        .iter()
+        .filter(|diagnostic| !(skips_shorthands && diagnostic.message == SHORTHAND))
+        .min_by_key(|diagnostic| order(source, diagnostic))?;
     let at = place(source, first, 0).unwrap_or(Span::empty(0));
     // Our parser knows decorators and complains about what comes after the sign, if at all.
     if let Some(sign) = nesting::first_at_sign(source)
@@ -74,7 +77,57 @@ pub(crate) fn diagnose(
     {
         return Some(translator.unexpected(offset));
     }
+    // The reference refuses these where they begin, ours when it has read them.
+    if let Some(misplaced) = nesting::misplaced_statement(source)
+        && misplaced.offset < at.start
+    {
+        let text = match misplaced.word {
+            "return" => "'return' outside of function",
+            _ => "'import' and 'export' may only appear at the top level",
+        };
+        return Some(Diagnosis::new(text, misplaced.offset));
+    }
     Some(translator.translate(&first.message, at, place(source, first, 1).unwrap_or(at)))
+}
+
+/// Whether an error is found only when everything else has been read.
+fn is_late(message: &str) -> bool {
+    message.starts_with("Export '")
+}
+
+/// When the reference would meet an error, compared with others.
+fn order(source: &str, diagnostic: &OxcDiagnostic) -> (bool, u32) {
+    let at = place(source, diagnostic, 0).unwrap_or(Span::empty(0));
+    // A bad escape in a string comes before the end that the string does not have.
+    let is_string = diagnostic.message == "Unterminated string"
+        && source[at.start as usize..].starts_with(['\'', '"']);
+    (
+        is_late(&diagnostic.message),
+        if is_string { at.end } else { at.start },
+    )
+}
+
+/// What our parser says of `{ a = 1 }`, which becomes a pattern when `=` or `=>` follows.
+const SHORTHAND: &str = "Invalid assignment in object literal";
+
+/// Whether such literals could all have become patterns, had the text not broken off or gone wrong
+/// in another way before the brackets around them ended.
+fn shorthands_may_be_patterns(source: &str, found: &[OxcDiagnostic]) -> bool {
+    let starts = |is_shorthand: bool| {
+        found
+            .iter()
+            .filter(move |diagnostic| (diagnostic.message == SHORTHAND) == is_shorthand)
+            .filter_map(|diagnostic| place(source, diagnostic, 0))
+            .map(|span| span.start)
+    };
+    let Some(first) = starts(true).min() else {
+        return false;
+    };
+    // All later ones up to that place are inside the same brackets.
+    starts(false)
+        .filter(|other| *other > first)
+        .min()
+        .is_some_and(|other| nesting::cover_is_open(source, first, other))
 }
 
 /// One of the places that a diagnostic points at.

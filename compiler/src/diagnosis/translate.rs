@@ -1,8 +1,8 @@
 //! Errors about whole constructs, in the reference's words.
 
-use oxc::span::Span;
+use oxc::{span::Span, syntax::keyword::RESERVED_KEYWORDS};
 
-use super::{Diagnosis, facts::Facts};
+use super::{Diagnosis, facts::Facts, unexpected::reserved};
 use crate::source::{is_line_end, is_space, to_u32};
 
 /// Translates the parser's messages about one job.
@@ -80,7 +80,8 @@ impl Translator<'_> {
             "Private field '",
             "Constructor can't",
         ];
-        if same.iter().any(|start| message.starts_with(start))
+        let is_await = message == "The keyword 'await' is reserved";
+        if !is_await && same.iter().any(|start| message.starts_with(start))
             || message.ends_with("may not have an initializer")
         {
             return Some(Diagnosis::new(message, at.start));
@@ -89,10 +90,29 @@ impl Translator<'_> {
             if self.is_operand_place(at.start) {
                 return Some(self.unexpected(at.start));
             }
-            return Some(Diagnosis::new(
-                format!("Unexpected keyword '{word}'"),
-                at.start,
-            ));
+            return Some(reserved(word, at.start));
+        }
+        if let Some(word) = between(message, "Expected `Identifier` but found `", "`")
+            && RESERVED_KEYWORDS.contains(word)
+            && !self.is_operand_place(at.start)
+            && !matches!(self.word_before(at.start), Some((_, "class")))
+        {
+            return Some(reserved(word, at.start));
+        }
+        if message.ends_with(" modifier cannot be used here.")
+            || message.starts_with("Parameter modifiers can only")
+        {
+            let word = &self.source[at.start as usize..at.end as usize];
+            return Some(match word {
+                "async" => self.after_async(at.start, self.skip_trivia(at.end)),
+                _ if RESERVED_KEYWORDS.contains(word) && !self.is_operand_place(at.start) => {
+                    reserved(word, at.start)
+                }
+                _ => self.unexpected(at.start),
+            });
+        }
+        if message.contains(" modifier can only appear on") {
+            return Some(self.unexpected(self.skip_trivia(at.end)));
         }
         match message {
             "A module cannot have multiple default exports." => {
@@ -175,15 +195,53 @@ impl Translator<'_> {
                     at.start + equals,
                 )
             }
+            _ if message.starts_with("Expected `=>` but found")
+                || message == "Line terminator not permitted before arrow" =>
+            {
+                self.unexpected(self.only_parameters(at.start).unwrap_or(at.start))
+            }
             "The only valid meta property for new is new.target" => Diagnosis::new(
                 "The only valid meta property for new is 'new.target'",
                 self.property_after_dot(at),
             ),
             _ if message.starts_with("The only valid property accesses on import") => {
+                let property = self.property_after_dot(at);
+                if !self.rest(property).starts_with(char::is_alphabetic) {
+                    return Some(self.unexpected(property));
+                }
                 Diagnosis::new(
                     "The only valid meta property for import is 'import.meta'",
-                    self.property_after_dot(at),
+                    property,
                 )
+            }
+            _ if message.starts_with("A reserved word cannot be used as an exported binding") => {
+                match self.after_from(at.end) {
+                    Some(token) => self.unexpected(token),
+                    None => reserved(text(at), at.start),
+                }
+            }
+            _ if message == "The keyword 'await' is reserved"
+                || message.starts_with("Cannot use `await` as an identifier") =>
+            {
+                reserved("await", at.start)
+            }
+            _ if message.starts_with("Type assertion expressions") => {
+                let word = text(at).find(" as ").map_or(0, to_u32);
+                self.unexpected(self.skip_trivia(at.start + word))
+            }
+            "import() requires a specifier." => self.unexpected(at.end - 1),
+            _ if message.starts_with("Dynamic imports can only accept") => {
+                self.unexpected(self.skip_trivia(at.end))
+            }
+            "Parenthesized expressions may not have a trailing comma." => {
+                self.unexpected(self.skip_trivia(at.end))
+            }
+            "Using declarations must have an initializer." => {
+                Diagnosis::new("Missing initializer in using declaration", at.end)
+            }
+            // At the end of the text the reference reads these two signs one by one.
+            "Identifier expected after '?.'" if self.rest(at.end).is_empty() => {
+                self.unexpected(at.end - 1)
             }
             "Empty parenthesized expression" => self.unexpected(at.end.saturating_sub(1)),
             _ if message.starts_with("'super' can only be used with") => {
@@ -223,6 +281,34 @@ impl Translator<'_> {
             "continue"
         };
         Diagnosis::new(format!("Unsyntactic {word}"), start)
+    }
+
+    /// What makes the list of brackets just before an offset parameters and nothing else: its
+    /// closing bracket if it is empty, a last parameter with `...`.
+    fn only_parameters(&self, offset: u32) -> Option<u32> {
+        let list = self.before(offset).trim_end().strip_suffix(')')?;
+        let open = list.rfind('(')?;
+        if list[..open].trim_end().ends_with("async") {
+            return None;
+        }
+        let last = list[open + 1..]
+            .rfind(',')
+            .map_or(open + 1, |comma| open + comma + 2);
+        let parameter = list[last..].trim_start();
+        if parameter.is_empty() {
+            return Some(to_u32(list.len()));
+        }
+        parameter
+            .starts_with("...")
+            .then(|| to_u32(list.len() - parameter.len()))
+    }
+
+    /// The token after `from`, if that follows the list of exports that an offset is in.
+    fn after_from(&self, offset: u32) -> Option<u32> {
+        let list_end = self.rest(offset).find('}').map(to_u32)?;
+        let word = self.skip_trivia(offset + list_end + 1);
+        let end = self.name_at(word)?;
+        (end == word + 4 && self.rest(word).starts_with("from")).then(|| self.skip_trivia(end))
     }
 
     pub(super) fn before(&self, end: u32) -> &str {

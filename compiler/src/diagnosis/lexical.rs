@@ -1,9 +1,12 @@
-//! Errors inside tokens, and tokens where none like them may be, in the reference's words.
+//! Errors inside tokens, in the reference's words.
 
-use oxc::{span::Span, syntax::keyword::RESERVED_KEYWORDS};
+use oxc::span::Span;
 
 use super::{Diagnosis, translate::Translator};
-use crate::source::{is_line_end, is_space, to_u32};
+use crate::{
+    nesting,
+    source::{is_line_end, to_u32},
+};
 
 impl Translator<'_> {
     /// Errors inside a token.
@@ -12,6 +15,14 @@ impl Translator<'_> {
         Some(match message {
             "Unterminated string" if self.rest(start).starts_with(['\'', '"']) => {
                 Diagnosis::new("Unterminated string constant", start)
+            }
+            // An unfinished `${…}` makes our parser take the rest of the source for a template.
+            "Unterminated string" if !self.rest(start).starts_with(['`', '}']) => {
+                let brace = nesting::unfinished_substitution(self.source);
+                Diagnosis::new("Unexpected token", brace.unwrap_or(start))
+            }
+            "Unterminated string" if at.end == start + 1 => {
+                Diagnosis::new("Unterminated template literal", at.end)
             }
             "Unterminated string" => Diagnosis::new("Unterminated template", start + 1),
             "Unterminated regular expression" => {
@@ -55,7 +66,7 @@ impl Translator<'_> {
     fn escape(&self, start: u32) -> Diagnosis {
         let rest = self.rest(start);
         if let Some(digits) = rest.strip_prefix("\\u{") {
-            let hex = digits.split('}').next().unwrap_or(digits);
+            let hex = digits.split_once('}').map_or("", |(hex, _)| hex);
             if !hex.is_empty() && hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                 return Diagnosis::new("Code point out of bounds", start + 3);
             }
@@ -94,6 +105,12 @@ impl Translator<'_> {
                 start - 1,
             );
         }
+        let digits = before
+            .trim_end_matches(|digit: char| digit.is_ascii_digit())
+            .len();
+        if before[digits..].len() > 1 && before[digits..].starts_with('0') {
+            return Diagnosis::new("Invalid number", to_u32(digits));
+        }
         Diagnosis::new("Identifier directly after number", start)
     }
 
@@ -106,6 +123,11 @@ impl Translator<'_> {
             if number.eq_ignore_ascii_case(prefix) {
                 return Diagnosis::new(format!("Expected number in radix {radix}"), start);
             }
+        }
+        if number.starts_with(|character: char| character.is_ascii_digit())
+            && number.ends_with(['e', 'E'])
+        {
+            return Diagnosis::new("Invalid number", start - to_u32(number.len()));
         }
         if number.starts_with(|character: char| character.is_ascii_digit()) || before.ends_with('_')
         {
@@ -137,7 +159,7 @@ impl Translator<'_> {
         for (index, _) in before[line..close].match_indices('/') {
             let open = line + index;
             let is_escaped = before[..open].ends_with('\\');
-            if !is_escaped && regex_closes_at(&before[open + 1..=close]) {
+            if !is_escaped && regex_end(&before[open + 1..=close]) == Some(close - open - 1) {
                 start = open;
                 break;
             }
@@ -164,124 +186,8 @@ impl Translator<'_> {
         }
     }
 
-    /// A token where none like it may be, unless the token itself is malformed.
-    pub(super) fn unexpected(&self, offset: u32) -> Diagnosis {
-        let rest = self.rest(offset);
-        let line = rest.split(['\n', '\r']).next().unwrap_or(rest);
-        match rest.bytes().next() {
-            Some(b'/') if rest.starts_with("/*") => Diagnosis::new("Unterminated comment", offset),
-            Some(b'@') => Diagnosis::new("Unexpected character '@'", offset),
-            Some(b'\\') => self.name_escape(offset),
-            Some(quote @ (b'\'' | b'"')) if !line[1..].contains(char::from(quote)) => {
-                Diagnosis::new("Unterminated string constant", offset)
-            }
-            Some(b'0') if rest[1..].starts_with(|digit: char| digit.is_ascii_digit()) => {
-                Diagnosis::new("Invalid number", offset)
-            }
-            Some(b'0') => {
-                let radix = match rest.as_bytes().get(1) {
-                    Some(b'x' | b'X') => 16,
-                    Some(b'o' | b'O') => 8,
-                    Some(b'b' | b'B') => 2,
-                    _ => return Diagnosis::new("Unexpected token", offset),
-                };
-                if rest[2..].starts_with(|digit: char| digit.is_digit(radix)) {
-                    Diagnosis::new("Unexpected token", offset)
-                } else {
-                    Diagnosis::new(format!("Expected number in radix {radix}"), offset + 2)
-                }
-            }
-            Some(b'=') if rest.starts_with("=>") => self.arrow(offset),
-            Some(b'e') if rest.starts_with("enum") => {
-                Diagnosis::new("The keyword 'enum' is reserved", offset)
-            }
-            _ => self.after_word(offset),
-        }
-    }
-
-    /// A token that is unexpected only because of the word before it, which the reference refuses
-    /// already: a name that strict mode reserves, or a number with a leading zero.
-    fn after_word(&self, offset: u32) -> Diagnosis {
-        const RESERVED: [&str; 8] = [
-            "implements",
-            "interface",
-            "let",
-            "package",
-            "private",
-            "protected",
-            "public",
-            "yield",
-        ];
-        match self.word_before(offset) {
-            Some((start, word)) if RESERVED.contains(&word) => {
-                Diagnosis::new(format!("The keyword '{word}' is reserved"), start)
-            }
-            Some((start, word))
-                if word.len() > 1
-                    && word.starts_with('0')
-                    && word.bytes().all(|byte| byte.is_ascii_digit()) =>
-            {
-                Diagnosis::new("Invalid number", start)
-            }
-            _ => Diagnosis::new("Unexpected token", offset),
-        }
-    }
-
-    /// A property of an object literal that has no value although its name is no variable's.
-    pub(super) fn property_without_value(&self, offset: u32) -> Diagnosis {
-        match self.word_before(offset) {
-            Some((start, word)) if RESERVED_KEYWORDS.contains(word) => {
-                Diagnosis::new(format!("Unexpected keyword '{word}'"), start)
-            }
-            _ => self.unexpected(offset),
-        }
-    }
-
-    /// The word that ends just before an offset, white space aside.
-    pub(super) fn word_before(&self, offset: u32) -> Option<(u32, &str)> {
-        let before = self.before(offset).trim_end_matches(is_space);
-        let is_part =
-            |character: char| character.is_alphanumeric() || matches!(character, '_' | '$' | '#');
-        let start = before.trim_end_matches(is_part).len();
-        let is_property = before[..start].ends_with('.');
-        (start < before.len() && !is_property).then(|| (to_u32(start), &before[start..]))
-    }
-
-    /// Whether an operand, not a new name, is expected at an offset.
-    pub(super) fn is_operand_place(&self, offset: u32) -> bool {
-        if let Some((_, word)) = self.word_before(offset) {
-            return !matches!(
-                word,
-                "let" | "const" | "var" | "function" | "class" | "as" | "import"
-            );
-        }
-        let before = self.before(offset).trim_end_matches(is_space);
-        let Some(head) = before.strip_suffix('(') else {
-            return !before.ends_with(['{', ',', '*']);
-        };
-        let head = head
-            .trim_end_matches(is_space)
-            .trim_end_matches(|name: char| name.is_alphanumeric() || name == '_');
-        !head.trim_end_matches(is_space).ends_with("function")
-    }
-
-    /// An arrow after something that is no list of parameters.
-    fn arrow(&self, offset: u32) -> Diagnosis {
-        let before = self.before(offset).trim_end();
-        let inner = before
-            .strip_suffix(')')
-            .and_then(|inner| inner.rfind('(').map(|open| &inner[open + 1..]));
-        match inner {
-            Some(inner) if inner.trim_start().starts_with("await ") => {
-                let start = before.len() - 1 - inner.trim_start().len();
-                Diagnosis::new("Await expression cannot be a default value", to_u32(start))
-            }
-            _ => Diagnosis::new("Unexpected token", offset),
-        }
-    }
-
     /// A bad escape in a name, whose backslash is at an offset.
-    fn name_escape(&self, start: u32) -> Diagnosis {
+    pub(super) fn name_escape(&self, start: u32) -> Diagnosis {
         // Our parser points behind the backslash.
         let start = if self.rest(start).starts_with('\\') {
             start
@@ -298,8 +204,8 @@ impl Translator<'_> {
 /// What is wrong with regular expressions, in our parser's words and the reference's.
 const REGEX: [(&str, &str); 1] = [("Unterminated capturing group", "Unterminated group")];
 
-/// Whether the first slash that ends a regular expression's pattern is the text's last character.
-fn regex_closes_at(text: &str) -> bool {
+/// Where the slash is that ends a regular expression's pattern, given what follows its first slash.
+pub(super) fn regex_end(text: &str) -> Option<usize> {
     let mut in_class = false;
     let mut escaped = false;
     for (index, byte) in text.bytes().enumerate() {
@@ -308,9 +214,9 @@ fn regex_closes_at(text: &str) -> bool {
             b'\\' => escaped = true,
             b'[' => in_class = true,
             b']' => in_class = false,
-            b'/' if !in_class => return index + 1 == text.len(),
+            b'/' if !in_class => return Some(index),
             _ => {}
         }
     }
-    false
+    None
 }
