@@ -17,10 +17,10 @@ get('/summary').then(state => state).catch(error => { throw error; });
 ";
 
 fn resident_kib() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let status = fs::read_to_string("/proc/self/status").expect("the status of this process");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok())
-        .unwrap()
+        .expect("a line with the resident memory")
 }
 
 fn compile_often(times: usize) {
