@@ -16,9 +16,9 @@ struct Request {
     name: Option<String>,
     source: String,
     #[serde(default)]
-    adaptors: Vec<RequestAdaptor>,
+    adaptors: Option<Vec<RequestAdaptor>>,
     #[serde(default)]
-    ignore: Vec<String>,
+    ignore: Option<Vec<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -26,9 +26,15 @@ struct Request {
 struct RequestAdaptor {
     name: String,
     #[serde(default)]
-    exports: Vec<String>,
+    exports: Option<Vec<String>>,
     #[serde(default)]
-    export_all: bool,
+    export_all: Option<bool>,
+}
+
+/// What is read of a line that is no job, so that its answer can be told from others.
+#[derive(Debug, Deserialize)]
+struct Named {
+    name: String,
 }
 
 /// What became of it: `{"name","code","operations","error":{"type","message"}|null}`.
@@ -48,8 +54,8 @@ struct ResponseError {
 
 /// Compiles each line of `reader` and writes one line for it to `writer`, in the same order.
 ///
-/// A line that is not a request gets an answer with the error type `InputError`, and the next one
-/// is read. Blank lines are skipped.
+/// A line that is not a request gets an answer with the error type `InputError`, and with its name
+/// if it has one; then the next line is read. Blank lines are skipped.
 ///
 /// # Errors
 ///
@@ -57,13 +63,14 @@ struct ResponseError {
 pub fn run(mut reader: impl BufRead, mut writer: impl Write) -> io::Result<()> {
     let mut line = Vec::new();
     for number in 1.. {
-        let response = match read_line(&mut reader, &mut line)? {
+        let response = match read_line(&mut reader, &mut line, MAX_LINE_BYTES)? {
             Line::End => break,
             Line::Whole if line.trim_ascii().is_empty() => continue,
             Line::Whole => answer(number, &line),
-            Line::TooLong => input_error(format!(
-                "line {number} is longer than {MAX_LINE_BYTES} bytes"
-            )),
+            Line::TooLong => input_error(
+                None,
+                format!("line {number} is longer than {MAX_LINE_BYTES} bytes"),
+            ),
         };
         serde_json::to_writer(&mut writer, &response)?;
         writer.write_all(b"\n")?;
@@ -79,8 +86,8 @@ enum Line {
     End,
 }
 
-/// Reads up to the next line break, keeping at most [`MAX_LINE_BYTES`].
-fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> {
+/// Reads up to the next line break, keeping at most `limit` bytes.
+fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>, limit: usize) -> io::Result<Line> {
     line.clear();
     let mut read_any = false;
     let mut too_long = false;
@@ -92,7 +99,7 @@ fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> 
         read_any = true;
         let end = buffer.iter().position(|&byte| byte == b'\n');
         let piece = &buffer[..end.unwrap_or(buffer.len())];
-        too_long |= line.len() + piece.len() > MAX_LINE_BYTES;
+        too_long |= line.len() + piece.len() > limit;
         if too_long {
             line.clear();
         } else {
@@ -115,16 +122,21 @@ fn answer(number: u64, line: &[u8]) -> Response {
     let request: Request = match serde_json::from_slice(line) {
         Ok(request) => request,
         Err(error) => {
-            return input_error(format!("line {number} is not a job to compile: {error}"));
+            let name = serde_json::from_slice::<Named>(line).map(|named| named.name);
+            return input_error(
+                name.ok(),
+                format!("line {number} is not a job to compile: {error}"),
+            );
         }
     };
-    let adaptors: Vec<Adaptor> = request.adaptors.into_iter().map(Adaptor::from).collect();
+    let adaptors = request.adaptors.unwrap_or_default();
+    let adaptors: Vec<Adaptor> = adaptors.into_iter().map(Adaptor::from).collect();
     let compiled = compile(
         &request.source,
         &CompileOptions {
             name: request.name.as_deref(),
             adaptors: &adaptors,
-            ignore: &request.ignore,
+            ignore: &request.ignore.unwrap_or_default(),
         },
     );
     respond(request.name, compiled)
@@ -150,9 +162,9 @@ fn respond(name: Option<String>, compiled: Result<Compiled, CompileError>) -> Re
     }
 }
 
-fn input_error(message: String) -> Response {
+fn input_error(name: Option<String>, message: String) -> Response {
     Response {
-        name: None,
+        name,
         code: None,
         operations: Vec::new(),
         error: Some(ResponseError {
@@ -166,14 +178,16 @@ impl From<RequestAdaptor> for Adaptor {
     fn from(adaptor: RequestAdaptor) -> Self {
         Self {
             name: adaptor.name,
-            exports: adaptor.exports,
-            export_all: adaptor.export_all,
+            exports: adaptor.exports.unwrap_or_default(),
+            export_all: adaptor.export_all.unwrap_or_default(),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use serde_json::{Value, json};
 
     use super::*;
@@ -220,5 +234,38 @@ mod tests {
         assert_eq!(answers[0]["error"]["type"], "InputError");
         assert_eq!(answers[1]["error"]["type"], "InputError");
         assert_eq!(answers[2]["code"], "export default [];\n");
+    }
+
+    #[test]
+    fn the_name_comes_back_also_for_a_line_that_has_no_source() {
+        let answers =
+            answers(b"{\"name\":\"a\"}\n{\"name\":\"b\",\"source\":\"f(\",\"adaptors\":null}\n");
+        let seen: Vec<_> = answers
+            .iter()
+            .map(|answer| (&answer["name"], &answer["error"]["type"]))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                (&json!("a"), &json!("InputError")),
+                (&json!("b"), &json!("SyntaxError")),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_dropped_while_it_is_read() {
+        let mut line = Vec::new();
+        let mut reader = io::Cursor::new(vec![b'x'; 100]).chain(&b"\n{}\n"[..]);
+        assert!(matches!(
+            read_line(&mut reader, &mut line, 99).unwrap(),
+            Line::TooLong
+        ));
+        assert!(line.is_empty());
+        assert!(matches!(
+            read_line(&mut reader, &mut line, 99).unwrap(),
+            Line::Whole
+        ));
+        assert_eq!(line, b"{}");
     }
 }

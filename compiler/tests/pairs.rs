@@ -90,9 +90,12 @@ fn check_syntax_errors(file: &str) {
         .join("tests")
         .join(file);
     let table: Vec<(String, String)> =
-        serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+        serde_json::from_str(&fs::read_to_string(path).expect("the file of pairs"))
+            .expect("pairs of strings");
     for (source, expected) in table {
-        let error = compile(&source, &CompileOptions::default()).unwrap_err();
+        let Err(error) = compile(&source, &CompileOptions::default()) else {
+            panic!("{source} compiles");
+        };
         assert_eq!(
             (error.name(), error.to_string()),
             ("SyntaxError", expected),

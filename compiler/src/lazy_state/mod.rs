@@ -4,21 +4,23 @@
 //! Each reference is looked at where the walk meets it. It climbs to the nearest call, and the
 //! node below that call, an argument or the callee, becomes a function of state.
 
+mod nodes;
+mod pauses;
+
 use oxc::{
     ast::{
         AstKind,
-        ast::{
-            ArrowFunctionExpression, BindingPattern, Class, ClassType, Expression, FunctionType,
-            Program, VariableDeclarator,
-        },
+        ast::{Class, Program, VariableDeclarator},
     },
     ast_visit::VisitJs,
     span::{GetSpan, Span},
 };
 
+use self::nodes::{
+    check_open, declares_root, ends_climb, is_method_of, is_object_of, root_of_member,
+};
 use crate::{
     edits::{Change, Edit, Wraps},
-    scope::Scope,
     top_level::skipped_tables,
 };
 
@@ -58,7 +60,7 @@ pub(crate) fn find(program: &Program<'_>, source: &str) -> Result<LazyState, Mis
     if let Some(misuse) = finder.misuse {
         return Err(misuse);
     }
-    forbid_pauses(program, &finder.found.wraps)?;
+    pauses::forbid(program, &finder.found.wraps)?;
     Ok(finder.found)
 }
 
@@ -329,157 +331,4 @@ fn misuse(text: &str, offset: u32) -> Misuse {
         text: text.to_owned(),
         offset,
     }
-}
-
-/// Whether a function or a catch clause declares `$`. (The program does not count: what it declares
-/// does not keep `$` from being lazy state.)
-fn declares_root(kind: AstKind<'_>) -> bool {
-    match kind {
-        AstKind::Function(function) => Scope::Function(function).declares("$"),
-        AstKind::ArrowFunctionExpression(arrow) => Scope::Arrow(arrow).declares("$"),
-        AstKind::CatchClause(clause) => Scope::Catch(clause).declares("$"),
-        _ => false,
-    }
-}
-
-/// Whether climbing from a reference stops here with an error.
-fn ends_climb(kind: AstKind<'_>) -> bool {
-    match kind {
-        AstKind::Function(function) => function.r#type == FunctionType::FunctionDeclaration,
-        AstKind::Class(class) => class.r#type == ClassType::ClassDeclaration,
-        AstKind::FunctionBody(_)
-        | AstKind::ClassBody(_)
-        | AstKind::MethodDefinition(_)
-        | AstKind::PropertyDefinition(_)
-        | AstKind::StaticBlock(_)
-        | AstKind::VariableDeclaration(_) => true,
-        other => other.is_statement() || other.is_module_declaration(),
-    }
-}
-
-/// Whether a span is the object of a member expression.
-fn is_object_of(parent: AstKind<'_>, span: Span) -> bool {
-    let object = match parent {
-        AstKind::StaticMemberExpression(member) => &member.object,
-        AstKind::ComputedMemberExpression(member) => &member.object,
-        AstKind::PrivateFieldExpression(member) => &member.object,
-        _ => return false,
-    };
-    object.span() == span
-}
-
-/// The `$` that a member expression starts from, going down through members only.
-fn root_of_member(kind: AstKind<'_>) -> Option<Span> {
-    let mut object = match kind {
-        AstKind::StaticMemberExpression(member) => &member.object,
-        AstKind::ComputedMemberExpression(member) => &member.object,
-        AstKind::PrivateFieldExpression(member) => &member.object,
-        _ => return None,
-    };
-    loop {
-        object = match object {
-            Expression::Identifier(id) => return (id.name == "$").then_some(id.span),
-            Expression::StaticMemberExpression(member) => &member.object,
-            Expression::ComputedMemberExpression(member) => &member.object,
-            Expression::PrivateFieldExpression(member) => &member.object,
-            _ => return None,
-        };
-    }
-}
-
-/// Whether a callee is `name.method` or `name[…]`: one member step from an identifier.
-fn is_method_of(callee: &Expression<'_>, name: &str) -> bool {
-    callee
-        .as_member_expression()
-        .and_then(|member| member.object().get_identifier_reference())
-        .is_some_and(|id| id.name == name)
-}
-
-/// Checks that an arrow function written by the job is a function of state.
-fn check_open(arrow: &ArrowFunctionExpression<'_>) -> Result<(), Misuse> {
-    let count = arrow.params.items.len() + usize::from(arrow.params.rest.is_some());
-    if count != 1 {
-        return Err(misuse("parent has wrong arity", arrow.span.start));
-    }
-    let name = arrow
-        .params
-        .items
-        .first()
-        .and_then(|param| match &param.pattern {
-            BindingPattern::BindingIdentifier(id) if param.initializer.is_none() => {
-                Some(id.name.as_str())
-            }
-            _ => None,
-        });
-    match name {
-        Some("state") => Ok(()),
-        other => Err(Misuse {
-            text: format!(
-                "parameter \"{}\" should be called \"state\"",
-                other.unwrap_or("undefined")
-            ),
-            offset: arrow.span.start,
-        }),
-    }
-}
-
-/// Refuses `await` and `yield` that would end up in an added `state => …`, where neither is legal.
-fn forbid_pauses(program: &Program<'_>, wraps: &Wraps) -> Result<(), Misuse> {
-    if wraps.is_empty() {
-        return Ok(());
-    }
-    let mut pauses = Pauses {
-        wraps,
-        added: Vec::new(),
-        misuse: None,
-    };
-    pauses.visit_program(program);
-    pauses.misuse.map_or(Ok(()), Err)
-}
-
-/// Looks for `await` and `yield` whose nearest function is an added one.
-struct Pauses<'w> {
-    wraps: &'w Wraps,
-    /// For each function around, outermost first: whether it was added.
-    added: Vec<bool>,
-    misuse: Option<Misuse>,
-}
-
-impl<'a> VisitJs<'a> for Pauses<'_> {
-    fn enter_node(&mut self, kind: AstKind<'a>) {
-        // An added function stands around the node, so it comes before one that is the node.
-        if self.wraps.contains(kind.span()) {
-            self.added.push(true);
-        }
-        if is_function(kind) {
-            self.added.push(false);
-        }
-        let pauses = matches!(
-            kind,
-            AstKind::AwaitExpression(_) | AstKind::YieldExpression(_)
-        );
-        if pauses && self.misuse.is_none() && self.added.last() == Some(&true) {
-            self.misuse = Some(misuse(
-                "Must not be used together with await or yield",
-                kind.span().start,
-            ));
-        }
-    }
-
-    fn leave_node(&mut self, kind: AstKind<'a>) {
-        if is_function(kind) {
-            self.added.pop();
-        }
-        if self.wraps.contains(kind.span()) {
-            self.added.pop();
-        }
-    }
-}
-
-/// Whether a node is a function, for the purposes of `await` and `yield`.
-fn is_function(kind: AstKind<'_>) -> bool {
-    matches!(
-        kind,
-        AstKind::Function(_) | AstKind::ArrowFunctionExpression(_) | AstKind::StaticBlock(_)
-    )
 }
