@@ -11,7 +11,9 @@ worker=
 # Twice: the first signal drains, and nobody wants to wait for runs here.
 stop() {
   [ -n "$worker" ] || return 0
-  kill -TERM "$worker" 2>/dev/null && sleep 0.2 && kill -TERM "$worker" 2>/dev/null
+  kill -TERM "$worker" 2>/dev/null || true
+  sleep 0.2
+  kill -TERM "$worker" 2>/dev/null || true
   wait "$worker" 2>/dev/null || true
   worker=
 }
