@@ -11,7 +11,12 @@ use oxc::{
     parser::Parser,
     span::SourceType,
 };
-use proptest::{collection::vec, prelude::*, sample::select, test_runner::Config};
+use proptest::{
+    collection::vec,
+    prelude::*,
+    sample::{Index, select},
+    test_runner::Config,
+};
 use support::Map;
 
 /// How many sources each property is tried with: the fuzz run sets it to a million.
@@ -279,28 +284,61 @@ const PIECES: [&str; 70] = [
     "yield ",
 ];
 
+/// Compiles a source that may be anything, and checks that the answer makes sense.
+fn check_any(source: &str) -> Result<(), TestCaseError> {
+    let unlisted = [Adaptor {
+        name: "any".to_owned(),
+        exports: Vec::new(),
+        export_all: true,
+    }];
+    let options = CompileOptions {
+        name: None,
+        adaptors: &unlisted,
+        ignore: &[],
+    };
+    match compile(source, &options) {
+        Ok(compiled) => {
+            let allocator = Allocator::default();
+            let parsed = Parser::new(&allocator, &compiled.code, SourceType::mjs()).parse();
+            prop_assert!(
+                parsed.diagnostics.is_empty(),
+                "{source:?} gave {}",
+                compiled.code
+            );
+        }
+        Err(error) => {
+            // A panic is caught and becomes one of these.
+            prop_assert!(
+                !matches!(error, CompileError::Internal { .. }),
+                "{source:?}: {error}"
+            );
+            if let Some(at) = error.position() {
+                let lines = source.split(['\n', '\r', '\u{2028}', '\u{2029}']).count();
+                prop_assert!(
+                    at.line >= 1 && at.line as usize <= lines,
+                    "{source:?}: {error}"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
 proptest! {
+    // COMPILER_TEST_CASES=1000000 cargo test --release -p compiler --test properties source_gives
     #![proptest_config(cases(3_000))]
 
     #[test]
     fn any_source_gives_a_module_or_an_error_inside_the_source(pieces in vec(select(&PIECES[..]), 0..24)) {
-        let source = pieces.concat();
-        let unlisted = [Adaptor { name: "any".to_owned(), exports: Vec::new(), export_all: true }];
-        let options = CompileOptions { name: None, adaptors: &unlisted, ignore: &[] };
-        match compile(&source, &options) {
-            Ok(compiled) => {
-                let allocator = Allocator::default();
-                let parsed = Parser::new(&allocator, &compiled.code, SourceType::mjs()).parse();
-                prop_assert!(parsed.diagnostics.is_empty(), "{source:?} gave {}", compiled.code);
-            }
-            Err(error) => {
-                // A panic is caught and becomes one of these.
-                prop_assert!(!matches!(error, CompileError::Internal { .. }), "{source:?}: {error}");
-                if let Some(at) = error.position() {
-                    let lines = source.split(['\n', '\r', '\u{2028}', '\u{2029}']).count();
-                    prop_assert!(at.line >= 1 && at.line as usize <= lines, "{source:?}: {error}");
-                }
-            }
-        }
+        check_any(&pieces.concat())?;
+    }
+
+    #[test]
+    fn a_damaged_source_gives_a_module_or_an_error_inside_the_source(
+        ((source, _), from, length, piece) in (job(), any::<Index>(), 0..12_usize, select(&PIECES[..])),
+    ) {
+        let from = source.floor_char_boundary(from.index(source.len() + 1));
+        let to = source.ceil_char_boundary(source.len().min(from + length));
+        check_any(&format!("{}{piece}{}", &source[..from], &source[to..]))?;
     }
 }
