@@ -7,6 +7,7 @@
 
 mod facts;
 mod lexical;
+mod text;
 mod translate;
 mod unexpected;
 

@@ -3,7 +3,7 @@
 use oxc::{span::Span, syntax::keyword::RESERVED_KEYWORDS};
 
 use super::{Diagnosis, facts::Facts, unexpected::reserved};
-use crate::source::{is_line_end, is_space, to_u32};
+use crate::source::to_u32;
 
 /// Translates the parser's messages about one job.
 pub(super) struct Translator<'t> {
@@ -74,14 +74,18 @@ impl Translator<'_> {
                 at.start,
             ));
         }
+        if message == "The keyword 'await' is reserved"
+            || message.starts_with("Cannot use `await` as an identifier")
+        {
+            return Some(reserved("await", at.start));
+        }
         let same = [
             "The keyword '",
             "Export '",
             "Private field '",
             "Constructor can't",
         ];
-        let is_await = message == "The keyword 'await' is reserved";
-        if !is_await && same.iter().any(|start| message.starts_with(start))
+        if same.iter().any(|start| message.starts_with(start))
             || message.ends_with("may not have an initializer")
         {
             return Some(Diagnosis::new(message, at.start));
@@ -220,11 +224,6 @@ impl Translator<'_> {
                     None => reserved(text(at), at.start),
                 }
             }
-            _ if message == "The keyword 'await' is reserved"
-                || message.starts_with("Cannot use `await` as an identifier") =>
-            {
-                reserved("await", at.start)
-            }
             _ if message.starts_with("Type assertion expressions") => {
                 let word = text(at).find(" as ").map_or(0, to_u32);
                 self.unexpected(self.skip_trivia(at.start + word))
@@ -281,73 +280,6 @@ impl Translator<'_> {
             "continue"
         };
         Diagnosis::new(format!("Unsyntactic {word}"), start)
-    }
-
-    /// What makes the list of brackets just before an offset parameters and nothing else: its
-    /// closing bracket if it is empty, a last parameter with `...`.
-    fn only_parameters(&self, offset: u32) -> Option<u32> {
-        let list = self.before(offset).trim_end().strip_suffix(')')?;
-        let open = list.rfind('(')?;
-        if list[..open].trim_end().ends_with("async") {
-            return None;
-        }
-        let last = list[open + 1..]
-            .rfind(',')
-            .map_or(open + 1, |comma| open + comma + 2);
-        let parameter = list[last..].trim_start();
-        if parameter.is_empty() {
-            return Some(to_u32(list.len()));
-        }
-        parameter
-            .starts_with("...")
-            .then(|| to_u32(list.len() - parameter.len()))
-    }
-
-    /// The token after `from`, if that follows the list of exports that an offset is in.
-    fn after_from(&self, offset: u32) -> Option<u32> {
-        let list_end = self.rest(offset).find('}').map(to_u32)?;
-        let word = self.skip_trivia(offset + list_end + 1);
-        let end = self.name_at(word)?;
-        (end == word + 4 && self.rest(word).starts_with("from")).then(|| self.skip_trivia(end))
-    }
-
-    pub(super) fn before(&self, end: u32) -> &str {
-        self.source.get(..end as usize).unwrap_or("")
-    }
-
-    pub(super) fn rest(&self, start: u32) -> &str {
-        self.source.get(start as usize..).unwrap_or("")
-    }
-
-    /// The start of the next token.
-    pub(super) fn skip_trivia(&self, from: u32) -> u32 {
-        let mut at = from as usize;
-        loop {
-            let rest = self.rest(to_u32(at));
-            let skipped = match rest.chars().next() {
-                Some(character) if is_space(character) => character.len_utf8(),
-                _ if rest.starts_with("//") => rest.find(is_line_end).unwrap_or(rest.len()),
-                _ if rest.starts_with("/*") && rest[2..].contains("*/") => {
-                    rest[2..].find("*/").map_or(0, |end| end + 4)
-                }
-                _ => return to_u32(at),
-            };
-            at += skipped;
-        }
-    }
-
-    /// The operator after an operand, which may be in parentheses.
-    fn operator_after(&self, operand: u32) -> u32 {
-        let mut at = self.skip_trivia(operand);
-        while self.rest(at).starts_with(')') {
-            at = self.skip_trivia(at + 1);
-        }
-        at
-    }
-
-    fn property_after_dot(&self, at: Span) -> u32 {
-        let dot = self.rest(at.start).find('.').map_or(0, to_u32);
-        self.skip_trivia(at.start + dot + 1)
     }
 
     /// Where the reference sees the token that it does not expect.

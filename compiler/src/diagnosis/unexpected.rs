@@ -2,8 +2,8 @@
 
 use oxc::syntax::keyword::RESERVED_KEYWORDS;
 
-use super::{Diagnosis, lexical::regex_end, translate::Translator};
-use crate::source::{is_line_end, is_space, to_u32};
+use super::{Diagnosis, lexical::regex_end, text::is_part_of_name, translate::Translator};
+use crate::source::{is_line_end, to_u32};
 
 impl Translator<'_> {
     /// A token where none like it may be, unless the token itself is malformed.
@@ -13,7 +13,7 @@ impl Translator<'_> {
             Some(b'/') if rest.starts_with("/*") => Diagnosis::new("Unterminated comment", offset),
             Some(b'@') => Diagnosis::new("Unexpected character '@'", offset),
             Some(b'#') => self.hash(offset),
-            Some(b'/') if self.ends_operator(offset) => self.slash(offset),
+            Some(b'/') if self.can_begin_regex(offset) => self.slash(offset),
             Some(b'.') if rest.starts_with("...") => self.spread(offset),
             Some(b'\\') => self.name_escape(offset),
             Some(quote @ (b'\'' | b'"')) if !has_end(&rest[1..], quote) => {
@@ -86,16 +86,6 @@ impl Translator<'_> {
         }
     }
 
-    /// Where the name ends that begins at an offset, unless it is a reserved word.
-    pub(super) fn name_at(&self, offset: u32) -> Option<u32> {
-        let rest = self.rest(offset);
-        let length = rest.find(|character| !is_part_of_name(character));
-        let name = &rest[..length.unwrap_or(rest.len())];
-        let is_name = name.starts_with(|first: char| !first.is_ascii_digit())
-            && !RESERVED_KEYWORDS.contains(name);
-        is_name.then(|| offset + to_u32(name.len()))
-    }
-
     /// A private name that stands alone, or a sign without a name.
     fn hash(&self, offset: u32) -> Diagnosis {
         match self.rest(offset + 1).chars().next() {
@@ -145,35 +135,6 @@ impl Translator<'_> {
         }
     }
 
-    /// The bracket that is open at an offset, brackets in strings and the like not told apart.
-    fn innermost_bracket(&self, offset: u32) -> Option<char> {
-        let mut closed = 0_u32;
-        self.before(offset)
-            .chars()
-            .rev()
-            .find(|character| match character {
-                ')' | ']' | '}' => {
-                    closed += 1;
-                    false
-                }
-                '(' | '[' | '{' if closed > 0 => {
-                    closed -= 1;
-                    false
-                }
-                '(' | '[' | '{' => true,
-                _ => false,
-            })
-    }
-
-    /// Whether an operand, so possibly a regular expression, is expected at an offset.
-    fn ends_operator(&self, offset: u32) -> bool {
-        let before = self.before(offset).trim_end_matches(is_space);
-        let ends_operand = |character| {
-            is_part_of_name(character) || matches!(character, '.' | ')' | ']' | '\'' | '"' | '`')
-        };
-        !before.ends_with(ends_operand)
-    }
-
     /// A number that begins with 0 and is none in another base.
     fn number(&self, offset: u32) -> Diagnosis {
         let exponent = self.rest(offset)[1..].strip_prefix(['e', 'E']);
@@ -192,33 +153,6 @@ impl Translator<'_> {
             }
             _ => self.unexpected(offset),
         }
-    }
-
-    /// The word that ends just before an offset, white space aside.
-    pub(super) fn word_before(&self, offset: u32) -> Option<(u32, &str)> {
-        let before = self.before(offset).trim_end_matches(is_space);
-        let start = before
-            .trim_end_matches(|character| is_part_of_name(character) || character == '#')
-            .len();
-        let is_property = before[..start].ends_with('.') && !before[..start].ends_with("...");
-        (start < before.len() && !is_property).then(|| (to_u32(start), &before[start..]))
-    }
-
-    /// Whether an operand, not a new name, is expected at an offset.
-    pub(super) fn is_operand_place(&self, offset: u32) -> bool {
-        if let Some((_, word)) = self.word_before(offset) {
-            return !matches!(
-                word,
-                "let" | "const" | "var" | "function" | "class" | "as" | "import"
-            );
-        }
-        let before = self.before(offset).trim_end_matches(is_space);
-        let Some(head) = before.strip_suffix('(') else {
-            return !before.ends_with(['{', ',', '*']);
-        };
-        let head = head.trim_end_matches(is_space);
-        let unnamed = head.trim_end_matches(|name: char| name.is_alphanumeric() || name == '_');
-        !head.ends_with("function") && !unnamed.trim_end_matches(is_space).ends_with("function")
     }
 
     /// An arrow after something that is no list of parameters.
@@ -251,10 +185,6 @@ pub(super) fn reserved(word: &str, offset: u32) -> Diagnosis {
         ),
         _ => Diagnosis::new(format!("Unexpected keyword '{word}'"), offset),
     }
-}
-
-fn is_part_of_name(character: char) -> bool {
-    character.is_alphanumeric() || matches!(character, '_' | '$')
 }
 
 /// Whether a string ends, given what follows its first quote.
