@@ -125,7 +125,10 @@ fn answer(number: u64, line: &[u8]) -> Response {
             let name = serde_json::from_slice::<Named>(line).map(|named| named.name);
             return input_error(
                 name.ok(),
-                format!("line {number} is not a job to compile: {error}"),
+                format!(
+                    "line {number} is not a job to compile: {}",
+                    without_line(&error)
+                ),
             );
         }
     };
@@ -140,6 +143,11 @@ fn answer(number: u64, line: &[u8]) -> Response {
         },
     );
     respond(request.name, compiled)
+}
+
+/// What is wrong with a line; the reader of JSON numbers the lines of each text from 1.
+fn without_line(error: &serde_json::Error) -> String {
+    error.to_string().replace(" at line 1 column", " at column")
 }
 
 fn respond(name: Option<String>, compiled: Result<Compiled, CompileError>) -> Response {
@@ -233,6 +241,10 @@ mod tests {
         let answers = answers(b"nonsense\n\xff\xfe\n{\"source\":\"\"}\n");
         assert_eq!(answers[0]["error"]["type"], "InputError");
         assert_eq!(answers[1]["error"]["type"], "InputError");
+        assert_eq!(
+            answers[0]["error"]["message"],
+            "line 1 is not a job to compile: expected ident at column 2"
+        );
         assert_eq!(answers[2]["code"], "export default [];\n");
     }
 
