@@ -39,9 +39,9 @@ type Outcome = Result<u8, Box<dyn Error>>;
 
 fn run_worker(flags: Flags, parent: Option<ParentChannel>) -> Outcome {
     let settings = flags.settings(std::env::vars_os())?;
-    logging::init(&settings.log)?;
+    let problems = logging::init(&settings.log)?;
     prepare_process();
-    Ok(actix_rt::System::new().block_on(start::run(settings, parent))?)
+    Ok(actix_rt::System::new().block_on(start::run(settings, parent, problems))?)
 }
 
 fn run_demo(args: demo::DemoArgs) -> Outcome {
@@ -78,12 +78,7 @@ fn prepare_process() {
     if let Err(error) = nix::sys::prctl::set_dumpable(false) {
         log::warn!("the memory of this process cannot be hidden from its children: {error}");
     }
-    if rustls::crypto::ring::default_provider()
-        .install_default()
-        .is_err()
-    {
-        log::debug!("the process has a TLS provider already");
-    }
+    start::install_tls();
 }
 
 #[expect(

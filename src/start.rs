@@ -1,6 +1,7 @@
 //! `ws-worker start`: the worker from its first line to its exit code.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
@@ -10,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::http::{BindError, Bound, Controls};
 use crate::ipc::ParentChannel;
+use crate::logging::Problems;
 use crate::settings::Settings;
 
 /// How long the runs in hand may take to tell Lightning of their end after the second signal.
@@ -35,8 +37,27 @@ pub enum StartError {
 /// # Errors
 ///
 /// The worker could not be started; nothing of it runs then.
-pub async fn run(settings: Settings, parent: Option<ParentChannel>) -> Result<u8, StartError> {
+pub async fn run(
+    settings: Settings,
+    parent: Option<ParentChannel>,
+    problems: Problems,
+) -> Result<u8, StartError> {
     let mut signals = Signals::new()?;
+    let Launched { worker, server, .. } = launch(settings, problems)?;
+    // The channel stays open until the end of the worker: a parent takes its closing for our death.
+    let _parent = parent.map(tell_ready);
+    Ok(until_ended(worker, server, &mut signals).await)
+}
+
+/// A worker at work, with its HTTP server.
+pub(crate) struct Launched {
+    pub(crate) worker: SupervisorHandle,
+    pub(crate) server: ServerHandle,
+    pub(crate) address: SocketAddr,
+}
+
+/// Starts the worker and its HTTP server, inside an actix System.
+pub(crate) fn launch(settings: Settings, problems: Problems) -> Result<Launched, StartError> {
     let bound = Bound::new(&settings.http)?;
     for warning in &settings.warnings {
         log::warn!("{warning}");
@@ -52,11 +73,23 @@ pub async fn run(settings: Settings, parent: Option<ParentChannel>) -> Result<u8
     let address = bound.address();
     let metrics = settings.worker.metrics.clone();
     let worker = Supervisor::start(settings.worker).map_err(StartError::Worker)?;
-    let server = bound.serve(worker.clone(), &settings.http, &metrics)?;
+    let server = bound.serve(worker.clone(), &settings.http, &metrics, problems)?;
     log::info!(mark = "always"; "listening on http://{address}");
-    // The channel stays open until the end of the worker: a parent takes its closing for our death.
-    let _parent = parent.map(tell_ready);
-    Ok(until_ended(worker, server, &mut signals).await)
+    Ok(Launched {
+        worker,
+        server,
+        address,
+    })
+}
+
+/// Gives the process its TLS provider, unless it has one.
+pub fn install_tls() {
+    if rustls::crypto::ring::default_provider()
+        .install_default()
+        .is_err()
+    {
+        log::debug!("the process has a TLS provider already");
+    }
 }
 
 fn tell_ready(mut parent: ParentChannel) -> ParentChannel {

@@ -198,7 +198,7 @@ fn help(setting: &Setting) -> String {
     if let Some(variable) = setting.variables.first() {
         help.push_str(&format!(" [env: {variable}]"));
     }
-    if let Some(default) = setting.default.filter(|_| setting.kind != Kind::Switch) {
+    if let Some(default) = setting.default {
         help.push_str(&format!(" [default: {default}]"));
     }
     help

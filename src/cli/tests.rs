@@ -155,7 +155,7 @@ fn help_names_flag_variable_and_default_of_each_option_under_a_heading() {
             .iter()
             .find(|setting| setting.key == row.key)
             .unwrap();
-        if let Some(default) = setting.default.filter(|_| row.sample.is_some()) {
+        if let Some(default) = setting.default {
             assert!(
                 help.ends_with(&format!("[default: {default}]")),
                 "{flag}: {help}"

@@ -5,6 +5,8 @@
 //! | `GET /`, `GET /livez` | 200 `OK` as long as the process turns over |
 //! | `GET /readyz` | 200 `OK` when connected and able to execute, else 503 with the reason |
 //! | `GET /status` | what the worker does, as JSON |
+//! | `GET /` with `Accept: text/html` | the status page |
+//! | `GET /events` | the same as server-sent events, twice a second, with the last fifteen minutes |
 //! | `GET /metrics` | counters and gauges in Prometheus' text format |
 //! | `POST /claim` | 200 `complete` when a run was claimed, else 204 |
 //! | `DELETE /runs/{id}` | 202 when the run was active and is being ended, else 404 |
@@ -13,7 +15,9 @@
 //! With a token set, all but the health endpoints ask for `Authorization: Bearer <token>`.
 
 mod auth;
+mod history;
 mod metrics;
+mod page;
 mod routes;
 #[cfg(test)]
 mod testing;
@@ -28,8 +32,10 @@ use actors::metrics::Metrics;
 use actors::supervisor::WorkerStatus;
 use protocol::ids::RunId;
 
+use crate::logging::Problems;
 use crate::settings::HttpSettings;
 use metrics::Exporter;
+use page::Sources;
 use routes::Routes;
 
 /// What the HTTP server may ask of the worker.
@@ -94,8 +100,12 @@ impl Bound {
         controls: impl Controls,
         settings: &HttpSettings,
         metrics: &Metrics,
+        problems: Problems,
     ) -> io::Result<ServerHandle> {
-        let routes = Routes::new(controls, settings.token.clone(), Exporter::new(metrics));
+        let sources = Sources::new(problems);
+        sources.history.follow(metrics.clone());
+        let exporter = Exporter::new(metrics);
+        let routes = Routes::new(controls, settings.token.clone(), exporter, sources);
         let server = HttpServer::new(move || App::new().configure(|app| routes.configure(app)))
             // One thread of its own is plenty for an operator's requests, and leaves the actors' thread alone.
             .workers(1)

@@ -10,6 +10,7 @@ use protocol::ids::RunId;
 use super::Controls;
 use super::auth::allowed;
 use super::metrics::Exporter;
+use super::page::{self, Sources, Status};
 
 /// Longest run id that is looked for; Lightning's are UUIDs.
 const LONGEST_ID: usize = 256;
@@ -20,14 +21,21 @@ pub(super) struct Routes<C> {
     controls: C,
     token: Option<Secret>,
     exporter: Exporter,
+    sources: Sources,
 }
 
 impl<C: Controls> Routes<C> {
-    pub(super) fn new(controls: C, token: Option<Secret>, exporter: Exporter) -> Self {
+    pub(super) fn new(
+        controls: C,
+        token: Option<Secret>,
+        exporter: Exporter,
+        sources: Sources,
+    ) -> Self {
         Self {
             controls,
             token,
             exporter,
+            sources,
         }
     }
 
@@ -37,7 +45,7 @@ impl<C: Controls> Routes<C> {
         app.app_data(Data::new(self.clone()))
             .service(
                 resource("/")
-                    .route(web::get().to(alive))
+                    .route(web::get().to(root))
                     .route(web::head().to(alive)),
             )
             .service(
@@ -51,6 +59,7 @@ impl<C: Controls> Routes<C> {
                     .route(web::head().to(ready::<C>)),
             )
             .service(resource("/status").route(web::get().to(status::<C>)))
+            .service(resource("/events").route(web::get().to(events::<C>)))
             .service(resource("/metrics").route(web::get().to(metrics::<C>)))
             .service(resource("/claim").route(web::post().to(claim::<C>)))
             .service(resource("/runs/{id}").route(web::delete().to(cancel::<C>)))
@@ -61,6 +70,22 @@ impl<C: Controls> Routes<C> {
 
 async fn alive() -> HttpResponse {
     plain(StatusCode::OK, "OK")
+}
+
+/// The status page for a browser, the reference's health check for everybody else.
+async fn root(request: HttpRequest) -> HttpResponse {
+    if page::is_wanted(&request) {
+        page::page()
+    } else {
+        alive().await
+    }
+}
+
+async fn events<C: Controls>(request: HttpRequest, routes: Data<Routes<C>>) -> HttpResponse {
+    if !allowed(routes.token.as_ref(), &request) {
+        return unauthorized();
+    }
+    page::events(routes.controls.clone(), routes.sources.clone())
 }
 
 async fn ready<C: Controls>(routes: Data<Routes<C>>) -> HttpResponse {
@@ -77,7 +102,7 @@ async fn status<C: Controls>(request: HttpRequest, routes: Data<Routes<C>>) -> H
     match routes.controls.status().await {
         Some(status) => HttpResponse::Ok()
             .insert_header((CACHE_CONTROL, "no-store"))
-            .json(status),
+            .json(Status::new(status, &routes.sources)),
         None => plain(StatusCode::SERVICE_UNAVAILABLE, "the worker is ending"),
     }
 }
@@ -207,7 +232,12 @@ mod tests {
         bearer: Option<&str>,
     ) -> Answer {
         let exporter = Exporter::new(&Metrics::default());
-        let routes = Routes::new(worker.clone(), token.map(Secret::new), exporter);
+        let routes = Routes::new(
+            worker.clone(),
+            token.map(Secret::new),
+            exporter,
+            Sources::default(),
+        );
         let app = init_service(App::new().configure(|app| routes.configure(app))).await;
         let mut request = TestRequest::with_uri(path).method(method);
         if let Some(bearer) = bearer {
@@ -340,6 +370,7 @@ mod tests {
             (Method::POST, "/claim"),
             (Method::GET, "/status"),
             (Method::GET, "/metrics"),
+            (Method::GET, "/events"),
             (Method::DELETE, "/runs/active"),
             (Method::POST, "/drain"),
         ] {

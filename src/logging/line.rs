@@ -99,6 +99,12 @@ pub(super) fn json(record: &Record<'_>, ts: &impl Display, scrubber: &Scrubber) 
     serde_json::Value::Object(line).to_string()
 }
 
+/// The run that a line is about.
+pub(super) fn run_id(record: &Record<'_>) -> Option<String> {
+    let run = record.key_values().get("run_id".into())?;
+    Some(run.to_string())
+}
+
 fn component(target: &str) -> &'static str {
     COMPONENTS
         .iter()

@@ -2,15 +2,18 @@
 
 mod filter;
 mod line;
+mod problems;
 mod scrub;
 
 use std::io::Write as _;
 use std::panic::PanicHookInfo;
+use std::sync::Arc;
 
 use actors::config::Secret;
 
 pub use filter::{BadFilter, LogFilter};
 pub use line::LogFormat;
+pub use problems::{Problem, Problems};
 use scrub::Scrubber;
 
 /// Says that a line reports a success or must be seen at almost every level: the reference's levels `success` and
@@ -28,13 +31,51 @@ pub struct LogSettings {
     pub secrets: Vec<Secret>,
 }
 
-/// Sets the process's logger, and a panic hook that logs.
+/// Prints what the settings ask for, and notes problems whatever they ask for.
+struct Logger {
+    printed: env_logger::Logger,
+    problems: Problems,
+    scrubber: Arc<Scrubber>,
+}
+
+impl log::Log for Logger {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        self.printed.enabled(metadata) || Problems::takes(metadata.level())
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        self.printed.log(record);
+        if Problems::takes(record.level()) {
+            self.problems.note(record, &self.scrubber);
+        }
+    }
+
+    fn flush(&self) {
+        self.printed.flush();
+    }
+}
+
+/// Sets the process's logger, and a panic hook that logs; gives the list that problems are noted in.
 ///
 /// # Errors
 ///
 /// The process has a logger already.
-pub fn init(settings: &LogSettings) -> Result<(), log::SetLoggerError> {
-    let scrubber = Scrubber::new(&settings.secrets);
+pub fn init(settings: &LogSettings) -> Result<Problems, log::SetLoggerError> {
+    let scrubber = Arc::new(Scrubber::new(&settings.secrets));
+    let problems = Problems::default();
+    let noting = Logger {
+        printed: printer(settings, Arc::clone(&scrubber)),
+        problems: problems.clone(),
+        scrubber,
+    };
+    let level = noting.printed.filter().max(log::LevelFilter::Warn);
+    log::set_boxed_logger(Box::new(noting))?;
+    log::set_max_level(level);
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(problems)
+}
+
+fn printer(settings: &LogSettings, scrubber: Arc<Scrubber>) -> env_logger::Logger {
     let filter = settings.filter.clone();
     let format = settings.format;
     let mut builder = env_logger::Builder::new();
@@ -60,12 +101,7 @@ pub fn init(settings: &LogSettings) -> Result<(), log::SetLoggerError> {
             }
         }
     });
-    let logger = builder.build();
-    let level = logger.filter();
-    log::set_boxed_logger(Box::new(logger))?;
-    log::set_max_level(level);
-    std::panic::set_hook(Box::new(log_panic));
-    Ok(())
+    builder.build()
 }
 
 fn log_panic(panic: &PanicHookInfo<'_>) {

@@ -68,7 +68,8 @@ impl FileSettings {
     }
 }
 
-fn known(key: &str) -> Result<&'static Setting, Problem> {
+/// The setting with this key, or a problem that names the nearest one.
+pub(crate) fn known(key: &str) -> Result<&'static Setting, Problem> {
     let visible = || ALL.iter().copied().filter(|setting| !setting.hidden);
     visible().find(|setting| setting.key == key).ok_or_else(|| {
         let hint = match nearest(key, visible().map(|setting| setting.key)) {

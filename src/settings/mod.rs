@@ -23,6 +23,7 @@ pub use problem::Problem;
 pub use resolver::Effective;
 
 pub(crate) use build::resolve;
+pub(crate) use file::known;
 
 /// Everything the program was told.
 #[derive(Debug)]

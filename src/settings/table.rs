@@ -156,7 +156,7 @@ pub(crate) static LOOP: Setting = Setting::switch(
     Workloops,
     "loop",
     "true",
-    "Claim on a timer; off, runs are claimed only by POST /claim and when Lightning calls",
+    "Whether to claim on a timer. Without, runs are claimed only by POST /claim and when Lightning calls",
 );
 
 pub(crate) static BACKOFF: Setting = Setting::text(
@@ -186,7 +186,7 @@ pub(crate) static REPO_LOCK: Setting = Setting::switch(
     Engine,
     "repo-lock",
     "true",
-    "Lock the adaptor repository against other processes while installing",
+    "Whether to lock the adaptor repository against other processes while installing",
 );
 
 pub(crate) static MONOREPO_DIR: Setting = Setting::text(

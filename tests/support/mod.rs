@@ -2,12 +2,13 @@
 
 #![allow(dead_code, reason = "each scenario file uses a part of it")]
 
+pub(crate) mod http;
 pub(crate) mod rows;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lightning_mock::{MockHandle, MockLightning};
 use nix::sys::signal::{Signal, kill};
@@ -39,6 +40,8 @@ pub(crate) fn lightning() -> MockHandle {
 pub(crate) struct Worker {
     child: Child,
     url: String,
+    /// What it logged until it listened.
+    first_lines: Vec<String>,
     lines: mpsc::Receiver<String>,
 }
 
@@ -67,15 +70,24 @@ impl Worker {
                 sender.send(line).ok();
             }
         });
-        let url = loop {
-            let line = lines
+        // From here on it is killed when something goes wrong.
+        let mut worker = Self {
+            child,
+            url: String::new(),
+            first_lines: Vec::new(),
+            lines,
+        };
+        while worker.url.is_empty() {
+            let line = worker
+                .lines
                 .recv_timeout(DEADLINE)
                 .expect("the worker says where it listens");
             if let Some((_, url)) = line.split_once("listening on ") {
-                break url.trim().to_owned();
+                worker.url = url.trim().to_owned();
             }
-        };
-        Self { child, url, lines }
+            worker.first_lines.push(line);
+        }
+        worker
     }
 
     /// The address of its HTTP server.
@@ -105,6 +117,11 @@ impl Worker {
         let size = line.and_then(|line| line.trim().strip_suffix(" kB"));
         size.and_then(|size| size.parse().ok())
             .expect("the kernel tells the peak in kB")
+    }
+
+    /// What it logged until it listened.
+    pub(crate) fn first_lines(&self) -> &[String] {
+        &self.first_lines
     }
 
     /// What it has logged since this was last asked for.
@@ -192,4 +209,20 @@ pub(crate) fn plan(body: &str, queue: &str) -> Value {
         "jobs": [{"id": job, "name": "Job", "body": body}],
         "edges": [{"source_trigger_id": "t", "target_job_id": job}],
     })
+}
+
+/// Looks again and again until there is something; for what the worker tells only when it is asked.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a scenario has a thread of its own, and there is no event to wait for"
+)]
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(began.elapsed() < DEADLINE, "it does not happen that {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }

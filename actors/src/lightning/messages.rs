@@ -169,6 +169,6 @@ pub struct ConnectionStatus {
     pub since: Instant,
     /// Sockets opened so far.
     pub connects: u64,
-    /// The last failure, as an operator wants to read it.
+    /// The last failure since the queue was last joined, as an operator wants to read it.
     pub last_error: Option<String>,
 }

@@ -124,6 +124,7 @@ impl LightningConnection {
             // Only now: a server that accepts sockets and refuses the queue must not be asked every second.
             self.backoff.reset();
             self.queue_refusals = 0;
+            self.last_error = None;
             log::debug!("joined {}", Topic::queue());
             for workloop in self.channels.workloops() {
                 workloop.do_send(QueueEvent::Joined);

@@ -135,6 +135,6 @@ pub struct ConnectionReport {
     pub seconds: u64,
     /// Sockets opened so far.
     pub connects: u64,
-    /// The last failure.
+    /// The last failure since the queue was last joined.
     pub last_error: Option<String>,
 }

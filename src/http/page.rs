@@ -1,0 +1,182 @@
+//! The status page, and the stream of events that keeps it fresh.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use actix_web::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, ContentType};
+use actix_web::web::Bytes;
+use actix_web::{HttpRequest, HttpResponse};
+use actors::supervisor::WorkerStatus;
+use futures_util::stream;
+use serde::Serialize;
+
+use super::Controls;
+use super::history::{History, Sample};
+use crate::logging::{Problem, Problems};
+
+const PAGE: &str = include_str!("page.html");
+
+/// All that the page needs is in it, and whatever it is made to show cannot load anything.
+const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
+                      img-src data:; connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
+
+/// How often an open page hears of the worker.
+const EVERY: Duration = Duration::from_millis(500);
+
+/// Pages that may be open at a time: each costs a look at every run in hand twice a second.
+const MOST_LISTENERS: usize = 16;
+
+/// What the page shows besides the status.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sources {
+    /// The last warnings and errors.
+    pub(crate) problems: Problems,
+    /// The last fifteen minutes.
+    pub(crate) history: History,
+    listeners: Arc<AtomicUsize>,
+}
+
+impl Sources {
+    /// Sources with these problems and no history yet.
+    pub(crate) fn new(problems: Problems) -> Self {
+        Self {
+            problems,
+            ..Self::default()
+        }
+    }
+}
+
+/// `GET /status`.
+#[derive(Debug, Serialize)]
+pub(super) struct Status {
+    #[serde(flatten)]
+    worker: WorkerStatus,
+    /// The last warnings and errors, newest first.
+    problems: Vec<Problem>,
+}
+
+impl Status {
+    pub(super) fn new(worker: WorkerStatus, sources: &Sources) -> Self {
+        Self {
+            worker,
+            problems: sources.problems.last(),
+        }
+    }
+}
+
+/// One event of the stream.
+#[derive(Debug, Serialize)]
+struct Moment {
+    #[serde(flatten)]
+    status: Status,
+    /// The last fifteen minutes, oldest first.
+    history: Vec<Sample>,
+}
+
+/// Whether the page is asked for, and not the reference's health check.
+pub(super) fn is_wanted(request: &HttpRequest) -> bool {
+    let accept = request.headers().get(ACCEPT);
+    accept
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/html"))
+}
+
+/// The page. It holds nothing of the worker, so no token guards it.
+pub(super) fn page() -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type(ContentType::html())
+        .insert_header((CONTENT_SECURITY_POLICY, POLICY))
+        .insert_header((CACHE_CONTROL, "no-cache"))
+        .body(PAGE)
+}
+
+/// One of the pages that listen; counted until it is dropped.
+struct Listener(Arc<AtomicUsize>);
+
+impl Listener {
+    fn new(listeners: &Arc<AtomicUsize>) -> Option<Self> {
+        listeners
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+                (count < MOST_LISTENERS).then_some(count + 1)
+            })
+            .ok()?;
+        Some(Self(Arc::clone(listeners)))
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Server-sent events with the state of the worker, until the worker ends or nobody listens.
+pub(super) fn events<C: Controls>(controls: C, sources: Sources) -> HttpResponse {
+    let Some(listener) = Listener::new(&sources.listeners) else {
+        return HttpResponse::ServiceUnavailable().body("too many status pages are open");
+    };
+    let mut ticks = actix_rt::time::interval(EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let state = (controls, sources, ticks, listener);
+    let moments = stream::unfold(
+        state,
+        |(controls, sources, mut ticks, listener)| async move {
+            ticks.tick().await;
+            let moment = Moment {
+                status: Status::new(controls.status().await?, &sources),
+                history: sources.history.samples(),
+            };
+            let event = serde_json::to_string(&moment)
+                .map(|json| Bytes::from(format!("data: {json}\n\n")))
+                .map_err(actix_web::Error::from);
+            Some((event, (controls, sources, ticks, listener)))
+        },
+    );
+    HttpResponse::Ok()
+        .content_type("text/event-stream")
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .streaming(Box::pin(moments))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn only_a_browser_gets_the_page() {
+        let asks = |accept: Option<&str>| {
+            let request = TestRequest::default();
+            let request = match accept {
+                Some(accept) => request.insert_header((ACCEPT, accept)),
+                None => request,
+            };
+            is_wanted(&request.to_http_request())
+        };
+        assert!(asks(Some(
+            "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"
+        )));
+        assert!(!asks(Some("*/*")));
+        assert!(!asks(None));
+    }
+
+    #[test]
+    fn the_page_loads_nothing_from_elsewhere() {
+        for outside in ["http://", "https://", "url(", "@import", "src="] {
+            assert!(!PAGE.contains(outside), "{outside}");
+        }
+    }
+
+    #[test]
+    fn listeners_are_limited_and_counted_until_they_leave() {
+        let count = Arc::new(AtomicUsize::new(0));
+        let mut open: Vec<_> = (0..MOST_LISTENERS)
+            .map(|_| Listener::new(&count).expect("there is room"))
+            .collect();
+        assert!(Listener::new(&count).is_none());
+        open.pop();
+        assert!(Listener::new(&count).is_some());
+    }
+}

@@ -1,0 +1,8 @@
+//! What an operator sees of a running worker: health, metrics, status, log.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod health;
+mod metrics;
+mod status;
