@@ -24,6 +24,7 @@ mod node;
 mod pool;
 mod private_folder;
 mod sandbox;
+mod seccomp;
 mod setup;
 mod spawn;
 

@@ -4,7 +4,6 @@
 //! files that Node and the adaptors need and one private folder; seccomp takes away new processes, local sockets and the
 //! calls that look into or change other processes. Measured with Node 20 and 24, as root and as another user.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -13,12 +12,9 @@ use landlock::{
     ABI, Access as _, AccessFs, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset,
     RulesetAttr as _, RulesetCreatedAttr as _, Scope,
 };
-use nix::libc;
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule,
-};
+use seccompiler::BpfProgram;
 
+use super::seccomp::filters;
 use crate::config::SandboxMode;
 
 /// The newest Landlock that the rules are written for; older kernels leave out what they do not know.
@@ -174,103 +170,6 @@ fn rules(folders: &Folders<'_>) -> Result<Option<OwnedFd>, String> {
     };
     build().map_err(|error| error.to_string())
 }
-
-fn filters() -> Result<Vec<BpfProgram>, String> {
-    let build = || -> Result<_, seccompiler::BackendError> {
-        let mut denied: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
-        for call in DENIED {
-            denied.insert(*call, Vec::new());
-        }
-        let without_thread = SeccompCondition::new(
-            0,
-            SeccompCmpArgLen::Qword,
-            SeccompCmpOp::MaskedEq(u64::from(libc::CLONE_THREAD.unsigned_abs())),
-            0,
-        )?;
-        denied.insert(
-            libc::SYS_clone,
-            vec![SeccompRule::new(vec![without_thread])?],
-        );
-        let families = [
-            libc::AF_UNIX,
-            libc::AF_NETLINK,
-            libc::AF_PACKET,
-            libc::AF_VSOCK,
-            libc::AF_ALG,
-        ];
-        let sockets = families
-            .into_iter()
-            .map(|family| {
-                let family = u64::from(family.unsigned_abs());
-                SeccompRule::new(vec![SeccompCondition::new(
-                    0,
-                    SeccompCmpArgLen::Dword,
-                    SeccompCmpOp::Eq,
-                    family,
-                )?])
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        denied.insert(libc::SYS_socket, sockets);
-        let program = |calls, errno: i32| -> Result<BpfProgram, seccompiler::BackendError> {
-            let arch = std::env::consts::ARCH.try_into()?;
-            SeccompFilter::new(
-                calls,
-                SeccompAction::Allow,
-                SeccompAction::Errno(errno.unsigned_abs()),
-                arch,
-            )?
-            .try_into()
-        };
-        // glibc falls back to clone, whose flags a filter can read, only when clone3 does not exist.
-        let clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
-        Ok(vec![
-            program(denied, libc::EPERM)?,
-            program(clone3, libc::ENOSYS)?,
-        ])
-    };
-    build().map_err(|error| error.to_string())
-}
-
-/// Calls that neither Node nor an adaptor needs.
-const DENIED: &[i64] = &[
-    libc::SYS_ptrace,
-    libc::SYS_process_vm_readv,
-    libc::SYS_process_vm_writev,
-    libc::SYS_pidfd_open,
-    libc::SYS_pidfd_getfd,
-    libc::SYS_pidfd_send_signal,
-    libc::SYS_kcmp,
-    libc::SYS_mount,
-    libc::SYS_umount2,
-    libc::SYS_pivot_root,
-    libc::SYS_chroot,
-    libc::SYS_unshare,
-    libc::SYS_setns,
-    libc::SYS_bpf,
-    libc::SYS_perf_event_open,
-    libc::SYS_add_key,
-    libc::SYS_request_key,
-    libc::SYS_keyctl,
-    libc::SYS_userfaultfd,
-    libc::SYS_open_by_handle_at,
-    libc::SYS_init_module,
-    libc::SYS_finit_module,
-    libc::SYS_delete_module,
-    libc::SYS_kexec_load,
-    libc::SYS_reboot,
-    libc::SYS_swapon,
-    libc::SYS_swapoff,
-    libc::SYS_acct,
-    libc::SYS_setsid,
-    libc::SYS_setpgid,
-    libc::SYS_io_uring_setup,
-    libc::SYS_io_uring_enter,
-    libc::SYS_io_uring_register,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_fork,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_vfork,
-];
 
 /// Where a program is, as execvp would find it on `path` (the value of `PATH`), with links resolved.
 pub(super) fn locate(program: &Path, path: Option<&std::ffi::OsStr>) -> PathBuf {

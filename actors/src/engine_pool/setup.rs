@@ -23,6 +23,9 @@ const EVENTS: RawFd = 4;
 /// The exit code of a child whose worker was gone before it could ask to die with it.
 const ORPHANED: i32 = 99;
 
+/// Descriptors that a sandboxed child can open: far above what adaptors use, and far below what would hurt the machine.
+const MOST_DESCRIPTORS: u64 = 1024;
+
 /// The largest file that a sandboxed child can write, bytes: a job's temporary file, not the worker's disk.
 const LARGEST_FILE: u64 = 256 << 20;
 
@@ -97,6 +100,7 @@ fn in_child(parent: u32, commands: RawFd, events: RawFd) -> io::Result<()> {
 /// Applies the sandbox to this process and whatever it becomes.
 fn confine(sandbox: &Sandbox) -> io::Result<()> {
     limit(libc::RLIMIT_FSIZE, LARGEST_FILE)?;
+    limit(libc::RLIMIT_NOFILE, MOST_DESCRIPTORS)?;
     if let Some(rules) = &sandbox.rules {
         allow_own_proc(rules.as_raw_fd());
         // SAFETY: the call takes a descriptor and flags, and touches this process only; no_new_privs is set above.

@@ -1,5 +1,7 @@
 //! The pool with real processes: children of a small program that misbehaves on request.
 
+mod syscalls;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;

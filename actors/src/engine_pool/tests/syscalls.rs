@@ -1,0 +1,165 @@
+//! The sandbox against native code: a program that makes the calls themselves, without Node.
+#![expect(
+    unsafe_code,
+    reason = "only raw system calls show what the kernel answers"
+)]
+
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::Command;
+
+use nix::errno::Errno;
+use nix::libc;
+
+use crate::config::SandboxMode;
+use crate::engine_pool::{sandbox, setup};
+
+/// Names the file whose mode the probe tries to change.
+const VICTIM: &str = "PROBE_VICTIM";
+
+/// Makes the calls inside the sandbox; started by the test below.
+#[test]
+#[ignore = "a part of the test below"]
+fn probe() {
+    let victim = std::env::var(VICTIM).unwrap();
+    let victim = std::ffi::CString::new(victim).unwrap();
+    // SAFETY: arguments that are null or numbers, and a path that lives; what is not denied has no effect on this process.
+    let call = |name: &str, number: i64, arguments: [i64; 4]| {
+        let [a, b, c, d] = arguments;
+        let answer = unsafe { libc::syscall(number, a, b, c, d, 0_i64) };
+        if answer == 0 && number == libc::SYS_clone {
+            // SAFETY: a process that should not exist, which runs nothing of its parent's.
+            unsafe { libc::_exit(0) };
+        }
+        let answer = if answer < 0 {
+            Errno::last().to_string()
+        } else {
+            "allowed".to_owned()
+        };
+        println!(
+            "\nprobe: {name}: {}",
+            answer.split(':').next().unwrap_or_default()
+        );
+    };
+    let parent = i64::from(nix::unistd::getppid().as_raw());
+    let stream = i64::from(libc::SOCK_STREAM);
+    let nothing = [0; 4];
+    call(
+        "ptrace",
+        libc::SYS_ptrace,
+        [i64::from(libc::PTRACE_SEIZE), parent, 0, 0],
+    );
+    call("read memory", libc::SYS_process_vm_readv, [parent, 0, 0, 0]);
+    call("open a process", libc::SYS_pidfd_open, [parent, 0, 0, 0]);
+    call(
+        "new process",
+        libc::SYS_clone,
+        [i64::from(libc::SIGCHLD), 0, 0, 0],
+    );
+    call("signal", libc::SYS_kill, [parent, 0, 0, 0]);
+    call("priority", libc::SYS_setpriority, [0, parent, 0, 0]);
+    call("limits of another", libc::SYS_prlimit64, [parent, 0, 0, 0]);
+    call("own limits", libc::SYS_prlimit64, nothing);
+    call("namespace", libc::SYS_unshare, nothing);
+    call("mount", libc::SYS_mount, nothing);
+    call("keys", libc::SYS_keyctl, nothing);
+    call("io_uring", libc::SYS_io_uring_setup, nothing);
+    call("watch names", libc::SYS_inotify_init1, nothing);
+    call("bpf", libc::SYS_bpf, nothing);
+    call(
+        "unix socket",
+        libc::SYS_socket,
+        [i64::from(libc::AF_UNIX), stream, 0, 0],
+    );
+    call(
+        "netlink",
+        libc::SYS_socket,
+        [i64::from(libc::AF_NETLINK), i64::from(libc::SOCK_RAW), 0, 0],
+    );
+    call(
+        "raw socket",
+        libc::SYS_socket,
+        [i64::from(libc::AF_INET), i64::from(libc::SOCK_RAW), 1, 0],
+    );
+    call(
+        "internet socket",
+        libc::SYS_socket,
+        [i64::from(libc::AF_INET6), stream, 0, 0],
+    );
+    let path = victim.as_ptr() as i64;
+    call(
+        "mode",
+        libc::SYS_fchmodat,
+        [i64::from(libc::AT_FDCWD), path, 0o777, 0],
+    );
+    #[cfg(target_arch = "x86_64")]
+    call("x32", 0x4000_0000 | libc::SYS_getpid, nothing);
+}
+
+#[test]
+fn native_code_in_a_child_reaches_no_other_process_and_no_kernel_interface() {
+    let folder = tempfile::tempdir().unwrap();
+    let victim = folder.path().join("victim");
+    std::fs::write(&victim, "").unwrap();
+    let mode = || std::fs::metadata(&victim).unwrap().permissions().mode();
+    let before = mode();
+    let program = std::env::current_exe().unwrap();
+    let folders = sandbox::Folders {
+        node: &program,
+        readable: &[],
+        private: Path::new("/nowhere"),
+    };
+    let confined = sandbox::build(SandboxMode::Strict, &folders).unwrap();
+    let mut command = Command::new(&program);
+    command
+        .args([
+            "--exact",
+            "--ignored",
+            "--nocapture",
+            "engine_pool::tests::syscalls::probe",
+        ])
+        .env(VICTIM, &victim);
+    let ((ours, theirs), (events, their_events)) =
+        (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+    setup::prepare(
+        &mut command,
+        OwnedFd::from(theirs),
+        OwnedFd::from(their_events),
+        confined,
+    );
+    let output = command.output().unwrap();
+    drop((ours, events));
+    let text = String::from_utf8_lossy(&output.stdout);
+    let answers: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("probe: "))
+        .collect();
+    let mut expected = vec![
+        "ptrace: EPERM",
+        "read memory: EPERM",
+        "open a process: EPERM",
+        "new process: EPERM",
+        "signal: EPERM",
+        "priority: EPERM",
+        "limits of another: EPERM",
+        "own limits: allowed",
+        "namespace: EPERM",
+        "mount: EPERM",
+        "keys: EPERM",
+        "io_uring: EPERM",
+        "watch names: EPERM",
+        "bpf: EPERM",
+        "unix socket: EPERM",
+        "netlink: EPERM",
+        "raw socket: EPERM",
+        "internet socket: allowed",
+        "mode: allowed",
+    ];
+    if cfg!(target_arch = "x86_64") {
+        expected.push("x32: ENOSYS");
+    }
+    assert_eq!(answers, expected, "{output:?}");
+    assert_eq!(mode(), before);
+}
