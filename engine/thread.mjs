@@ -6,6 +6,7 @@
 // is "loaded"; what the run has to say goes to the parent process directly.
 
 import module from "node:module";
+import os from "node:os";
 import v8 from "node:v8";
 import workerThreads from "node:worker_threads";
 
@@ -15,12 +16,16 @@ import { guardGlobals } from "./globals.mjs";
 import { EVENT_FD, FrameWriter } from "./wire.mjs";
 
 const { parentPort, threadId, workerData } = workerThreads;
-const { control, cacheDir } = workerData;
+const { control, cacheDir, temporaryDir } = workerData;
 
 // Out of reach for adaptors and for job code that has left its sandbox. No
 // boundary, but then nobody posts messages or touches the flags by accident.
 workerThreads.parentPort = null;
 workerThreads.workerData = null;
+
+// The environment of job code is empty, and yet adaptors must find the one
+// folder that they may write.
+if (temporaryDir !== undefined) os.tmpdir = () => temporaryDir;
 module.syncBuiltinESMExports();
 
 // Taken now, because adaptors may replace it.

@@ -30,7 +30,11 @@ export class EngineThread {
     this.memoryLimitMb = memoryLimitMb;
     this.#worker = new Worker(PROGRAM, {
       env: {},
-      workerData: { control: this.#control, cacheDir },
+      workerData: {
+        control: this.#control,
+        cacheDir,
+        temporaryDir: process.env.TMPDIR,
+      },
       resourceLimits:
         memoryLimitMb === undefined
           ? {}

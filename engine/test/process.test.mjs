@@ -102,6 +102,19 @@ test("a job sees no environment", async () => {
   await child.kill();
 });
 
+test("a job without an environment still finds its temporary folder", async () => {
+  const child = await Child.ready({ env: { TMPDIR: "/private" } });
+  const run = await child.run(
+    job(`const os = console.log.constructor("return process")().getBuiltinModule("os");
+         state.data = { folder: os.tmpdir() };
+         return state;`),
+  );
+  assert.deepEqual(run.of("workflow-complete").body, {
+    data: { folder: "/private" },
+  });
+  await child.kill();
+});
+
 test("an event descriptor that does not block loses no line", async () => {
   const child = await Child.ready({ events: await nonBlockingPair() });
   const command = job(

@@ -38,9 +38,9 @@ export class Child {
   exited;
 
   /** `events` is a pair of sockets for fd 4 where the default will not do. */
-  constructor({ flags = FLAGS, args = [], events } = {}) {
+  constructor({ flags = FLAGS, args = [], env = {}, events } = {}) {
     this.#process = spawn(process.execPath, [...flags, PROGRAM, ...args], {
-      env: {},
+      env,
       cwd: "/",
       stdio: ["ignore", "pipe", "pipe", "pipe", events?.childEnd ?? "pipe"],
     });
