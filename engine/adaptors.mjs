@@ -1,7 +1,9 @@
 // Importing adaptors before a step needs them, in such a way that the runtime's
 // own import finds the very same module instance.
 
+import fs from "node:fs";
 import module from "node:module";
+import path from "node:path";
 
 import { getModuleEntryPoint, registerEsmHook } from "@openfn/runtime";
 
@@ -10,27 +12,42 @@ import { getModuleEntryPoint, registerEsmHook } from "@openfn/runtime";
 const KEY = "engine-thread";
 const KEY_PATTERN = /\?cache=engine-thread-\d+/g;
 
+/** In the folder of a whole bundle, beside its `node_modules`; see bundle.mjs. */
+export const BUNDLE_MARKER = "bundle.json";
+
+const BUNDLE_PATTERN = /\/bundles\/[^/\s]+\/(?=node_modules\/@openfn\/)/g;
+
 let generation = 1;
 let imports = new Map();
 let hasFailedImport = false;
+let hasHook = false;
 
 /** The `linker.cacheKey` under which this thread's adaptors are imported. */
 export function cacheKey() {
   return `${KEY}-${generation}`;
 }
 
-/** Replaces our cache key in a message by what the reference shows, the run's id. */
-export function withRunCacheKey(text, run) {
-  return text.includes(KEY)
-    ? text.replace(KEY_PATTERN, () => `?cache=${run}`)
+/**
+ * A message with adaptors' URLs as the reference shows them: the run's id for our
+ * cache key, and the place of the plain files for that of a bundle.
+ */
+export function withReferenceUrls(text, run) {
+  const plain = text.includes("/bundles/")
+    ? text.replace(BUNDLE_PATTERN, "/")
     : text;
+  return plain.includes(KEY)
+    ? plain.replace(KEY_PATTERN, () => `?cache=${run}`)
+    : plain;
 }
 
 /**
  * Makes extension-less relative imports work in adaptors. Once per thread; the
- * runtime would do it again for each run.
+ * runtime would do it again for each run. Bundled adaptors have none, and on
+ * Node 20 the hook costs a thread and makes each import slower.
  */
-export function installResolveHook() {
+function installResolveHook() {
+  if (hasHook) return;
+  hasHook = true;
   if (typeof module.registerHooks !== "function") {
     registerEsmHook();
     return;
@@ -89,11 +106,16 @@ async function importFolder(folder) {
     imports.delete(folder);
     return;
   }
+  if (!isBundled(folder)) installResolveHook();
   try {
     await import(`${entry.path}?cache=${cacheKey()}`);
   } catch {
     hasFailedImport = true;
   }
+}
+
+function isBundled(folder) {
+  return fs.existsSync(path.join(folder, "..", "..", "..", BUNDLE_MARKER));
 }
 
 /** The adaptor folders that the steps of a plan link to. */

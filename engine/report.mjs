@@ -2,7 +2,7 @@
 // that the run's thread writes.
 
 import { startClock } from "./clock.mjs";
-import { withRunCacheKey } from "./adaptors.mjs";
+import { withReferenceUrls } from "./adaptors.mjs";
 import { describeError, describeStateError } from "./errors.mjs";
 import {
   BYTES_PER_MB,
@@ -61,7 +61,7 @@ export class RunReport {
   log(level, name, messageJson) {
     let body =
       name === "R/T"
-        ? withRunCacheKey(messageJson, this.#runJson.slice(1, -1))
+        ? withReferenceUrls(messageJson, this.#runJson.slice(1, -1))
         : messageJson;
     let end = '"}';
     if (this.#isLogTooLarge(level, name, body)) {
@@ -101,7 +101,7 @@ export class RunReport {
         duration,
         next,
         ...this.#facts(described, state),
-        error: this.#withRunCacheKey(describeError(error)),
+        error: this.#withReferenceUrls(describeError(error)),
         state_error: describeStateError(state, jobId),
       },
       this.#dataclip(described),
@@ -131,7 +131,7 @@ export class RunReport {
   workflowError(error) {
     this.#send("workflow-error", {
       time: this.#time(),
-      error: this.#withRunCacheKey(error),
+      error: this.#withReferenceUrls(error),
     });
   }
 
@@ -142,8 +142,8 @@ export class RunReport {
     );
   }
 
-  #withRunCacheKey(error) {
-    return { ...error, message: withRunCacheKey(error.message, this.#run) };
+  #withReferenceUrls(error) {
+    return { ...error, message: withReferenceUrls(error.message, this.#run) };
   }
 
   #logHeader(level, name) {

@@ -114,8 +114,6 @@ async function warmUp() {
   // A turn of the event loop, so that an `execute` that is already waiting is
   // seen before time goes into steps it does not need.
   await nextTurn();
-  adaptors.installResolveHook();
-  await nextTurn();
   if (!isExecuting) await rehearse();
   isWarm = true;
 }

@@ -1,9 +1,15 @@
 // Worker threads as the main thread sees them. A thread is used for one run and
 // never again; of what it does, only its end is believed.
 
+import fs from "node:fs";
 import { Worker } from "node:worker_threads";
 
-const PROGRAM = new URL("./thread.mjs", import.meta.url);
+// The same program with the runtime in one file, where the worker has made it.
+const BUNDLED = new URL("./bundled/thread.mjs", import.meta.url);
+
+const PROGRAM = fs.existsSync(new URL("./bundle.json", BUNDLED))
+  ? BUNDLED
+  : new URL("./thread.mjs", import.meta.url);
 
 // Elements of the memory shared with a thread, see thread.mjs.
 const PHASE = 0;

@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use super::bundler::Bundler;
 use super::installer::{FolderLock, Npm, Pace, blocking};
 use crate::config::NodeConfig;
 
@@ -30,6 +31,8 @@ const FILES: &[(&str, &str)] = &engine_files![
     "errors.mjs",
     "clock.mjs",
     "wire.mjs",
+    "bundle.mjs",
+    "probe.mjs",
 ];
 
 /// The folder of the engine program with its packages, installing it if need be.
@@ -41,11 +44,17 @@ pub(super) async fn ensure_engine_dir(config: &NodeConfig) -> Result<PathBuf, St
         config.engine_dir.clone(),
         config.cache_dir.clone(),
         &Npm::on_path(),
+        &config.node,
     )
     .await
 }
 
-async fn ensure(given: Option<PathBuf>, cache: PathBuf, npm: &Npm) -> Result<PathBuf, String> {
+async fn ensure(
+    given: Option<PathBuf>,
+    cache: PathBuf,
+    npm: &Npm,
+    node: &Path,
+) -> Result<PathBuf, String> {
     if let Some(folder) = given {
         let checked = folder.clone();
         return blocking(move || {
@@ -72,7 +81,7 @@ async fn ensure(given: Option<PathBuf>, cache: PathBuf, npm: &Npm) -> Result<Pat
     let began = Instant::now();
     // Made beside its place and moved there when it is whole: nobody ever finds half of it.
     let unfinished = cache.join(format!(".{}-{}", folder_name(), uuid::Uuid::new_v4()));
-    let installed = install(&unfinished, &folder, npm).await;
+    let installed = install(&unfinished, &folder, npm, node).await;
     if installed.is_err() {
         let left = unfinished.clone();
         if let Err(error) =
@@ -89,12 +98,16 @@ async fn ensure(given: Option<PathBuf>, cache: PathBuf, npm: &Npm) -> Result<Pat
     Ok(folder)
 }
 
-async fn install(unfinished: &Path, folder: &Path, npm: &Npm) -> Result<(), String> {
+async fn install(unfinished: &Path, folder: &Path, npm: &Npm, node: &Path) -> Result<(), String> {
     let target = unfinished.to_owned();
     blocking(move || write_files(&target)).await?;
     npm.ci(unfinished)
         .await
         .map_err(|why| format!("the engine cannot be installed: {why}"))?;
+    let bundler = Bundler::new(node.to_owned(), unfinished.to_owned());
+    if let Err(why) = bundler.engine().await {
+        log::warn!("the engine is not bundled, so runs cost more: {why}");
+    }
     let (from, to) = (unfinished.to_owned(), folder.to_owned());
     blocking(move || {
         check(&from)
@@ -174,6 +187,7 @@ mod tests {
             Some(folder.to_owned()),
             PathBuf::from("/nonexistent"),
             &Npm::on_path(),
+            Path::new("node"),
         )
         .await
     }

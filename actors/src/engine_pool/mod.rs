@@ -11,6 +11,7 @@
 //! [`EngineEvent`]s to the runs, through the children. *If it dies* its children are killed with it; the supervisor tells
 //! the runs.
 
+mod bundler;
 mod cgroup;
 mod child;
 mod compile;

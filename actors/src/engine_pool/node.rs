@@ -4,7 +4,7 @@
 //! are never more than the capacity and one.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use actix::prelude::*;
@@ -246,7 +246,10 @@ impl Children {
     fn remember_adaptors(&mut self, execution: &Execute) {
         for step in execution.plan.steps.values() {
             for linked in step.linker.values() {
-                self.recent.retain(|path| *path != linked.path);
+                // By the alias: an adaptor may have moved into a bundle since.
+                let alias = Path::new(&linked.path).file_name();
+                self.recent
+                    .retain(|path| Path::new(path).file_name() != alias);
                 self.recent.insert(0, linked.path.clone());
             }
         }

@@ -12,7 +12,7 @@ use super::cgroup::Cgroups;
 use super::child::{ChildGone, ChildIdle, ChildReady, Declined, Owner};
 use super::compile::{CompiledPlan, compile_plan};
 use super::engine_dir::ensure_engine_dir;
-use super::installer::{AdaptorInstaller, Install};
+use super::installer::{AdaptorInstaller, Install, UseEngine};
 use super::messages::{
     EngineEvent, EngineEventBody, EngineFailed, EngineStatus, Execute, GetEngineStatus, Located,
     Prepare, PrepareError, Prepared, Proceed, StopEngine, StopJob,
@@ -119,6 +119,7 @@ impl EnginePool {
             };
             match installed {
                 Ok(directory) => {
+                    engine.installer.do_send(UseEngine(directory.clone()));
                     engine.children.use_engine(directory);
                     engine.children.spawn_spare(&Self::owner(ctx));
                 }

@@ -221,7 +221,9 @@ async fn serial(
 async fn burst(count: usize, plan: &Value, lightning: &Lightning) -> Result<(), LoadError> {
     let done = lightning.statistics().await?.finished;
     for number in 0..count {
-        lightning.enqueue(plan, number == 0).await?;
+        // The first, so that work begins, and the last, in case the worker was faster than this loop.
+        let wake = number == 0 || number + 1 == count;
+        lightning.enqueue(plan, wake).await?;
     }
     lightning.finished(done + count, LOOK_BURST, PATIENCE).await
 }

@@ -80,6 +80,7 @@ export function scratchRepo(testContext) {
   const repo = fs.mkdtempSync(path.join(os.tmpdir(), "engine-test-adaptors-"));
   testContext.after(() => fs.rmSync(repo, { recursive: true }));
   return {
+    repo,
     folder: (name) => adaptorFolder(name, "1.0.0", repo),
     write: (name, source, files = {}) => {
       const folder = adaptorFolder(name, "1.0.0", repo);

@@ -14,7 +14,8 @@ mod specifier;
 
 mod repository;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,9 +23,10 @@ use actix::prelude::*;
 use indexmap::IndexMap;
 
 pub(super) use self::lock::{FolderLock, Pace, blocking};
-pub(super) use self::npm::Npm;
+pub(super) use self::npm::{Npm, SECRETS};
 use self::repository::Repository;
 use self::specifier::{Package, Unsafe, Wanted};
+use super::bundler::Bundler;
 use super::messages::{Located, PrepareError};
 use crate::config::{Config, NodeConfig};
 use crate::metrics::Metrics;
@@ -43,6 +45,11 @@ pub(super) struct Install {
     pub(super) specifiers: Vec<String>,
 }
 
+/// The engine program that bundles what is installed from now on.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct UseEngine(pub(super) PathBuf);
+
 /// See the module's documentation.
 pub(super) struct AdaptorInstaller {
     work: Arc<Work>,
@@ -54,6 +61,10 @@ struct Work {
     locks: Option<Pace>,
     /// Held while npm changes the repository.
     installing: tokio::sync::Mutex<()>,
+    node: PathBuf,
+    bundler: std::sync::OnceLock<Bundler>,
+    /// Aliases of packages that a bundle was or is made of, in this process: a failure would only repeat.
+    bundling: std::sync::Mutex<HashSet<String>>,
     lookups: std::sync::Mutex<HashMap<String, (Instant, String)>>,
     metrics: Metrics,
 }
@@ -69,6 +80,9 @@ impl AdaptorInstaller {
             npm,
             locks: config.repo_lock.then_some(pace),
             installing: tokio::sync::Mutex::new(()),
+            node: config.node.clone(),
+            bundler: std::sync::OnceLock::new(),
+            bundling: std::sync::Mutex::new(HashSet::new()),
             lookups: std::sync::Mutex::new(HashMap::new()),
             metrics,
         };
@@ -91,9 +105,20 @@ impl Handler<Install> for AdaptorInstaller {
     }
 }
 
+impl Handler<UseEngine> for AdaptorInstaller {
+    type Result = ();
+
+    fn handle(&mut self, UseEngine(engine_dir): UseEngine, _: &mut Self::Context) {
+        let node = self.work.node.clone();
+        self.work
+            .bundler
+            .get_or_init(|| Bundler::new(node, engine_dir));
+    }
+}
+
 impl Work {
     async fn install(
-        &self,
+        self: &Arc<Self>,
         specifiers: Vec<String>,
     ) -> Result<IndexMap<String, Located>, PrepareError> {
         let mut located = IndexMap::new();
@@ -146,8 +171,76 @@ impl Work {
             );
             wanted.push((specifier, package));
         }
+        let packages = wanted.clone();
         self.install_missing(wanted).await?;
+        self.use_bundles(packages, &mut located).await?;
         Ok(located)
+    }
+
+    /// Points to the bundles of packages that have one, and has the others bundled for later runs.
+    async fn use_bundles(
+        self: &Arc<Self>,
+        packages: Vec<(String, Package)>,
+        located: &mut IndexMap<String, Located>,
+    ) -> Result<(), PrepareError> {
+        if self.bundler.get().is_none() {
+            return Ok(());
+        }
+        let repository = self.repository.clone();
+        let found = blocking(move || {
+            let find = |(specifier, package): (String, Package)| {
+                let folder = repository.folder_in_bundle(&package);
+                (specifier, package, folder)
+            };
+            Ok(packages.into_iter().map(find).collect::<Vec<_>>())
+        })
+        .await
+        .map_err(PrepareError::Engine)?;
+        for (specifier, package, folder) in found {
+            match (folder, located.get_mut(&specifier)) {
+                (Some(folder), Some(located)) => located.path = Some(folder),
+                _ => self.bundle(package),
+            }
+        }
+        Ok(())
+    }
+
+    /// Bundles a package in the background, once.
+    fn bundle(self: &Arc<Self>, package: Package) {
+        let mut bundling = self.bundling.lock().unwrap_or_else(PoisonError::into_inner);
+        if !bundling.insert(package.alias()) {
+            return;
+        }
+        let work = Arc::clone(self);
+        actix::spawn(async move {
+            let alias = package.alias();
+            let began = Instant::now();
+            match work.bundle_now(&package).await {
+                Ok(()) => {
+                    let seconds = began.elapsed().as_secs_f64();
+                    log::info!("bundled {alias} in {seconds:.1}s");
+                }
+                Err(why) => log::info!("{alias} is loaded from its plain files: {why}"),
+            }
+        });
+    }
+
+    async fn bundle_now(&self, package: &Package) -> Result<(), String> {
+        let Some(bundler) = self.bundler.get() else {
+            return Err("there is no engine yet".to_owned());
+        };
+        // npm would change the files that are being read.
+        let _turn = self.installing.lock().await;
+        let mut held = Vec::new();
+        if let Some(pace) = self.locks {
+            let target = self.repository.lock();
+            held.push(FolderLock::acquire(&target, &package.alias(), pace).await?);
+        }
+        let (folder, target) = (
+            self.repository.folder(package),
+            self.repository.bundle(package),
+        );
+        bundler.adaptor(&folder, &target).await
     }
 
     async fn install_missing(&self, wanted: Vec<(String, Package)>) -> Result<(), PrepareError> {
@@ -213,6 +306,10 @@ impl Work {
                 "npm reported success, but the package is not in the repository".to_owned(),
             );
         }
+        self.bundling
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&package.alias());
         log::info!(
             "Installed {}@{} in {:.1}s",
             package.name,

@@ -15,8 +15,8 @@ const LOOKUP_PATIENCE: Duration = Duration::from_mins(1);
 /// The longest text of a failure that goes into a run's error message, in characters.
 const LONGEST_FAILURE: usize = 4000;
 
-/// Secrets of the worker that npm has no business with.
-const SECRETS: [&str; 4] = [
+/// Secrets of the worker that npm, and other programs of this machine, have no business with.
+pub(in crate::engine_pool) const SECRETS: [&str; 4] = [
     "WORKER_SECRET",
     "WORKER_HTTP_TOKEN",
     "WORKER_LIGHTNING_PUBLIC_KEY",

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::specifier::Package;
+use crate::engine_pool::bundler;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]
@@ -25,6 +26,19 @@ impl Repository {
     /// Where a package is, or will be.
     pub(super) fn folder(&self, package: &Package) -> PathBuf {
         self.root.join("node_modules").join(package.alias())
+    }
+
+    /// The folder of a package's bundle, which need not be there; one name deep, so that those of two scopes cannot meet.
+    pub(super) fn bundle(&self, package: &Package) -> PathBuf {
+        let name = package.alias().trim_start_matches('@').replace('/', "-");
+        self.root.join("bundles").join(name)
+    }
+
+    /// Where a package is in its bundle, if there is a whole one.
+    pub(super) fn folder_in_bundle(&self, package: &Package) -> Option<PathBuf> {
+        let bundle = self.bundle(package);
+        let is_whole = bundle.join(bundler::MARKER).is_file();
+        is_whole.then(|| bundle.join("node_modules").join(package.alias()))
     }
 
     /// The lock target of one package.
@@ -78,6 +92,13 @@ impl Repository {
     /// # Errors
     /// A text that names the path.
     pub(super) fn remove_partial(&self, package: &Package) -> Result<(), String> {
+        // What is installed next may have other dependencies than those that were bundled.
+        let bundle = self.bundle(package);
+        if let Err(error) = fs::remove_dir_all(&bundle)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            return Err(format!("{}: {error}", bundle.display()));
+        }
         let folder = self.folder(package);
         match fs::remove_dir_all(&folder) {
             Ok(()) => {

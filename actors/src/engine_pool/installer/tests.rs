@@ -299,3 +299,73 @@ async fn a_failure_does_not_tell_where_the_repository_is() {
         "{failed}"
     );
 }
+
+/// In the place of Node: makes a bundle of every adaptor but the odd ones.
+const FAKE_BUNDLER: &str = r#"#!/bin/sh
+mkdir -p "$4"
+case "$3" in *odd*) echo "it has a native part" >&2; exit 1 ;; esac
+echo '{}' > "$4/bundle.json"
+"#;
+
+fn with_bundler(world: &World) -> Arc<Work> {
+    let node = world.path("node");
+    fs::write(&node, FAKE_BUNDLER).unwrap();
+    fs::set_permissions(&node, fs::Permissions::from_mode(0o755)).unwrap();
+    let work = world.work();
+    work.bundler
+        .set(Bundler::new(node, world.path("engine")))
+        .unwrap();
+    work
+}
+
+async fn folder_of(work: &Arc<Work>, specifier: &str) -> PathBuf {
+    let located = work.install(vec![specifier.to_owned()]).await.unwrap();
+    located[specifier].path.clone().unwrap()
+}
+
+fn openfn(name: &str) -> Package {
+    Package {
+        name: format!("@openfn/{name}"),
+        version: "1.0.0".to_owned(),
+    }
+}
+
+#[actix_rt::test]
+async fn an_adaptor_is_found_in_its_bundle_once_there_is_one() {
+    let world = World::new();
+    let work = with_bundler(&world);
+    let plain = world.path("repo/node_modules/@openfn/language-a_1.0.0");
+    assert_eq!(folder_of(&work, "@openfn/language-a@1.0.0").await, plain);
+    work.bundle_now(&openfn("language-a")).await.unwrap();
+    assert_eq!(
+        folder_of(&work, "@openfn/language-a@1.0.0").await,
+        world.path("repo/bundles/openfn-language-a_1.0.0/node_modules/@openfn/language-a_1.0.0")
+    );
+}
+
+#[actix_rt::test]
+async fn an_adaptor_that_cannot_be_bundled_is_loaded_as_it_is() {
+    let world = World::new();
+    let work = with_bundler(&world);
+    let plain = world.path("repo/node_modules/@openfn/language-odd_1.0.0");
+    assert_eq!(folder_of(&work, "@openfn/language-odd@1.0.0").await, plain);
+    // Twice: between the two comes the attempt in the background, since the lock is fair.
+    for _ in 0..2 {
+        let why = work.bundle_now(&openfn("language-odd")).await.unwrap_err();
+        assert_eq!(why, "it has a native part");
+    }
+    assert_eq!(folder_of(&work, "@openfn/language-odd@1.0.0").await, plain);
+    let left = fs::read_dir(world.path("repo/bundles")).unwrap().count();
+    assert_eq!(left, 0, "an unfinished bundle is removed");
+}
+
+#[actix_rt::test]
+async fn a_bundle_goes_with_the_install_that_it_was_made_of() {
+    let world = World::new();
+    let work = with_bundler(&world);
+    folder_of(&work, "@openfn/language-a@1.0.0").await;
+    work.bundle_now(&openfn("language-a")).await.unwrap();
+    let plain = world.path("repo/node_modules/@openfn/language-a_1.0.0");
+    fs::remove_dir_all(&plain).unwrap();
+    assert_eq!(folder_of(&work, "@openfn/language-a@1.0.0").await, plain);
+}
