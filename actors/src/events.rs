@@ -33,3 +33,9 @@ pub(crate) struct RunEnded {
     /// How it ended for Lightning; `None` when it could not be reported.
     pub(crate) reason: Option<ExitReason>,
 }
+
+/// Makes an actor panic, for the tests of supervision.
+#[cfg(test)]
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Panic;

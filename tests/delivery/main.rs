@@ -112,7 +112,7 @@ fn table_of_faults_and_events() {
             let when = if fault.starts_with("away") {
                 "@10"
             } else {
-                "/4"
+                "/9"
             };
             let cell = bench.cell(event, when, fault, 20);
             println!("{cell}");

@@ -536,3 +536,12 @@ impl Handler<GetEngineStatus> for EnginePool {
         })
     }
 }
+
+#[cfg(test)]
+impl Handler<crate::events::Panic> for EnginePool {
+    type Result = ();
+
+    fn handle(&mut self, _: crate::events::Panic, _: &mut Self::Context) {
+        panic!("the engine pool was asked to panic by a test");
+    }
+}

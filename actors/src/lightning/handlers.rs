@@ -117,3 +117,12 @@ impl Handler<GetConnectionStatus> for LightningConnection {
         })
     }
 }
+
+#[cfg(test)]
+impl Handler<crate::events::Panic> for LightningConnection {
+    type Result = ();
+
+    fn handle(&mut self, _: crate::events::Panic, _: &mut Self::Context) {
+        panic!("the connection was asked to panic by a test");
+    }
+}

@@ -19,12 +19,6 @@ pub(crate) enum StopRun {
 #[rtype(result = "RunStatus")]
 pub(crate) struct GetRunStatus;
 
-/// Makes the actor panic, for the tests of supervision.
-#[cfg(test)]
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Panic;
-
 /// The state of one run, for status pages.
 #[derive(Debug, Clone, Serialize)]
 pub struct RunStatus {

@@ -24,7 +24,5 @@ mod reporter;
 mod verdict;
 
 pub(crate) use self::actor::{Origin, Run, RunContext};
-#[cfg(test)]
-pub(crate) use self::messages::Panic;
 pub use self::messages::RunStatus;
 pub(crate) use self::messages::{GetRunStatus, StopRun};

@@ -50,12 +50,6 @@ pub(crate) struct Drain;
 #[rtype(result = "WorkloopStatus")]
 pub(crate) struct GetWorkloopStatus;
 
-/// Makes the actor panic, for the tests of supervision.
-#[cfg(test)]
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Panic;
-
 /// The state of one group, for status pages.
 #[derive(Debug, Clone, Serialize)]
 pub struct WorkloopStatus {
@@ -369,10 +363,10 @@ impl Handler<GetWorkloopStatus> for Workloop {
 }
 
 #[cfg(test)]
-impl Handler<Panic> for Workloop {
+impl Handler<crate::events::Panic> for Workloop {
     type Result = ();
 
-    fn handle(&mut self, _: Panic, _: &mut Self::Context) {
+    fn handle(&mut self, _: crate::events::Panic, _: &mut Self::Context) {
         panic!("workloop {} was asked to panic by a test", self.group.id);
     }
 }

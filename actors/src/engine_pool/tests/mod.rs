@@ -21,6 +21,7 @@ use super::messages::{
 };
 use super::{EngineFailed, EnginePool};
 use crate::config::{EngineConfig, MemoryEnforcement, NodeConfig, Reuse, SandboxMode};
+use crate::events::Panic;
 use crate::metrics::Metrics;
 
 const FAKE_ENGINE: &str = include_str!("fake_engine.mjs");
@@ -501,10 +502,6 @@ async fn a_job_waits_while_the_outbox_is_full_and_no_line_is_lost() {
     world.stop().await;
 }
 
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Panic;
-
 impl Handler<Panic> for EngineChild {
     type Result = ();
 
@@ -524,14 +521,6 @@ impl Handler<PanicChild> for EnginePool {
 
     fn handle(&mut self, message: PanicChild, _: &mut Self::Context) {
         self.child_of(&message.run).unwrap().do_send(Panic);
-    }
-}
-
-impl Handler<Panic> for EnginePool {
-    type Result = ();
-
-    fn handle(&mut self, _: Panic, _: &mut Self::Context) {
-        panic!("the pool was asked to panic by a test");
     }
 }
 

@@ -134,8 +134,8 @@ impl Handler<EngineEvent> for Run {
         }
         if over {
             if matches!(self.phase, Phase::Starting | Phase::Executing) && !self.reporter.ended() {
-                let why = "the engine ended the run without a result".to_owned();
-                self.end_with(&exception("ExecutionError", why), ctx);
+                // A pool that dies lets go of its runs before the supervisor can say so.
+                self.end_with(&engine_lost(), ctx);
             } else if !matches!(self.phase, Phase::Settling | Phase::Done) {
                 self.enter(Phase::Settling);
             }
@@ -155,6 +155,14 @@ impl Handler<EngineEvent> for Run {
             }
         }
         self.send();
+    }
+}
+
+fn engine_lost() -> Outcome {
+    Outcome {
+        reason: ExitReason::Crash,
+        error_type: Some("EngineLost".to_owned()),
+        error_message: Some("the engine that executed the run was lost".to_owned()),
     }
 }
 
@@ -207,12 +215,7 @@ impl Handler<EngineLost> for Run {
                 }
             }
             Phase::Starting | Phase::Executing => {
-                let outcome = Outcome {
-                    reason: ExitReason::Crash,
-                    error_type: Some("EngineLost".to_owned()),
-                    error_message: Some("the engine that executed the run was lost".to_owned()),
-                };
-                self.end_with(&outcome, ctx);
+                self.end_with(&engine_lost(), ctx);
             }
             Phase::Stopping(outcome) => match outcome.take() {
                 Some(outcome) => self.end_with(&outcome, ctx),
@@ -239,10 +242,10 @@ impl Handler<GetRunStatus> for Run {
 }
 
 #[cfg(test)]
-impl Handler<crate::run::messages::Panic> for Run {
+impl Handler<crate::events::Panic> for Run {
     type Result = ();
 
-    fn handle(&mut self, _: crate::run::messages::Panic, _: &mut Self::Context) {
+    fn handle(&mut self, _: crate::events::Panic, _: &mut Self::Context) {
         panic!("run {} was asked to panic by a test", self.claimed.id);
     }
 }

@@ -1,18 +1,24 @@
-//! Deaths of actors, against the mock Lightning and with the mock engine.
+//! The tree against the mock Lightning, with the mock engine.
+
+mod deaths;
+mod many;
 
 use std::time::Duration;
 
-use lightning_mock::{MockHandle, MockLightning, RunState};
+use actix::prelude::*;
+use lightning_mock::{MockHandle, MockLightning};
 use protocol::backoff::ClaimBackoff;
-use protocol::ids::{RunId, WorkloopId};
+use protocol::ids::RunId;
 use protocol::workloop::Workloop;
 use serde_json::json;
 
-use super::{Exit, ForcePanic, Supervisor, SupervisorHandle, Victim};
+use super::{Exit, Supervisor, SupervisorHandle};
 use crate::config::{
     ClaimConfig, Config, DeliveryConfig, EngineConfig, Identity, LightningConfig, RunLimits, Secret,
 };
+use crate::events::Panic;
 
+const CAPACITY: u32 = 3;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn config(lightning: &MockHandle) -> Config {
@@ -30,7 +36,7 @@ fn config(lightning: &MockHandle) -> Config {
             message_timeout: Duration::from_secs(30),
             claim_timeout: Duration::from_secs(30),
         },
-        workloops: vec![Workloop::from_capacity(2)],
+        workloops: vec![Workloop::from_capacity(CAPACITY)],
         claims: ClaimConfig {
             looping: true,
             backoff: ClaimBackoff::try_new(Duration::from_millis(20), Duration::from_millis(50))
@@ -70,7 +76,7 @@ async fn world() -> (MockHandle, SupervisorHandle) {
 fn enqueue(lightning: &MockHandle, body: &str) -> String {
     let job = uuid::Uuid::new_v4().to_string();
     lightning
-        .enqueue(json!({"jobs": [{"id": job, "body": body}]}))
+        .enqueue(json!({"jobs": [{"id": job, "body": body}], "dataclip": {"data": {}}}))
         .unwrap()
 }
 
@@ -87,55 +93,33 @@ async fn end(lightning: MockHandle, worker: SupervisorHandle) {
     lightning.stop().await;
 }
 
-#[actix_rt::test]
-async fn a_run_whose_actor_panics_is_reported_and_disturbs_no_other() {
-    let (lightning, worker) = world().await;
-    let victim = enqueue(&lightning, "wait(60000)");
-    let other = enqueue(&lightning, "wait(500)");
-    started(&lightning, &victim).await;
-    started(&lightning, &other).await;
-    worker
-        .supervisor
-        .do_send(ForcePanic(Victim::Run(RunId::new(victim.as_str()))));
-    let run = lightning.ended(&victim, PATIENCE).await.unwrap();
-    assert_eq!(
-        (run.state, run.error_type.as_deref()),
-        (RunState::Exception, Some("RunActorCrashed"))
-    );
-    assert_eq!(
-        lightning.ended(&other, PATIENCE).await.unwrap().state,
-        RunState::Success
-    );
-    let next = enqueue(&lightning, "fn(s => s)");
-    assert_eq!(
-        lightning.ended(&next, PATIENCE).await.unwrap().state,
-        RunState::Success
-    );
-    assert_eq!(worker.status().await.unwrap().restarts["run"], 1);
-    end(lightning, worker).await;
+/// Makes a child panic.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct ForcePanic(Victim);
+
+#[derive(Debug, Clone)]
+enum Victim {
+    Connection,
+    EnginePool,
+    Workloop,
+    Run(String),
 }
 
-#[actix_rt::test]
-async fn a_workloop_that_panics_is_restarted_with_its_slots_counted_from_the_runs_in_hand() {
-    let (lightning, worker) = world().await;
-    let running = enqueue(&lightning, "wait(1000)");
-    started(&lightning, &running).await;
-    let group = WorkloopId::new("manual>*:2");
-    worker
-        .supervisor
-        .do_send(ForcePanic(Victim::Workloop(group)));
-    let later: Vec<_> = (0..6).map(|_| enqueue(&lightning, "wait(20)")).collect();
-    for run in later.iter().chain([&running]) {
-        assert_eq!(
-            lightning.ended(run, PATIENCE).await.unwrap().state,
-            RunState::Success
-        );
+impl Handler<ForcePanic> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, ForcePanic(victim): ForcePanic, _: &mut Self::Context) {
+        match victim {
+            Victim::Connection => self.connections.with_queue().do_send(Panic),
+            Victim::EnginePool => self.engine.do_send(Panic),
+            Victim::Workloop => self.groups[0].address.do_send(Panic),
+            // A run that has ended meanwhile has no actor any more.
+            Victim::Run(id) => {
+                if let Some(run) = self.runs.get(&RunId::new(id)) {
+                    run.address.do_send(Panic);
+                }
+            }
+        }
     }
-    assert!(
-        lightning.statistics().max_active <= 2,
-        "{:?}",
-        lightning.statistics()
-    );
-    assert_eq!(worker.status().await.unwrap().restarts["workloop"], 1);
-    end(lightning, worker).await;
 }

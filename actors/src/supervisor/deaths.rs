@@ -1,0 +1,121 @@
+//! What follows the death of a child.
+
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use protocol::ids::{RunId, WorkloopId};
+
+use super::child::Ended;
+use super::{State, Supervisor, start_engine};
+use crate::engine_pool::{EnginePool, StopJob};
+use crate::events::{EngineLost, RunEnded};
+use crate::run::Origin;
+use crate::workloop;
+
+impl Supervisor {
+    /// Whether a child that died may be started again, and after which wait; ends the worker if not.
+    pub(super) fn death(
+        &mut self,
+        name: &'static str,
+        what: &str,
+        ended: &Ended,
+        wait: Option<Duration>,
+        ctx: &mut Context<Self>,
+    ) -> Option<Duration> {
+        if self.state == State::Stopped {
+            return None;
+        }
+        *self.restarts.entry(name).or_default() += 1;
+        self.config.metrics.restarted(name);
+        let how = match ended {
+            Ended::Stopped => "stopped unexpectedly".to_owned(),
+            Ended::Panicked(text) => format!("panicked: {text}"),
+            Ended::Killed => "was killed".to_owned(),
+        };
+        if let Some(wait) = wait {
+            log::error!("{what} {how}; restarting it in {} ms", wait.as_millis());
+        } else {
+            log::error!("{what} {how}; it died too often to be restarted");
+            self.give_up(format!("{what} died too often, last: it {how}"), ctx);
+        }
+        wait
+    }
+
+    pub(super) fn engine_ended(&mut self, ended: &Ended, ctx: &mut Context<Self>) {
+        let wait = self.engine_intensity.died(Instant::now());
+        let Some(wait) = self.death("engine pool", "the engine pool", ended, wait, ctx) else {
+            self.tell_engine_lost();
+            return;
+        };
+        ctx.run_later(wait, |this, ctx| {
+            this.engine = start_engine(EnginePool::new(&this.config), ctx);
+            this.tell_engine_lost();
+        });
+    }
+
+    fn tell_engine_lost(&self) {
+        for run in self.runs.values() {
+            run.address.do_send(EngineLost {
+                engine: self.engine.clone(),
+            });
+        }
+    }
+
+    pub(super) fn workloop_ended(
+        &mut self,
+        id: &WorkloopId,
+        ended: &Ended,
+        ctx: &mut Context<Self>,
+    ) {
+        let Some(group) = self.groups.get_mut(id) else {
+            return;
+        };
+        let wait = group.intensity.died(Instant::now());
+        let what = format!("workloop {id}");
+        let Some(wait) = self.death("workloop", &what, ended, wait, ctx) else {
+            if let Some(group) = self.groups.get_mut(id) {
+                group.drained = true;
+            }
+            self.finish_if_drained(ctx);
+            return;
+        };
+        let id = id.clone();
+        ctx.run_later(wait, move |this, ctx| {
+            let Some(address) = this.start_workloop(&id, ctx) else {
+                return;
+            };
+            if matches!(this.state, State::Draining { .. }) {
+                address.do_send(workloop::Drain);
+            }
+            if let Some(group) = this.groups.get_mut(&id) {
+                group.address = address;
+            }
+        });
+    }
+
+    pub(super) fn run_actor_ended(&mut self, id: &RunId, ended: &Ended, ctx: &mut Context<Self>) {
+        // A run that ended in order has said so before its actor stopped, and is not in the list any more.
+        let Some(run) = self.runs.get(id) else { return };
+        let (claimed, workloop, origin) = (run.claimed.clone(), run.workloop.clone(), run.origin);
+        self.engine.do_send(StopJob { run_id: id.clone() });
+        let wait = self.run_intensity.died(Instant::now());
+        let what = format!("the actor of run {id}");
+        let restart = self.death("run", &what, ended, wait, ctx).is_some();
+        if restart && origin == Origin::Claimed {
+            // At once: the slot stays taken, and Lightning hears of it as soon as it can.
+            self.start_run(claimed, workloop, Origin::Successor, ctx);
+            return;
+        }
+        let why = if restart {
+            ": its successor died as well"
+        } else {
+            ""
+        };
+        log::error!(run_id = id.as_str(); "run {id} is given up unreported{why}");
+        ctx.notify(RunEnded {
+            run_id: id.clone(),
+            workloop,
+            reason: None,
+        });
+    }
+}
