@@ -358,16 +358,17 @@ fn tell_of_sandbox(mode: SandboxMode) {
         SandboxMode::Off => {
             log::warn!("engine children are not sandboxed: jobs can read what the worker can");
         }
-        SandboxMode::Auto => {
+        SandboxMode::Auto | SandboxMode::Strict => {
             let missing = sandbox::missing();
-            if !missing.is_empty() {
+            if missing.is_empty() {
+                log::info!("engine children are sandboxed by Landlock and seccomp");
+            } else {
                 log::warn!(
                     "engine children are sandboxed in part only; missing: {}",
                     missing.join("; ")
                 );
             }
         }
-        SandboxMode::Strict => {}
     }
 }
 
