@@ -148,6 +148,12 @@ fn a_malformed_escape_is_reported_where_it_is_also_in_a_long_job() {
 }
 
 #[test]
+fn a_wrong_regular_expression_after_a_line_separator_is_an_error() {
+    let error = compile_any("\u{2028}get(/]*/get(").unwrap_err();
+    assert_eq!(error.name(), "SyntaxError", "{error}");
+}
+
+#[test]
 fn bytes_that_are_no_text_are_refused_with_their_place() {
     let options = CompileOptions::default();
     let error = compile_bytes(b"fn(s => s);\nget('\xff');", &options).unwrap_err();

@@ -9,6 +9,8 @@ use oxc::{
     span::{GetSpan, Span},
 };
 
+use crate::source::to_u32;
+
 /// What the translation must know of the tree, when there is one.
 #[derive(Default)]
 pub(super) struct Facts {
@@ -67,22 +69,27 @@ impl<'a> VisitJs<'a> for Facts {
 }
 
 /// Finds syntax that our parser takes and the reference's does not: decorators, fields with
-/// `accessor`, and imports with a phase.
-pub(super) struct Unsupported {
+/// `accessor`, imports with a phase, and labels in round brackets.
+pub(super) struct Unsupported<'s> {
+    source: &'s str,
     first: Option<u32>,
 }
 
-impl Unsupported {
+impl<'s> Unsupported<'s> {
     /// The first use in a job.
-    pub(super) fn first(source: &str, program: &Program<'_>) -> Option<u32> {
-        // Nearly no job has one of these words, so that nearly no tree is walked for them.
-        if !["@", "accessor", "import"]
+    pub(super) fn first(source: &'s str, program: &Program<'_>) -> Option<u32> {
+        // Nearly no job has one of these, so that nearly no tree is walked for them.
+        let has_word = ["@", "accessor", "import"]
             .iter()
-            .any(|word| source.contains(word))
-        {
+            .any(|word| source.contains(word));
+        let mut after_brackets = source.split(')').skip(1);
+        if !has_word && !after_brackets.any(|text| text.trim_start().starts_with([':', '/'])) {
             return None;
         }
-        let mut finder = Self { first: None };
+        let mut finder = Self {
+            source,
+            first: None,
+        };
         finder.visit_program(program);
         finder.first
     }
@@ -92,7 +99,7 @@ impl Unsupported {
     }
 }
 
-impl<'a> VisitJs<'a> for Unsupported {
+impl<'a> VisitJs<'a> for Unsupported<'_> {
     fn enter_node(&mut self, kind: AstKind<'a>) {
         let start = kind.span().start;
         match kind {
@@ -100,6 +107,11 @@ impl<'a> VisitJs<'a> for Unsupported {
             AstKind::ImportDeclaration(import) if import.phase.is_some() => self.refuse(start),
             AstKind::ImportExpression(import) if import.phase.is_some() => self.refuse(start),
             AstKind::Decorator(_) => self.refuse(start),
+            AstKind::LabeledStatement(labeled) if labeled.label.span.start > start => {
+                let end = labeled.label.span.end;
+                let colon = self.source[end as usize..].find(':').map_or(0, to_u32);
+                self.refuse(end + colon);
+            }
             _ => {}
         }
     }

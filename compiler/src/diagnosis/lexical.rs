@@ -154,7 +154,8 @@ impl Translator<'_> {
         let Some(close) = before.rfind('/') else {
             return flags;
         };
-        let line = before[..close].rfind(is_line_end).map_or(0, |end| end + 1);
+        let line = before[..close].rsplit(is_line_end).next();
+        let line = close - line.map_or(0, str::len);
         let mut start = close;
         for (index, _) in before[line..close].match_indices('/') {
             let open = line + index;
