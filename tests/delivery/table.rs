@@ -1,10 +1,9 @@
 //! Runs under one fault at one event, and what became of them on the server's side.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use lightning_mock::{MockHandle, MockLightning, Rule, RunState, RunView};
+use lightning_mock::{LogView, MockHandle, MockLightning, Rule, RunState, RunView};
 use serde_json::{Value, json};
 
 use crate::support::{DEADLINE, SECRET, Worker};
@@ -172,24 +171,19 @@ impl fmt::Display for Cell {
     }
 }
 
-/// The lines of the jobs, each once, in the order in which they were first stored; and how many were stored again.
+/// The lines of the jobs, each once, in the order in which the server shows them, which is by time; and how many were
+/// stored again.
 fn distinct_lines(run: &RunView) -> (Vec<String>, usize) {
-    let mut seen: HashMap<&str, usize> = HashMap::new();
-    let mut lines = Vec::new();
-    let mut doubled = 0;
-    for line in run
-        .logs
-        .iter()
-        .filter(|line| line.source.as_deref() == Some("JOB"))
-    {
-        let times = seen.entry(line.text.as_str()).or_default();
-        *times += 1;
-        if *times == 1 {
+    let is_job = |line: &&LogView| line.source.as_deref() == Some("JOB");
+    let mut stored: Vec<_> = run.logs.iter().filter(is_job).collect();
+    stored.sort_by_key(|line| line.timestamp);
+    let mut lines: Vec<String> = Vec::new();
+    for line in &stored {
+        if !lines.contains(&line.text) {
             lines.push(line.text.clone());
-        } else {
-            doubled += 1;
         }
     }
+    let doubled = stored.len() - lines.len();
     (lines, doubled)
 }
 

@@ -129,6 +129,16 @@ impl Worker {
         self.lines.try_iter().collect()
     }
 
+    /// Waits until it logs a line with this text.
+    pub(crate) fn waits_for_line(&self, text: &str) {
+        loop {
+            let line = self.lines.recv_timeout(DEADLINE);
+            if line.expect("the worker says it").contains(text) {
+                return;
+            }
+        }
+    }
+
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.pid()).expect("a process id fits");

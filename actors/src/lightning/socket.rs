@@ -84,14 +84,19 @@ impl Socket {
         }
     }
 
-    /// Says goodbye after everything that was queued, waiting at most this long for it to be written.
+    /// Says goodbye after everything that was queued, and waits at most this long for the peer's own goodbye: a socket
+    /// that is closed with something unread in it takes back what the peer has not read yet.
     pub(super) async fn close(mut self, patience: Duration) {
         self.send(Outgoing::Close);
-        if tokio::time::timeout(patience, &mut self.writer)
-            .await
-            .is_err()
-        {
-            log::debug!("Lightning did not take the last frames in time");
+        let farewell = async {
+            let written = (&mut self.writer).await;
+            let answered = (&mut self.reader).await;
+            if written.is_err() || answered.is_err() {
+                log::debug!("a task of the socket panicked");
+            }
+        };
+        if tokio::time::timeout(patience, farewell).await.is_err() {
+            log::debug!("Lightning did not close the connection in time");
         }
     }
 }
@@ -250,6 +255,7 @@ async fn read(
     });
 }
 
+/// Ends after a close frame, or when writing fails.
 async fn write(mut sink: Sink, mut queue: mpsc::UnboundedReceiver<Outgoing>) {
     let mut closing = false;
     while !closing && let Some(first) = queue.recv().await {
@@ -274,9 +280,6 @@ async fn write(mut sink: Sink, mut queue: mpsc::UnboundedReceiver<Outgoing>) {
             log::debug!("writing to Lightning failed: {error}");
             return;
         }
-    }
-    if let Err(error) = sink.close().await {
-        log::debug!("closing the connection to Lightning failed: {error}");
     }
 }
 
