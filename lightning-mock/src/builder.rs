@@ -74,6 +74,8 @@ pub struct Builder {
     chaos: Chaos,
     credentials: HashMap<String, Value>,
     dataclips: HashMap<String, Value>,
+    /// The state of another server that this one is to have too.
+    shared: Option<Arc<Shared>>,
 }
 
 impl Default for Builder {
@@ -96,6 +98,7 @@ impl Default for Builder {
             chaos: Chaos::default(),
             credentials: HashMap::new(),
             dataclips: HashMap::new(),
+            shared: None,
         }
     }
 }
@@ -200,6 +203,14 @@ impl Builder {
         self
     }
 
+    /// A further node of the same Lightning: it knows what `node` knows, and its other settings count for nothing but
+    /// address and port.
+    #[must_use]
+    pub fn node_of(mut self, node: &MockHandle) -> Self {
+        self.shared = Some(node.shared());
+        self
+    }
+
     /// Starts inside the running actix system. The server stops when the handle is dropped.
     ///
     /// # Errors
@@ -248,31 +259,38 @@ impl Builder {
         }
     }
 
-    fn bind(self) -> Result<(ServerHandle, Arc<Shared>, u16), StartError> {
+    fn world(&self) -> Result<World, StartError> {
         let key = match &self.run_token_key {
             Some(pem) => RunKey::from_pem(pem)?,
             None if self.cheap_tokens => RunKey::cheap(),
             None => RunKey::test()?,
         };
         let mut store = Store::default();
-        store.credentials = self.credentials;
+        store.credentials.clone_from(&self.credentials);
         store.dataclips = self
             .dataclips
-            .into_iter()
-            .map(|(id, body)| (id, Some(body)))
+            .iter()
+            .map(|(id, body)| (id.clone(), Some(body.clone())))
             .collect();
-        let shared = Shared::new(World {
-            rules: self.rules,
+        Ok(World {
+            rules: self.rules.clone(),
             key,
             store,
             recorder: Recorder::new(self.record),
-            collections: Collections::new(self.collections),
+            collections: Collections::new(self.collections.clone()),
             sockets: HashMap::new(),
             last_socket: 0,
             faults: Vec::new(),
-            chaos: self.chaos,
+            chaos: self.chaos.clone(),
             away_until: 0,
-        });
+        })
+    }
+
+    fn bind(self) -> Result<(ServerHandle, Arc<Shared>, u16), StartError> {
+        let shared = match &self.shared {
+            Some(shared) => Arc::clone(shared),
+            None => Shared::new(self.world()?),
+        };
         let data = web::Data::from(Arc::clone(&shared));
         let listen = |source| StartError::Listen {
             host: self.host.clone(),

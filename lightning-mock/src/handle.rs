@@ -51,6 +51,11 @@ impl MockHandle {
         }
     }
 
+    /// What this server knows, for another one to know it too.
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
     /// The port that it listens on.
     pub fn port(&self) -> u16 {
         self.port

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each scenario file uses a part of it")]
 
 pub(crate) mod http;
+pub(crate) mod proxy;
 pub(crate) mod rows;
 
 use std::io::{BufRead as _, BufReader};
@@ -195,11 +196,16 @@ impl Drop for Worker {
 
 /// The worker's command line for this Lightning, with a free port and claims at short intervals.
 pub(crate) fn command(lightning: &MockHandle) -> Command {
+    command_at(&lightning.ws_url())
+}
+
+/// The same for the Lightning at this endpoint.
+pub(crate) fn command_at(endpoint: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ws-worker"));
     command
         .args(["start", "--port", "0", "--host", "127.0.0.1"])
         .args(["--backoff", "0.05/0.2"])
-        .args(["--lightning", &lightning.ws_url(), "--secret", SECRET]);
+        .args(["--lightning", endpoint, "--secret", SECRET]);
     command
 }
 
