@@ -17,7 +17,7 @@ fn worker(proxy: &Proxy) -> Worker {
 fn started(lightning: &MockHandle, run: &str) {
     lightning
         .wait_event(DEADLINE, |event| event.is_from(run, "step:start"))
-        .unwrap();
+        .expect("the run starts its step");
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn runs_in_progress_survive_a_move_to_another_node_of_the_same_lightning() {
     let second = MockLightning::builder()
         .node_of(&first)
         .spawn_thread()
-        .unwrap();
+        .expect("the run starts its step");
     let proxy = Proxy::to(first.port());
     let runs: Vec<_> = (0..3)
         .map(|_| first.enqueue(plan("wait(1500)", "manual")).unwrap())
@@ -86,7 +86,7 @@ fn a_server_that_is_restarted_at_every_moment_loses_no_run() {
     let second = MockLightning::builder()
         .node_of(&first)
         .spawn_thread()
-        .unwrap();
+        .expect("the run starts its step");
     let proxy = Proxy::to(first.port());
     let _worker = worker(&proxy);
     let runs: Vec<_> = (0..30)
@@ -126,6 +126,6 @@ fn a_connection_that_is_dead_without_saying_so_is_given_up_and_replaced() {
     proxy.holds();
     let run = lightning
         .wait_for(&run, DEADLINE + Duration::from_secs(15))
-        .unwrap();
+        .expect("the run starts its step");
     assert_eq!((run.state, run.claims), (RunState::Success, 1));
 }

@@ -17,7 +17,7 @@ fn wait_for(lightning: &MockHandle, event: &str) -> RecordedEvent {
         .wait_event(DEADLINE, |heard| {
             heard.direction == Direction::FromWorker && heard.event == event
         })
-        .unwrap()
+        .expect("the worker says so")
 }
 
 fn wait_for_leave(lightning: &MockHandle, topic: &str) {
@@ -25,7 +25,7 @@ fn wait_for_leave(lightning: &MockHandle, topic: &str) {
         .wait_event(DEADLINE, |heard| {
             heard.topic == topic && heard.event == "phx_leave"
         })
-        .unwrap();
+        .expect("the worker leaves");
 }
 
 #[test]
