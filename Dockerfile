@@ -32,6 +32,8 @@ WORKDIR /opt/ws-worker/engine
 COPY engine/package.json engine/package-lock.json engine/.npmrc ./
 RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund
 COPY engine/*.mjs ./
+# What a worker does after it has installed its engine by itself: fewer files to load in each child.
+RUN npm run bundle
 
 # --- The image ---------------------------------------------------------------
 FROM ${NODE_IMAGE}
