@@ -100,5 +100,6 @@ fn report(error: &dyn Error) {
     reason = "dropping the runtime would wait for blocking work, such as an npm that nobody needs any more"
 )]
 fn leave(code: u8) -> ! {
+    log::logger().flush();
     std::process::exit(i32::from(code))
 }

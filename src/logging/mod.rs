@@ -3,6 +3,7 @@
 mod filter;
 mod line;
 mod problems;
+mod reports;
 mod scrub;
 
 use std::io::Write as _;
@@ -14,6 +15,8 @@ use actors::config::Secret;
 pub use filter::{BadFilter, LogFilter};
 pub use line::LogFormat;
 pub use problems::{Problem, Problems};
+use reports::Reports;
+pub use reports::{BadReports, ReportSettings};
 use scrub::Scrubber;
 
 /// Says that a line reports a success or must be seen at almost every level: the reference's levels `success` and
@@ -29,18 +32,34 @@ pub struct LogSettings {
     pub format: LogFormat,
     /// Texts that `***` stands for in every line.
     pub secrets: Vec<Secret>,
+    /// Where errors are reported besides.
+    pub reports: Option<ReportSettings>,
+}
+
+/// Why there can be no log.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The process has a logger already.
+    #[error("the log cannot be set up")]
+    Taken(#[from] log::SetLoggerError),
+    /// Errors cannot be reported.
+    #[error(transparent)]
+    Reports(#[from] BadReports),
 }
 
 /// Prints what the settings ask for, and notes problems whatever they ask for.
 struct Logger {
     printed: env_logger::Logger,
     problems: Problems,
+    reports: Option<Reports>,
     scrubber: Arc<Scrubber>,
 }
 
 impl log::Log for Logger {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        self.printed.enabled(metadata) || Problems::takes(metadata.level())
+        self.printed.enabled(metadata)
+            || Problems::takes(metadata.level())
+            || (self.reports.is_some() && Reports::takes(metadata.level()))
     }
 
     fn log(&self, record: &log::Record<'_>) {
@@ -48,10 +67,18 @@ impl log::Log for Logger {
         if Problems::takes(record.level()) {
             self.problems.note(record, &self.scrubber);
         }
+        if let Some(reports) = &self.reports
+            && Reports::takes(record.level())
+        {
+            reports.note(record, &self.scrubber);
+        }
     }
 
     fn flush(&self) {
         self.printed.flush();
+        if let Some(reports) = &self.reports {
+            reports.flush();
+        }
     }
 }
 
@@ -59,16 +86,22 @@ impl log::Log for Logger {
 ///
 /// # Errors
 ///
-/// The process has a logger already.
-pub fn init(settings: &LogSettings) -> Result<Problems, log::SetLoggerError> {
+/// The process has a logger already, or errors cannot be reported.
+pub fn init(settings: &LogSettings) -> Result<Problems, LogError> {
     let scrubber = Arc::new(Scrubber::new(&settings.secrets));
     let problems = Problems::default();
     let noting = Logger {
         printed: printer(settings, Arc::clone(&scrubber)),
         problems: problems.clone(),
+        reports: settings.reports.as_ref().map(Reports::start).transpose()?,
         scrubber,
     };
-    let level = noting.printed.filter().max(log::LevelFilter::Warn);
+    let least = if noting.reports.is_some() {
+        log::LevelFilter::Info
+    } else {
+        log::LevelFilter::Warn
+    };
+    let level = noting.printed.filter().max(least);
     log::set_boxed_logger(Box::new(noting))?;
     log::set_max_level(level);
     std::panic::set_hook(Box::new(log_panic));

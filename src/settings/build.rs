@@ -15,7 +15,7 @@ use super::layers::{Layers, Source};
 use super::problem::Problem;
 use super::resolver::Resolver;
 use super::{HttpSettings, Settings, table, values};
-use crate::logging::{LogFilter, LogFormat, LogSettings};
+use crate::logging::{LogFilter, LogFormat, LogSettings, ReportSettings};
 
 /// The endpoint and the secret that `--lightning mock` stands for, as the reference's mock has them.
 const MOCK_ENDPOINT: &str = "ws://localhost:8888/worker";
@@ -84,6 +84,7 @@ pub(crate) fn resolve(
             )
         }),
         secrets: vec![lightning.secret.clone()],
+        reports: None,
     };
     let http = HttpSettings {
         host: from.required(&table::HOST, values::text),
@@ -94,7 +95,7 @@ pub(crate) fn resolve(
     };
     log.secrets.extend(http.token.clone());
     let collections = collections(&mut from);
-    sentry(&mut from, &mut log, &mut warnings);
+    sentry(&mut from, &mut log, lightning.extra_ca_file.clone());
 
     let identity = Identity {
         id: worker_id,
@@ -314,16 +315,19 @@ fn collections(from: &mut Resolver) -> Option<CollectionsConfig> {
     url.map(|url| CollectionsConfig { url, version })
 }
 
-fn sentry(from: &mut Resolver, log: &mut LogSettings, warnings: &mut Vec<String>) {
+fn sentry(from: &mut Resolver, log: &mut LogSettings, extra_ca_file: Option<PathBuf>) {
     let dsn = from.optional(&table::SENTRY_DSN, |text| {
-        values::url(&["http", "https"], text)
+        text.parse::<sentry::types::Dsn>()
+            .map(|_| Secret::new(text))
+            .map_err(|_| "is no DSN; give https://KEY@HOST/PROJECT".to_owned())
     });
-    from.required(&table::SENTRY_ENV, values::text);
-    if let Some(dsn) = dsn {
-        warnings.push(
-            "errors are not reported to Sentry by this version: --sentry-dsn has no effect"
-                .to_owned(),
-        );
-        log.secrets.push(Secret::new(dsn));
-    }
+    let environment = from.required(&table::SENTRY_ENV, values::text);
+    log.reports = dsn.map(|dsn| {
+        log.secrets.push(dsn.clone());
+        ReportSettings {
+            dsn,
+            environment,
+            extra_ca_file,
+        }
+    });
 }

@@ -5,4 +5,5 @@ mod support;
 
 mod health;
 mod metrics;
+mod secrets;
 mod status;

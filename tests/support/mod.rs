@@ -84,7 +84,8 @@ impl Worker {
                 .recv_timeout(DEADLINE)
                 .expect("the worker says where it listens");
             if let Some((_, url)) = line.split_once("listening on ") {
-                worker.url = url.trim().to_owned();
+                // A JSON line goes on after it.
+                worker.url = url.split('"').next().unwrap_or(url).trim().to_owned();
             }
             worker.first_lines.push(line);
         }

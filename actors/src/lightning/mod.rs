@@ -27,3 +27,4 @@ pub use self::messages::{
     ChannelEvent, Claim, ClaimError, ConnectionStatus, Disconnect, GetConnectionStatus, Join,
     Leave, Push, QueueEvent, Subscribe, SubscribeQueue, Ticket,
 };
+pub use self::socket::client as http_client;

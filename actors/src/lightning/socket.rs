@@ -162,7 +162,7 @@ pub(super) async fn open(
 ///
 /// # Errors
 /// A text that says what is wrong when TLS cannot be set up or `extra_ca_file` cannot be used.
-pub(super) fn client(extra_ca_file: Option<&Path>) -> Result<awc::Client, String> {
+pub fn client(extra_ca_file: Option<&Path>) -> Result<awc::Client, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut tls = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -93,9 +93,9 @@ pub enum DemoError {
     /// The operating system gives no socket or no standard output.
     #[error("the operating system refused a resource")]
     Resource(#[from] io::Error),
-    /// The log is set up already.
-    #[error("the log cannot be set up")]
-    Log(#[from] log::SetLoggerError),
+    /// The log cannot be set up.
+    #[error(transparent)]
+    Log(#[from] logging::LogError),
 }
 
 /// Runs the demo; returns the exit code: 0 when every run ended as `success`. To be called inside an actix System.

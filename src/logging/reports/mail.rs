@@ -1,0 +1,111 @@
+//! The way to Sentry: one thread with the HTTP client that the worker has anyway, behind a queue that never fills memory.
+
+use std::path::Path;
+use std::sync::mpsc as blocking;
+use std::time::{Duration, Instant};
+
+use sentry::types::Dsn;
+use sentry::{Envelope, Transport};
+use tokio::sync::mpsc;
+
+/// Reports that may wait; further ones are dropped, for the log has them all.
+const WAITING: usize = 64;
+
+/// How long nothing is sent after Sentry said that it is too much, unless Sentry said how long.
+const PAUSE: Duration = Duration::from_secs(60);
+
+enum Letter {
+    Report(Box<Envelope>),
+    /// Answered when everything before it was sent.
+    Flush(blocking::Sender<()>),
+}
+
+/// Sends reports.
+pub(super) struct Mail(mpsc::Sender<Letter>);
+
+impl Mail {
+    /// Starts the thread; an error says what of it is not to be had.
+    pub(super) fn start(dsn: &Dsn, extra_ca_file: Option<&Path>) -> Result<Self, String> {
+        let (sender, letters) = mpsc::channel(WAITING);
+        let (url, auth) = (
+            dsn.envelope_api_url().to_string(),
+            dsn.to_auth(Some(concat!("ws-worker/", env!("CARGO_PKG_VERSION"))))
+                .to_string(),
+        );
+        let extra_ca_file = extra_ca_file.map(Path::to_path_buf);
+        std::thread::Builder::new()
+            .name("sentry".to_owned())
+            .spawn(move || {
+                let runtime = match actix_rt::Runtime::new() {
+                    Ok(runtime) => runtime,
+                    Err(error) => {
+                        log::warn!("errors are not reported to Sentry: {error}");
+                        return;
+                    }
+                };
+                runtime.block_on(async {
+                    match actors::lightning::http_client(extra_ca_file.as_deref()) {
+                        Ok(client) => deliver(letters, &client, &url, &auth).await,
+                        Err(why) => log::warn!("errors are not reported to Sentry: {why}"),
+                    }
+                });
+            })
+            .map_err(|error| error.to_string())?;
+        Ok(Self(sender))
+    }
+}
+
+async fn deliver(mut letters: mpsc::Receiver<Letter>, client: &awc::Client, url: &str, auth: &str) {
+    let mut paused_until: Option<Instant> = None;
+    while let Some(letter) = letters.recv().await {
+        let envelope = match letter {
+            Letter::Report(envelope) => envelope,
+            Letter::Flush(done) => {
+                if done.send(()).is_err() {
+                    log::debug!("nobody waits for the last reports to Sentry any more");
+                }
+                continue;
+            }
+        };
+        if paused_until.is_some_and(|until| Instant::now() < until) {
+            continue;
+        }
+        let mut body = Vec::new();
+        if let Err(error) = envelope.to_writer(&mut body) {
+            log::debug!("a report to Sentry cannot be written: {error}");
+            continue;
+        }
+        let answer = client
+            .post(url)
+            .insert_header(("x-sentry-auth", auth))
+            .insert_header(("content-type", "application/x-sentry-envelope"))
+            .send_body(body)
+            .await;
+        // At debug only: a warning would be noted as a problem for each report that is lost.
+        match answer {
+            Ok(answer) if answer.status().as_u16() == 429 => {
+                let said = answer
+                    .headers()
+                    .get("retry-after")
+                    .and_then(|value| value.to_str().ok()?.parse().ok());
+                paused_until = Some(Instant::now() + said.map_or(PAUSE, Duration::from_secs));
+            }
+            Ok(answer) if answer.status().is_success() => {}
+            Ok(answer) => log::debug!("Sentry answered a report with {}", answer.status()),
+            Err(error) => log::debug!("a report did not reach Sentry: {error}"),
+        }
+    }
+}
+
+impl Transport for Mail {
+    fn send_envelope(&self, envelope: Envelope) {
+        if self.0.try_send(Letter::Report(Box::new(envelope))).is_err() {
+            log::debug!("a report to Sentry is dropped: too many wait");
+        }
+    }
+
+    fn flush(&self, timeout: Duration) -> bool {
+        let (done, waiting) = blocking::channel();
+        self.0.try_send(Letter::Flush(done)).is_ok() && waiting.recv_timeout(timeout).is_ok()
+    }
+}
