@@ -10,6 +10,8 @@
 //! ```
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
@@ -252,6 +254,9 @@ impl Outbox {
             if matches!(entry.state, Delivery::InFlight { .. }) {
                 entry.state = Delivery::Waiting;
                 entry.resent = true;
+                // Whatever its crashes have said: it may be there by now.
+                entry.contradicted = false;
+                entry.crashes = 0;
             }
         }
     }

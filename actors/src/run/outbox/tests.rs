@@ -2,26 +2,42 @@
 
 use indexmap::IndexMap;
 use protocol::ids::{JobId, RunId, StepId};
-use protocol::lightning::{LogLine, RunComplete, RunStart, StepStart, Timestamp};
+use protocol::lightning::{
+    LogLine, OutputDataclip, RunComplete, RunStart, StepComplete, StepStart, Timestamp,
+};
 use protocol::reasons::Outcome as Ended;
 
-use super::super::report::{Repairs, RunEnd};
+use super::super::report::{CompletedStep, Repairs, RunEnd};
 use super::*;
 
-fn start() -> Report {
+pub(super) fn run_start() -> Report {
     Report::RunStart(RunStart {
         versions: IndexMap::new(),
         timestamp: None,
     })
 }
 
-fn step() -> Report {
+pub(super) fn step_start(id: &str, input: Option<&str>) -> Report {
     Report::StepStart(StepStart {
-        step_id: StepId::new("s"),
+        step_id: StepId::new(id),
         job_id: JobId::new("a"),
         timestamp: None,
-        input_dataclip_id: Some(DataclipId::new("d")),
+        input_dataclip_id: input.map(DataclipId::new),
     })
+}
+
+pub(super) fn step_complete(id: &str, dataclip: &str) -> Report {
+    let mut event = StepComplete::new(StepId::new(id), JobId::new("a"), Ended::success());
+    event.output_dataclip_id = Some(DataclipId::new(dataclip));
+    event.output_dataclip = Some(OutputDataclip::empty());
+    Report::StepComplete(Box::new(CompletedStep {
+        event,
+        last_resort: false,
+    }))
+}
+
+fn step() -> Report {
+    step_start("s", Some("d"))
 }
 
 fn end() -> Report {
@@ -30,6 +46,27 @@ fn end() -> Report {
         event,
         repairs: Repairs::None,
     }))
+}
+
+/// An end that names its dataclip.
+pub(super) fn run_end(dataclip: &str) -> Report {
+    let mut event = RunComplete::new(&Ended::success());
+    event.final_dataclip_id = Some(DataclipId::new(dataclip));
+    Report::RunComplete(Box::new(RunEnd {
+        event,
+        repairs: Repairs::None,
+    }))
+}
+
+pub(super) fn line_of(step: Option<&str>, text: &str) -> LogLines {
+    let time = Timestamp::from_micros(1_767_225_600_000_000);
+    let mut line = LogLine::text("JOB", "info", text, time);
+    line.step_id = step.map(StepId::new);
+    LogLines {
+        run_id: RunId::new("r"),
+        batched: false,
+        lines: vec![line],
+    }
 }
 
 fn lines(count: usize) -> LogLines {
@@ -72,7 +109,7 @@ fn send(outbox: &mut Outbox, from: u64) -> Vec<&'static str> {
 
 #[test]
 fn nothing_overtakes_the_start_and_the_end_comes_last() {
-    let mut outbox = outbox(vec![start(), step(), Report::Logs(lines(1)), end()]);
+    let mut outbox = outbox(vec![run_start(), step(), Report::Logs(lines(1)), end()]);
     assert_eq!(send(&mut outbox, 1), ["run:start"]);
     assert_eq!(
         outbox.answered(Ticket(1), None),
@@ -181,14 +218,14 @@ fn only_the_bad_line_of_a_batch_is_lost() {
 
 #[test]
 fn a_run_that_is_somebody_elses_is_abandoned_and_other_refusals_end_it() {
-    let mut taken = outbox(vec![start()]);
+    let mut taken = outbox(vec![run_start()]);
     send(&mut taken, 1);
     let words = "cannot mark run started that has not been claimed by a worker";
     assert!(matches!(
         taken.answered(Ticket(1), Some(words)),
         Outcome::Abandoned(_)
     ));
-    let mut refused = outbox(vec![start()]);
+    let mut refused = outbox(vec![run_start()]);
     send(&mut refused, 1);
     assert!(matches!(
         refused.answered(Ticket(1), Some("no")),
