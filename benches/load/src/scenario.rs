@@ -19,8 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// After the last run: what a worker does to be ready for the next ones belongs to the price of these.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// How often the mock is asked: often for single runs, since the next one waits for the answer.
-const LOOK_SERIAL: Duration = Duration::from_millis(1);
+/// How often the mock is asked: more often for single runs, since the next one waits for the answer.
+const LOOK_SERIAL: Duration = Duration::from_millis(5);
 const LOOK_BURST: Duration = Duration::from_millis(20);
 
 const STATE_BYTES: usize = 8 * 1024 * 1024;
