@@ -1,5 +1,6 @@
 //! The actor: messages to whichever engine this worker has.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -234,23 +235,13 @@ impl Actor for EnginePool {
                     "statePropsToRemove set to: {}",
                     config.state_props_to_remove.join(", ")
                 );
-                tell_of_sandbox(config.sandbox);
-                let cgroups = match Cgroups::find(config.memory_enforcement) {
-                    Ok(cgroups) => cgroups,
+                let surroundings = check_sandbox(config.sandbox)
+                    .and_then(|()| Ok((Cgroups::find(config.memory_enforcement)?, make_root()?)));
+                let (cgroups, root) = match surroundings {
+                    Ok(surroundings) => surroundings,
                     Err(why) => {
                         // No further try would find another answer.
                         self.give_up(why);
-                        return;
-                    }
-                };
-                let root = match Root::create() {
-                    Ok(root) => root,
-                    Err(error) => {
-                        let folder = std::env::temp_dir();
-                        self.give_up(format!(
-                            "engine children need the temporary folder {}: {error}",
-                            folder.display()
-                        ));
                         return;
                     }
                 };
@@ -342,6 +333,16 @@ impl Handler<Prepare> for EnginePool {
     }
 }
 
+fn make_root() -> Result<Arc<Root>, String> {
+    Root::create().map_err(|error| {
+        let folder = std::env::temp_dir();
+        format!(
+            "engine children need the temporary folder {}: {error}",
+            folder.display()
+        )
+    })
+}
+
 /// Removes what killed workers have left, beside everything else: it may be a lot.
 fn sweep_behind() {
     actix_rt::task::spawn_blocking(|| {
@@ -352,23 +353,26 @@ fn sweep_behind() {
     });
 }
 
-/// Says once what the operator has to know of the sandbox; under `strict` a child that cannot have it is not started.
-fn tell_of_sandbox(mode: SandboxMode) {
-    match mode {
+/// Says once what the operator has to know of the sandbox.
+///
+/// # Errors
+/// What is missing of it, where it must be whole.
+fn check_sandbox(mode: SandboxMode) -> Result<(), String> {
+    let missing = match mode {
         SandboxMode::Off => {
             log::warn!("engine children are not sandboxed: jobs can read what the worker can");
+            return Ok(());
         }
-        SandboxMode::Auto | SandboxMode::Strict => {
-            let missing = sandbox::missing();
-            if missing.is_empty() {
-                log::info!("engine children are sandboxed by Landlock and seccomp");
-            } else {
-                log::warn!(
-                    "engine children are sandboxed in part only; missing: {}",
-                    missing.join("; ")
-                );
-            }
-        }
+        SandboxMode::Auto | SandboxMode::Strict => sandbox::missing().join("; "),
+    };
+    if missing.is_empty() {
+        log::info!("engine children are sandboxed by Landlock and seccomp");
+        Ok(())
+    } else if mode == SandboxMode::Strict {
+        Err(format!("the sandbox is not whole; missing: {missing}"))
+    } else {
+        log::warn!("engine children are sandboxed in part only; missing: {missing}");
+        Ok(())
     }
 }
 

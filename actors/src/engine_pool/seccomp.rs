@@ -1,7 +1,8 @@
 //! The system calls that an engine child may not make. Neither Node nor an adaptor needs them.
 //!
 //! Landlock decides on files; what it does not cover is here: other processes, sockets other than those of the internet, and
-//! the metadata of files, which anybody of their owner's user may change however well their content is protected.
+//! the metadata of files, which anybody of their owner's user may change however well their content is protected. So is what
+//! only its newer versions cover, signals and truncation: the kernel of Debian 12 has an old one.
 
 use std::collections::BTreeMap;
 
@@ -20,11 +21,20 @@ pub(super) fn filters() -> Result<Vec<BpfProgram>, String> {
         let mut denied = unconditional(DENIED);
         denied.insert(libc::SYS_clone, vec![new_process()?]);
         denied.insert(libc::SYS_socket, sockets()?);
-        denied.insert(libc::SYS_prlimit64, vec![of_another_process()?]);
+        denied.insert(libc::SYS_prlimit64, vec![first_is_not(0)?]);
+        for call in [libc::SYS_kill, libc::SYS_tgkill] {
+            denied.insert(call, vec![first_is_not(OWN_PID)?]);
+        }
+        denied.insert(libc::SYS_openat, vec![truncates_unwritten(2)?]);
+        #[cfg(target_arch = "x86_64")]
+        denied.insert(libc::SYS_open, vec![truncates_unwritten(1)?]);
         Ok(vec![
             program(denied, libc::EPERM)?,
-            // glibc falls back to clone, whose flags a filter can read, only when clone3 does not exist.
-            program(unconditional(&[libc::SYS_clone3]), libc::ENOSYS)?,
+            // A filter can read the flags of their older forms, which callers fall back to when these do not exist.
+            program(
+                unconditional(&[libc::SYS_clone3, libc::SYS_openat2]),
+                libc::ENOSYS,
+            )?,
             program(unconditional(IGNORED), 0)?,
             #[cfg(target_arch = "x86_64")]
             without_x32(),
@@ -103,13 +113,39 @@ fn sockets() -> Result<Vec<SeccompRule>, BackendError> {
 /// The bits of a socket's type that are not flags, as the kernel has them.
 const SOCKET_TYPE: u64 = 0xf;
 
-/// Limits of a process by its id; 0 is the caller itself.
-fn of_another_process() -> Result<SeccompRule, BackendError> {
+/// Stands for the process that the filters are installed in, which does not exist yet when they are built.
+const OWN_PID: u32 = 0x7fff_fff1;
+
+/// Puts the process that the filters are for into them; allocates nothing.
+pub(super) fn set_own_pid(filters: &mut [BpfProgram], pid: u32) {
+    for line in filters
+        .iter_mut()
+        .flatten()
+        .filter(|line| line.k == OWN_PID)
+    {
+        line.k = pid;
+    }
+}
+
+/// A call about a process, by its first argument.
+fn first_is_not(process: u32) -> Result<SeccompRule, BackendError> {
     SeccompRule::new(vec![SeccompCondition::new(
         0,
         SeccompCmpArgLen::Dword,
         SeccompCmpOp::Ne,
-        0,
+        u64::from(process),
+    )?])
+}
+
+/// Opening for reading, which asks Landlock for no more than that, and truncating all the same.
+fn truncates_unwritten(flags: u8) -> Result<SeccompRule, BackendError> {
+    let [mode, truncates, reads] =
+        [libc::O_ACCMODE, libc::O_TRUNC, libc::O_RDONLY].map(|bits| u64::from(bits.unsigned_abs()));
+    SeccompRule::new(vec![SeccompCondition::new(
+        flags,
+        SeccompCmpArgLen::Dword,
+        SeccompCmpOp::MaskedEq(mode | truncates),
+        truncates | reads,
     )?])
 }
 
@@ -127,6 +163,9 @@ const DENIED: &[i64] = &[
     libc::SYS_pidfd_open,
     libc::SYS_pidfd_getfd,
     libc::SYS_pidfd_send_signal,
+    libc::SYS_tkill,
+    libc::SYS_rt_sigqueueinfo,
+    libc::SYS_rt_tgsigqueueinfo,
     libc::SYS_kcmp,
     libc::SYS_setpriority,
     libc::SYS_ioprio_set,
@@ -151,7 +190,8 @@ const DENIED: &[i64] = &[
     libc::SYS_fspick,
     libc::SYS_mount_setattr,
     libc::SYS_open_by_handle_at,
-    // What happens to files elsewhere, by name.
+    // Files elsewhere, by name: their length and what happens to them.
+    libc::SYS_truncate,
     libc::SYS_inotify_init1,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_inotify_init,

@@ -14,6 +14,7 @@ use std::os::unix::process::CommandExt as _;
 use nix::libc;
 
 use super::sandbox::Sandbox;
+use super::seccomp;
 
 /// The descriptor of commands in a child.
 const COMMANDS: RawFd = 3;
@@ -45,7 +46,7 @@ pub(super) fn prepare(
     command: &mut std::process::Command,
     commands: OwnedFd,
     events: OwnedFd,
-    sandbox: Option<Sandbox>,
+    mut sandbox: Option<Sandbox>,
 ) {
     let parent = std::process::id();
     // SAFETY: between fork and exec only async-signal-safe calls are allowed. The closure makes system calls and allocates
@@ -53,7 +54,7 @@ pub(super) fn prepare(
     unsafe {
         command.pre_exec(move || {
             in_child(parent, commands.as_raw_fd(), events.as_raw_fd())?;
-            sandbox.as_ref().map_or(Ok(()), confine)
+            sandbox.as_mut().map_or(Ok(()), confine)
         });
     }
 }
@@ -98,7 +99,7 @@ fn in_child(parent: u32, commands: RawFd, events: RawFd) -> io::Result<()> {
 }
 
 /// Applies the sandbox to this process and whatever it becomes.
-fn confine(sandbox: &Sandbox) -> io::Result<()> {
+fn confine(sandbox: &mut Sandbox) -> io::Result<()> {
     limit(libc::RLIMIT_FSIZE, LARGEST_FILE)?;
     limit(libc::RLIMIT_NOFILE, MOST_DESCRIPTORS)?;
     if let Some(rules) = &sandbox.rules {
@@ -110,6 +111,7 @@ fn confine(sandbox: &Sandbox) -> io::Result<()> {
             return Err(io::Error::last_os_error());
         }
     }
+    seccomp::set_own_pid(&mut sandbox.filters, std::process::id());
     for filter in &sandbox.filters {
         // Two system calls on a program that was built before the fork.
         seccompiler::apply_filter(filter).map_err(|_| io::Error::last_os_error())?;

@@ -14,6 +14,7 @@ use nix::errno::Errno;
 use nix::libc;
 
 use crate::config::SandboxMode;
+use crate::engine_pool::sandbox::Sandbox;
 use crate::engine_pool::{sandbox, setup};
 
 /// Names the file whose mode the probe tries to change.
@@ -59,6 +60,9 @@ fn probe() {
         [i64::from(libc::SIGCHLD), 0, 0, 0],
     );
     call("signal", libc::SYS_kill, [parent, 0, 0, 0]);
+    call("signal a thread", libc::SYS_tgkill, [parent, parent, 0, 0]);
+    let own = i64::from(std::process::id());
+    call("signal itself", libc::SYS_kill, [own, 0, 0, 0]);
     call("priority", libc::SYS_setpriority, [0, parent, 0, 0]);
     call("limits of another", libc::SYS_prlimit64, [parent, 0, 0, 0]);
     call("own limits", libc::SYS_prlimit64, nothing);
@@ -94,12 +98,29 @@ fn probe() {
         libc::SYS_fchmodat,
         [i64::from(libc::AT_FDCWD), path, 0o777, 0],
     );
+    call("truncate by name", libc::SYS_truncate, [path, 0, 0, 0]);
+    let truncates = i64::from(libc::O_RDONLY | libc::O_TRUNC);
+    call(
+        "truncate by opening",
+        libc::SYS_openat,
+        [i64::from(libc::AT_FDCWD), path, truncates, 0],
+    );
     #[cfg(target_arch = "x86_64")]
     call("x32", 0x4000_0000 | libc::SYS_getpid, nothing);
 }
 
 #[test]
 fn native_code_in_a_child_reaches_no_other_process_and_no_kernel_interface() {
+    reaches_nothing(|_| {});
+}
+
+#[test]
+fn nor_does_it_where_landlock_is_old_or_missing() {
+    reaches_nothing(|sandbox| sandbox.rules = None);
+}
+
+/// Runs the probe in a sandbox with this change.
+fn reaches_nothing(change: impl FnOnce(&mut Sandbox)) {
     let folder = tempfile::tempdir().unwrap();
     let victim = folder.path().join("victim");
     std::fs::write(&victim, "").unwrap();
@@ -111,7 +132,8 @@ fn native_code_in_a_child_reaches_no_other_process_and_no_kernel_interface() {
         readable: &[],
         private: Path::new("/nowhere"),
     };
-    let confined = sandbox::build(SandboxMode::Strict, &folders).unwrap();
+    let mut confined = sandbox::build(SandboxMode::Strict, &folders).unwrap();
+    change(confined.as_mut().unwrap());
     let mut command = Command::new(&program);
     command
         .args([
@@ -142,6 +164,8 @@ fn native_code_in_a_child_reaches_no_other_process_and_no_kernel_interface() {
         "open a process: EPERM",
         "new process: EPERM",
         "signal: EPERM",
+        "signal a thread: EPERM",
+        "signal itself: allowed",
         "priority: EPERM",
         "limits of another: EPERM",
         "own limits: allowed",
@@ -156,6 +180,8 @@ fn native_code_in_a_child_reaches_no_other_process_and_no_kernel_interface() {
         "raw socket: EPERM",
         "internet socket: allowed",
         "mode: allowed",
+        "truncate by name: EPERM",
+        "truncate by opening: EPERM",
     ];
     if cfg!(target_arch = "x86_64") {
         expected.push("x32: ENOSYS");
