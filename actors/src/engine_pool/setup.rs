@@ -12,6 +12,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
 
 use nix::libc;
+use seccompiler::BpfProgram;
 
 use super::sandbox::Sandbox;
 use super::seccomp;
@@ -53,8 +54,14 @@ pub(super) fn prepare(
     // nothing: what it needs was built before the fork and moved in.
     unsafe {
         command.pre_exec(move || {
+            let rules = match sandbox.as_ref().and_then(|sandbox| sandbox.rules.as_ref()) {
+                Some(rules) => Some(lift(rules.as_raw_fd())?),
+                None => None,
+            };
             in_child(parent, commands.as_raw_fd(), events.as_raw_fd())?;
-            sandbox.as_mut().map_or(Ok(()), confine)
+            sandbox
+                .as_mut()
+                .map_or(Ok(()), |sandbox| confine(&mut sandbox.filters, rules))
         });
     }
 }
@@ -73,11 +80,7 @@ fn in_child(parent: u32, commands: RawFd, events: RawFd) -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?;
     // A core file would hold credentials.
     limit(libc::RLIMIT_CORE, 0)?;
-    // Copies above the two targets first, so that placing one cannot overwrite the other.
-    // SAFETY: fcntl on open descriptors that this child inherited.
-    let high_commands = check(unsafe { libc::fcntl(commands, libc::F_DUPFD, 10) })?;
-    // SAFETY: as above.
-    let high_events = check(unsafe { libc::fcntl(events, libc::F_DUPFD, 10) })?;
+    let (high_commands, high_events) = (lift(commands)?, lift(events)?);
     // Whatever else the worker has open, or inherited, does not reach a job.
     // SAFETY: close_range takes three integers and touches descriptors of this process only.
     let closed = unsafe {
@@ -98,21 +101,26 @@ fn in_child(parent: u32, commands: RawFd, events: RawFd) -> io::Result<()> {
     Ok(())
 }
 
+/// A copy above the two descriptors that a child gets, which placing them cannot overwrite.
+fn lift(descriptor: RawFd) -> io::Result<RawFd> {
+    // SAFETY: fcntl on an open descriptor that this child inherited.
+    check(unsafe { libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, 10) })
+}
+
 /// Applies the sandbox to this process and whatever it becomes.
-fn confine(sandbox: &mut Sandbox) -> io::Result<()> {
+fn confine(filters: &mut [BpfProgram], rules: Option<RawFd>) -> io::Result<()> {
     limit(libc::RLIMIT_FSIZE, LARGEST_FILE)?;
     limit(libc::RLIMIT_NOFILE, MOST_DESCRIPTORS)?;
-    if let Some(rules) = &sandbox.rules {
-        allow_own_proc(rules.as_raw_fd());
+    if let Some(rules) = rules {
+        allow_own_proc(rules);
         // SAFETY: the call takes a descriptor and flags, and touches this process only; no_new_privs is set above.
-        let restricted =
-            unsafe { libc::syscall(libc::SYS_landlock_restrict_self, rules.as_raw_fd(), 0) };
+        let restricted = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, rules, 0) };
         if restricted != 0 {
             return Err(io::Error::last_os_error());
         }
     }
-    seccomp::set_own_pid(&mut sandbox.filters, std::process::id());
-    for filter in &sandbox.filters {
+    seccomp::set_own_pid(filters, std::process::id());
+    for filter in filters {
         // Two system calls on a program that was built before the fork.
         seccompiler::apply_filter(filter).map_err(|_| io::Error::last_os_error())?;
     }
