@@ -16,6 +16,7 @@ pub mod engine_pool;
 pub mod events;
 pub mod lightning;
 pub mod metrics;
+mod room;
 pub mod run;
 pub mod supervisor;
 pub mod workloop;

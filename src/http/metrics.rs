@@ -15,6 +15,7 @@ const VALID: &str = "names and labels are constants, which the tests of this mod
 const WORKER_STATES: [&str; 3] = ["running", "draining", "stopped"];
 const SOCKET_STATES: [&str; 5] = ["connecting", "connected", "waiting", "closed", "down"];
 const CHILD_STATES: [&str; 4] = ["spawning", "idle", "busy", "dying"];
+const HOLDS: [&str; 2] = ["memory", "latency"];
 const PHASES: [&str; 6] = [
     "joining",
     "loading",
@@ -116,6 +117,14 @@ fn present(status: &WorkerStatus) -> Registry {
         .map(resident)
         .sum();
     memory.with_label_values(&["children"]).set(sum);
+    gauges
+        .family(
+            "memory_ceiling_bytes",
+            "What a cgroup or container leaves to the worker and its children; 0 where no ceiling is known",
+            &[],
+        )
+        .with_label_values::<&str>(&[])
+        .set(status.memory_ceiling_bytes.map_or(0.0, number));
     gauges.0
 }
 
@@ -160,6 +169,11 @@ impl Gauges {
         );
         let active = self.family("active_runs", "Runs in hand", &["workloop"]);
         let pending = self.family("pending_claims", "Claims without an answer", &["workloop"]);
+        let held = self.family(
+            "claims_held",
+            "1 while fewer runs are claimed than there are slots for, by the cause",
+            &["workloop", "cause"],
+        );
         for workloop in &status.workloops {
             let label = [workloop.id.as_str()];
             slots
@@ -171,6 +185,11 @@ impl Gauges {
             pending
                 .with_label_values(&label)
                 .set(number(workloop.pending as u64));
+            for cause in HOLDS {
+                let holds = workloop.held_by.contains(&cause);
+                held.with_label_values(&[workloop.id.as_str(), cause])
+                    .set(f64::from(u8::from(holds)));
+            }
         }
     }
 }
@@ -200,6 +219,9 @@ mod tests {
             "openfn_worker_runs_in_phase{phase=\"loading\"} 0",
             "openfn_worker_engine_children{state=\"busy\"} 1",
             "openfn_worker_queue_joined 1",
+            "openfn_worker_claims_held{cause=\"memory\",workloop=\"manual>*:5\"} 1",
+            "openfn_worker_claims_held{cause=\"latency\",workloop=\"manual>*:5\"} 0",
+            "openfn_worker_memory_ceiling_bytes 1073741824",
             "openfn_worker_build_info{node=\"24.1.0\",runtime=\"1.9.5\",version=\"1.2.3\"} 1",
         ] {
             assert!(

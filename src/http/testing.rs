@@ -30,6 +30,7 @@ pub(super) fn status(state: &'static str) -> WorkerStatus {
             slots: 5,
             active: 1,
             pending: 1,
+            held_by: vec!["memory"],
         }],
         runs: vec![RunStatus {
             id: RunId::new("run-1"),
@@ -53,5 +54,6 @@ pub(super) fn status(state: &'static str) -> WorkerStatus {
         }),
         ended: BTreeMap::new(),
         restarts: BTreeMap::new(),
+        memory_ceiling_bytes: Some(1 << 30),
     }
 }

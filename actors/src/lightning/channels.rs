@@ -20,6 +20,7 @@ pub(super) enum Waiting {
     Claim {
         workloop: WorkloopId,
         ticket: Ticket,
+        sent: Instant,
     },
     /// A join or push of a run topic.
     Run {
@@ -167,8 +168,14 @@ impl Channels {
     ) -> Option<(MessageRef, MessageRef)> {
         let join_ref = self.queue_join?;
         let reference = self.next_ref();
-        self.waiting
-            .insert(reference, Waiting::Claim { workloop, ticket });
+        self.waiting.insert(
+            reference,
+            Waiting::Claim {
+                workloop,
+                ticket,
+                sent: Instant::now(),
+            },
+        );
         Some((join_ref, reference))
     }
 
@@ -183,7 +190,9 @@ impl Channels {
         self.queue_join = None;
         let mut claims = Vec::new();
         self.waiting.retain(|_, waiting| match waiting {
-            Waiting::Claim { workloop, ticket } => {
+            Waiting::Claim {
+                workloop, ticket, ..
+            } => {
                 claims.push((workloop.clone(), *ticket));
                 false
             }

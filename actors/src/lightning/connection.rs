@@ -77,8 +77,8 @@ pub struct LightningConnection {
     pub(super) connects: u64,
     pub(super) last_error: Option<String>,
     pub(super) metrics: Metrics,
-    /// The moving average of the round trips; `None` before the first.
-    pub(super) smoothed: Option<Duration>,
+    /// The moving average of the round trips.
+    pub(super) smoothed: Duration,
 }
 
 impl LightningConnection {
@@ -106,7 +106,7 @@ impl LightningConnection {
             connects: 0,
             last_error: None,
             metrics,
-            smoothed: None,
+            smoothed: Duration::ZERO,
         })
     }
 

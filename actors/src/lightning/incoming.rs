@@ -103,7 +103,8 @@ impl LightningConnection {
                 event,
                 sent,
             } => {
-                self.round_trip(event, sent.elapsed());
+                self.metrics.answered(event, sent.elapsed());
+                self.smooth(sent.elapsed());
                 if let Some(run) = self.channels.run(&topic) {
                     run.do_send(ChannelEvent::Reply {
                         ticket,
@@ -112,10 +113,16 @@ impl LightningConnection {
                     });
                 }
             }
-            Waiting::Claim { workloop, ticket } => {
+            Waiting::Claim {
+                workloop,
+                ticket,
+                sent,
+            } => {
+                let smoothed = self.smooth(sent.elapsed());
                 let outcome = claim_outcome(&status, &response);
                 let gone = matches!(&outcome, Err(ClaimError::Refused(words)) if words.contains("unmatched topic"));
                 if let Some(subscriber) = self.channels.workloop(&workloop) {
+                    subscriber.do_send(QueueEvent::RoundTrip(smoothed));
                     subscriber.do_send(QueueEvent::ClaimAnswered { ticket, outcome });
                 }
                 if gone {
@@ -126,16 +133,12 @@ impl LightningConnection {
         }
     }
 
-    /// Takes in how long Lightning took to answer an event of a run.
-    fn round_trip(&mut self, event: &str, took: Duration) {
-        self.metrics.answered(event, took);
+    /// Takes in how long Lightning took to answer; gives the moving average.
+    fn smooth(&mut self, took: Duration) -> Duration {
         // Seven parts old and one part new, as TCP smooths its own: one slow answer does not decide.
-        self.smoothed = Some(match self.smoothed {
-            Some(smoothed) => (smoothed * 7 + took) / 8,
-            None => took,
-        });
-        self.metrics
-            .smoothed_round_trip(self.smoothed.unwrap_or_default());
+        self.smoothed = (self.smoothed * 7 + took) / 8;
+        self.metrics.smoothed_round_trip(self.smoothed);
+        self.smoothed
     }
 
     fn channel_ended(

@@ -1,6 +1,6 @@
 //! What the connection accepts and what its subscribers hear.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use bytes::Bytes;
@@ -132,6 +132,8 @@ pub enum QueueEvent {
     Lost,
     /// The server says that there may be work.
     WorkAvailable,
+    /// How long Lightning takes to answer at the moment, smoothed; before each [`QueueEvent::ClaimAnswered`].
+    RoundTrip(Duration),
     /// The answer to a [`Claim`].
     ClaimAnswered {
         /// As given.

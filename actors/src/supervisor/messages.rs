@@ -122,6 +122,8 @@ pub struct WorkerStatus {
     pub ended: BTreeMap<&'static str, u64>,
     /// Restarts of actors that died, by their name.
     pub restarts: BTreeMap<&'static str, u64>,
+    /// The memory that a cgroup or container leaves to the worker and its children, in bytes, where one does.
+    pub memory_ceiling_bytes: Option<u64>,
 }
 
 /// The connection's part of the status.

@@ -44,8 +44,9 @@ use self::child::{Intensity, start_watched};
 use self::connections::{ConnectionIndex, Connections};
 pub use self::handle::SupervisorHandle;
 pub use self::messages::{ClaimOutcome, ConnectionReport, Exit, WorkerStatus};
-use crate::config::Config;
+use crate::config::{Config, EngineConfig};
 use crate::engine_pool::EnginePool;
+use crate::room::Room;
 use crate::run::{Origin, Run, RunContext};
 use crate::workloop::{Workloop, WorkloopOwner};
 
@@ -79,6 +80,7 @@ pub struct Supervisor {
     engine: Addr<EnginePool>,
     engine_intensity: Intensity,
     collections_version: Option<String>,
+    room: Room,
     groups: IndexMap<WorkloopId, Group>,
     runs: HashMap<RunId, RunEntry>,
     run_intensity: Intensity,
@@ -107,6 +109,11 @@ impl Supervisor {
             started: Instant::now(),
             engine_intensity: Intensity::default(),
             collections_version: None,
+            room: match &config.engine {
+                EngineConfig::Node(_) => Room::find(config.limits.memory_mb),
+                // The mock engine's runs have no memory of their own.
+                EngineConfig::Mock => Room::default(),
+            },
             groups: IndexMap::new(),
             runs: HashMap::new(),
             run_intensity: Intensity::default(),
@@ -169,6 +176,7 @@ impl Supervisor {
             active,
             self.connections.with_queue().clone(),
             Self::owner(ctx),
+            self.room.clone(),
         );
         let id = id.clone();
         Some(start_watched(workloop, ctx, move |ended, this, ctx| {

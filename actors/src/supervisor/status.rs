@@ -43,6 +43,7 @@ impl Handler<GetStatus> for Supervisor {
             State::Stopped => "stopped",
         };
         let (ended, restarts) = (self.ended.clone(), self.restarts.clone());
+        let memory_ceiling_bytes = self.room.ceiling();
         let uptime_seconds = self.started.elapsed().as_secs();
         Box::pin(async move {
             // An actor that is being restarted is left out of the picture.
@@ -60,6 +61,7 @@ impl Handler<GetStatus> for Supervisor {
                 engine: engine.await.ok(),
                 ended,
                 restarts,
+                memory_ceiling_bytes,
             }
         })
     }

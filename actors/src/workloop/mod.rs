@@ -6,6 +6,7 @@
 //! supervisor. *If it dies* the supervisor starts another one with the runs that are still active; a claim that was
 //! outstanding is Lightning's to hand out again.
 
+mod pace;
 mod slots;
 
 use std::collections::{HashMap, HashSet};
@@ -25,6 +26,7 @@ use crate::config::{ClaimConfig, Config};
 use crate::events::ConnectionReplaced;
 use crate::lightning::{Claim, LightningConnection, QueueEvent, SubscribeQueue, Ticket};
 use crate::metrics::{ClaimResult, Metrics};
+use crate::room::Room;
 use crate::supervisor::messages::{StartRun, TokenRefused, WorkloopDrained};
 
 /// A run of this group has ended, however it did.
@@ -65,6 +67,8 @@ pub struct WorkloopStatus {
     pub active: usize,
     /// Claims without an answer.
     pub pending: usize,
+    /// Why fewer runs are claimed than there are slots for: `memory`, `latency`, both or none.
+    pub held_by: Vec<&'static str>,
 }
 
 /// Where a workloop reports to.
@@ -92,6 +96,7 @@ pub(crate) struct Workloop {
     metrics: Metrics,
     /// When each claim that has no answer yet was sent.
     sent: HashMap<Ticket, Instant>,
+    room: Room,
 }
 
 impl Workloop {
@@ -102,6 +107,7 @@ impl Workloop {
         active: HashSet<RunId>,
         connection: Addr<LightningConnection>,
         owner: WorkloopOwner,
+        room: Room,
     ) -> Self {
         let slots = Slots::new(
             group.slots,
@@ -124,6 +130,7 @@ impl Workloop {
             drained: false,
             metrics: config.metrics.clone(),
             sent: HashMap::new(),
+            room,
         }
     }
 
@@ -136,7 +143,7 @@ impl Workloop {
 
     fn on(&mut self, event: Event, ctx: &mut Context<Self>) {
         let before = self.slots.phase();
-        let effects = self.slots.on(event);
+        let effects = self.decide(event);
         let after = self.slots.phase();
         if before != after {
             self.since = Instant::now();
@@ -145,6 +152,47 @@ impl Workloop {
         for effect in effects {
             self.perform(effect, ctx);
         }
+    }
+
+    /// What an event leads to, with the memory that there is at this moment.
+    fn decide(&mut self, event: Event) -> Vec<Effect> {
+        let lacked = self.slots.lacks_room();
+        self.slots.allow(self.room.allows(&self.group.id));
+        let effects = self.slots.on(event);
+        self.room.uses(&self.group.id, self.slots.used());
+        let lacks = self.slots.lacks_room();
+        if lacks && !lacked {
+            let ceiling = self.room.ceiling().unwrap_or_default() >> 20;
+            log::warn!(workloop = self.group.id.as_str(); "workloop {} claims no more for now: one more run with its memory limit does not fit below the ceiling of {ceiling} MiB (give the worker more memory, or lower --run-memory or the slots)", self.group.id);
+        } else if lacked && !lacks {
+            log::info!(workloop = self.group.id.as_str(); "workloop {} has memory for a further run again", self.group.id);
+        }
+        effects
+    }
+
+    fn heard(&mut self, round_trip: Duration) {
+        let was_slowed = self.slots.is_slowed();
+        self.slots.heard(round_trip);
+        match (was_slowed, self.slots.is_slowed()) {
+            (false, true) => {
+                log::warn!(workloop = self.group.id.as_str(); "workloop {} claims at half its rate: Lightning takes {} ms to answer", self.group.id, round_trip.as_millis());
+            }
+            (true, false) => {
+                log::info!(workloop = self.group.id.as_str(); "workloop {} claims at its whole rate again", self.group.id);
+            }
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    fn held_by(&self) -> Vec<&'static str> {
+        let causes = [
+            ("memory", self.slots.lacks_room()),
+            ("latency", self.slots.is_slowed()),
+        ];
+        causes
+            .into_iter()
+            .filter_map(|(cause, holds)| holds.then_some(cause))
+            .collect()
     }
 
     fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) {
@@ -259,6 +307,10 @@ impl Handler<QueueEvent> for Workloop {
             QueueEvent::Joined => Event::Joined,
             QueueEvent::Lost => Event::Lost,
             QueueEvent::WorkAvailable => Event::WorkAvailable,
+            QueueEvent::RoundTrip(smoothed) => {
+                self.heard(smoothed);
+                return;
+            }
             QueueEvent::ClaimAnswered {
                 ticket,
                 outcome: Ok(runs),
@@ -304,7 +356,7 @@ impl Handler<ClaimNow> for Workloop {
     type Result = ResponseFuture<bool>;
 
     fn handle(&mut self, _: ClaimNow, ctx: &mut Self::Context) -> Self::Result {
-        let effects = self.slots.on(Event::ClaimNow);
+        let effects = self.decide(Event::ClaimNow);
         let Some(ticket) = effects.iter().find_map(|effect| match effect {
             Effect::Claim { ticket } => Some(*ticket),
             _ => None,
@@ -358,6 +410,7 @@ impl Handler<GetWorkloopStatus> for Workloop {
             slots: self.group.slots,
             active: self.slots.active(),
             pending: self.slots.pending(),
+            held_by: self.held_by(),
         })
     }
 }

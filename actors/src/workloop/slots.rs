@@ -15,6 +15,7 @@ use protocol::backoff::ClaimBackoff;
 use protocol::ids::RunId;
 use protocol::lightning::ClaimedRun;
 
+use super::pace::Pace;
 use crate::lightning::Ticket;
 
 /// Runs asked for by one claim. The reference always asks for one; so a lost answer can cost one run at most.
@@ -115,6 +116,9 @@ pub(super) struct Slots {
     waiting: VecDeque<ClaimedRun>,
     next: u64,
     online: bool,
+    /// Runs and claims that the memory ceiling allows.
+    allowed: usize,
+    pace: Pace,
 }
 
 impl Slots {
@@ -135,7 +139,39 @@ impl Slots {
             waiting: VecDeque::new(),
             next: 0,
             online: false,
+            allowed: usize::MAX,
+            pace: Pace::default(),
         }
+    }
+
+    /// Takes in how many runs and claims the memory ceiling allows. One is always allowed: a ceiling that is lower than a
+    /// single limit must not stop the group for ever.
+    pub(super) fn allow(&mut self, runs: usize) {
+        self.allowed = runs.max(1);
+    }
+
+    /// Takes in the smoothed round trip at the answer to a claim.
+    pub(super) fn heard(&mut self, round_trip: Duration) {
+        self.pace.heard(round_trip);
+    }
+
+    /// Runs and claims: what uses slots, and memory before long.
+    pub(super) fn used(&self) -> usize {
+        self.active.len() + self.pending.len() + self.waiting.len()
+    }
+
+    /// Whether there are slots, but no memory for one more run.
+    pub(super) fn lacks_room(&self) -> bool {
+        self.used() < self.slots && !self.fits()
+    }
+
+    /// Whether claims are slowed down because Lightning is slow.
+    pub(super) fn is_slowed(&self) -> bool {
+        self.pace.is_slow()
+    }
+
+    fn fits(&self) -> bool {
+        self.used() < self.allowed
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -161,7 +197,7 @@ impl Slots {
     }
 
     fn free(&self) -> bool {
-        self.active.len() + self.pending.len() + self.waiting.len() < self.slots
+        self.used() < self.slots
     }
 
     pub(super) fn on(&mut self, event: Event) -> Vec<Effect> {
@@ -181,6 +217,8 @@ impl Slots {
                     self.phase = Phase::Offline;
                 }
             }
+            // While Lightning is slow the loop alone claims, at its rate.
+            Event::WorkAvailable if self.pace.is_slow() && self.looping => {}
             Event::WorkAvailable => self.claim(Cause::WorkAvailable, &mut effects),
             Event::Answered { ticket, runs } => self.answered(ticket, runs, &mut effects),
             Event::ClaimLate { ticket } => {
@@ -219,7 +257,7 @@ impl Slots {
     }
 
     fn may_claim(&self) -> bool {
-        self.online && self.phase != Phase::Draining && self.free()
+        self.online && self.phase != Phase::Draining && self.free() && self.fits()
     }
 
     fn claim(&mut self, cause: Cause, effects: &mut Vec<Effect>) {
@@ -236,22 +274,37 @@ impl Slots {
             self.phase = Phase::Offline;
         } else if !self.looping {
             self.phase = Phase::Paused;
-        } else if self.free() {
+        } else if !self.free() {
+            self.phase = Phase::Full;
+        } else if self.fits() {
             self.phase = Phase::Claiming;
             self.claim(Cause::Loop, effects);
         } else {
-            self.phase = Phase::Full;
+            // Nobody says when another group's run gives memory back, so it is looked for.
+            self.back_off(effects);
         }
     }
 
     fn back_off(&mut self, effects: &mut Vec<Effect>) {
+        let wait = self.backoff.next();
+        self.wait(wait, effects);
+    }
+
+    fn wait(&mut self, wait: Duration, effects: &mut Vec<Effect>) {
         self.next += 1;
         let timer = self.next;
         self.phase = Phase::Backoff { timer };
-        effects.push(Effect::Arm {
-            timer,
-            wait: self.backoff.next(),
-        });
+        let wait = self.pace.wait(wait);
+        effects.push(Effect::Arm { timer, wait });
+    }
+
+    /// Claims again without a wait, unless Lightning is slow.
+    fn claim_on(&mut self, effects: &mut Vec<Effect>) {
+        if self.pace.is_slow() && self.looping && self.online && self.free() {
+            self.wait(Duration::ZERO, effects);
+        } else {
+            self.claim_in_loop(effects);
+        }
     }
 
     fn answered(
@@ -294,7 +347,7 @@ impl Slots {
             // Where one run was there may be more: the queue is asked until it is empty or the slots are full.
             Cause::Loop if self.phase == Phase::Claiming => {
                 self.backoff.reset();
-                self.claim_in_loop(effects);
+                self.claim_on(effects);
             }
             Cause::WorkAvailable if self.looping => self.claim(Cause::WorkAvailable, effects),
             Cause::Loop | Cause::WorkAvailable => {}
@@ -326,8 +379,15 @@ impl Slots {
             return;
         }
         self.backoff.reset();
-        if matches!(self.phase, Phase::Full | Phase::Backoff { .. }) {
-            self.claim_in_loop(effects);
+        match self.phase {
+            Phase::Full => self.claim_on(effects),
+            // A wait for a slow Lightning goes on.
+            Phase::Backoff { .. } if !self.pace.is_slow() => self.claim_in_loop(effects),
+            Phase::Backoff { .. }
+            | Phase::Offline
+            | Phase::Claiming
+            | Phase::Paused
+            | Phase::Draining => {}
         }
     }
 }
@@ -525,5 +585,45 @@ mod tests {
         assert_eq!(slots.phase(), Phase::Offline);
         assert!(slots.on(Event::WorkAvailable).is_empty());
         claimed(&slots.on(Event::Joined));
+    }
+
+    #[test]
+    fn without_room_for_a_second_run_none_is_claimed_until_there_is() {
+        let mut slots = slots(3);
+        slots.allow(0);
+        let ticket = claimed(&slots.on(Event::Joined));
+        let effects = answer(&mut slots, ticket, &["a"]);
+        let [Effect::Start(_), Effect::Arm { timer, .. }] = effects[..] else {
+            panic!("{effects:?}")
+        };
+        assert!(slots.lacks_room());
+        assert!(slots.on(Event::WorkAvailable).is_empty());
+        assert_eq!(
+            slots.on(Event::ClaimNow),
+            vec![Effect::Manual {
+                ticket: None,
+                claimed: false
+            }]
+        );
+        slots.allow(2);
+        claimed(&slots.on(Event::TimerFired { timer }));
+    }
+
+    #[test]
+    fn a_slow_lightning_is_not_asked_again_at_once() {
+        let mut slots = slots(3);
+        let ticket = claimed(&slots.on(Event::Joined));
+        slots.heard(Duration::from_secs(4));
+        let effects = answer(&mut slots, ticket, &["a"]);
+        let [Effect::Start(_), Effect::Arm { timer, wait }] = effects[..] else {
+            panic!("{effects:?}")
+        };
+        assert_eq!(wait, Duration::from_secs(4));
+        assert!(slots.on(Event::WorkAvailable).is_empty());
+        let freed = slots.on(Event::SlotFreed {
+            run: RunId::new("a"),
+        });
+        assert!(freed.is_empty());
+        claimed(&slots.on(Event::TimerFired { timer }));
     }
 }
