@@ -1,0 +1,202 @@
+//! Ten minutes of runs with the real engine while connections fail and engine children are killed.
+//!
+//! `cargo test --test soak -- --ignored --nocapture`; `SOAK_MINUTES` and `SOAK_SEED` change its length and its faults.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use lightning_mock::{Fault, MockHandle, RunState, RunView};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::json;
+use support::{DEADLINE, Worker, lightning, plan};
+
+const TICK: Duration = Duration::from_millis(250);
+/// Ticks between two faults, on average.
+const TICKS_PER_FAULT: u64 = 8;
+/// A run that was claimed for so long and is not started was lost with the answer to its claim.
+const UNSTARTED: Duration = Duration::from_secs(20);
+const EVENTS: [&str; 9] = [
+    "phx_join",
+    "claim",
+    "fetch:plan",
+    "fetch:dataclip",
+    "run:start",
+    "run:log",
+    "step:start",
+    "step:complete",
+    "run:complete",
+];
+
+/// Marsaglia's xorshift: the same faults for the same seed.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+
+    fn of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
+        let limit = u64::try_from(all.len()).expect("a short list");
+        let index = usize::try_from(self.below(limit)).expect("below its length");
+        &all[index]
+    }
+}
+
+/// Lets something go wrong, and says what.
+fn strike(lightning: &MockHandle, worker: &Worker, random: &mut Random) -> &'static str {
+    let while_away = Duration::from_millis(500 + random.below(2500));
+    match random.below(10) {
+        0 => {
+            lightning.refuse_connections(while_away);
+            lightning.disconnect_all();
+            "away"
+        }
+        1 => {
+            lightning.close_all(*random.of(&[1000, 1001, 1011, 1012]));
+            "closed"
+        }
+        2 => {
+            lightning.disconnect_all();
+            "cut"
+        }
+        3 => {
+            let children = worker.children();
+            if !children.is_empty() {
+                let pid = i32::try_from(*random.of(&children)).expect("a process id fits");
+                // It may have ended by itself.
+                kill(Pid::from_raw(pid), Signal::SIGKILL).ok();
+            }
+            "child killed"
+        }
+        _ => {
+            let (name, fault) = match random.below(7) {
+                0 => ("cut before", Fault::CutBefore),
+                1 => ("cut after", Fault::CutAfter),
+                2 => ("reply lost", Fault::LoseReply),
+                3 => ("crash", Fault::Crash),
+                4 => ("close", Fault::Close),
+                5 => ("late", Fault::Delay(while_away)),
+                _ => ("garbage", Fault::Garbage),
+            };
+            let event: &str = random.of::<&str>(&EVENTS);
+            lightning.fault(event, fault);
+            name
+        }
+    }
+}
+
+fn resident_kb(worker: &Worker) -> u64 {
+    let path = format!("/proc/{}/status", worker.pid());
+    let status = std::fs::read_to_string(path).expect("the worker is there");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let size = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    size.and_then(|size| size.parse().ok())
+        .expect("the kernel tells the size in kB")
+}
+
+/// What becomes of a claim whose answer was lost: back into the queue, as the server does it.
+fn roll_back(lightning: &MockHandle, runs: &[RunView], claimed: &mut BTreeMap<String, Instant>) {
+    for run in runs {
+        if run.state != RunState::Claimed {
+            claimed.remove(&run.id);
+            continue;
+        }
+        let since = *claimed.entry(run.id.clone()).or_insert_with(Instant::now);
+        if since.elapsed() > UNSTARTED {
+            lightning.roll_back(&run.id);
+            claimed.remove(&run.id);
+        }
+    }
+}
+
+fn number_from(variable: &str, default: u64) -> u64 {
+    std::env::var(variable)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
+}
+
+#[test]
+#[ignore = "takes ten minutes and the real engine"]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what goes wrong here goes wrong by time, not by event"
+)]
+fn ten_minutes_of_faults_lose_no_run_and_no_memory() {
+    let length = Duration::from_secs(60 * number_from("SOAK_MINUTES", 10));
+    let mut random = Random(number_from("SOAK_SEED", 2026).max(1));
+    let lightning = lightning();
+    let arguments = ["--capacity", "5", "--message-timeout", "2", "--log", "info"];
+    let worker = Worker::with_engine(&lightning, &arguments);
+    let body = "export default [async s => { for (let i = 0; i < 20; i++) { console.log('line', i); \
+        await new Promise(done => setTimeout(done, 40)); } return { ...s, x: 1 }; }]";
+    let (mut ids, mut faults, mut claimed) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+    let (start, mut early) = (Instant::now(), None);
+    while start.elapsed() < length {
+        let runs = lightning.runs();
+        let waiting = runs
+            .iter()
+            .filter(|run| run.state == RunState::Available)
+            .count();
+        for _ in waiting..10 {
+            let mut plan = plan(body, "manual");
+            plan["dataclip"] = json!({"data": {"n": ids.len()}});
+            ids.push(lightning.enqueue(plan).expect("the plan is right"));
+        }
+        roll_back(&lightning, &runs, &mut claimed);
+        if random.below(TICKS_PER_FAULT) == 0 {
+            *faults
+                .entry(strike(&lightning, &worker, &mut random))
+                .or_insert(0) += 1;
+        }
+        if early.is_none() && start.elapsed() > length / 5 {
+            early = Some(resident_kb(&worker));
+        }
+        worker.log();
+        std::thread::sleep(TICK);
+    }
+    let late = resident_kb(&worker);
+    let end = Instant::now() + DEADLINE * 3;
+    while Instant::now() < end && lightning.runs().iter().any(|run| !run.state.is_final()) {
+        roll_back(&lightning, &lightning.runs(), &mut claimed);
+        std::thread::sleep(TICK);
+    }
+
+    let runs = lightning.runs();
+    let mut ends: BTreeMap<String, usize> = BTreeMap::new();
+    for run in &runs {
+        let error = run.error_type.clone().unwrap_or_default();
+        *ends.entry(format!("{} {error}", run.state)).or_default() += 1;
+    }
+    let stuck = runs.iter().filter(|run| !run.state.is_final()).count();
+    let twice = runs.iter().filter(|run| run.steps.len() > 1).count();
+    let lines = |run: &&RunView| {
+        let mut texts = run.log_texts();
+        texts.retain(|text| text.starts_with("line "));
+        texts.dedup();
+        run.state == RunState::Success && texts.len() < 20
+    };
+    let incomplete = runs.iter().filter(lines).count();
+    let early = early.expect("a fifth of the time has passed");
+    println!(
+        "{} runs: {ends:?}; faults {faults:?}; resident {early} kB, then {late} kB",
+        runs.len()
+    );
+    assert_eq!(
+        (stuck, twice, incomplete),
+        (0, 0, 0),
+        "stuck, twice, with lines missing"
+    );
+    let foreseen = ["success ", "crashed ExitError", "crashed EngineLost"];
+    assert!(
+        ends.keys().all(|end| foreseen.contains(&end.as_str())),
+        "{ends:?}"
+    );
+    assert!(late < early + early / 4, "{early} kB grew to {late} kB");
+}
