@@ -145,8 +145,13 @@ fn write_defer(writer: &mut Writer<'_>, chain: Span, defer: Defer, children: &[E
         Rest::Nothing => writer.new_text(", undefined"),
         Rest::Identity => writer.new_text(", p => p"),
         Rest::Whole => {
-            writer.new_text(", p => ");
+            // After an arrow a curly bracket opens a block, not an object.
+            let object = writer.starts_with(chain.start, "{");
+            writer.new_text(if object { ", p => (" } else { ", p => " });
             write_span(writer, chain, children);
+            if object {
+                writer.new_text(")");
+            }
         }
         Rest::Chain { replaced } => {
             writer.new_text(", p => ");

@@ -56,6 +56,13 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Whether the source goes on with this text at a position.
+    pub(crate) fn starts_with(&self, at: u32, text: &str) -> bool {
+        self.source
+            .get(at as usize..)
+            .is_some_and(|rest| rest.starts_with(text))
+    }
+
     /// Writes the job's text from one byte offset to another.
     pub(crate) fn source_text(&mut self, from: u32, to: u32) {
         if from >= to {
