@@ -55,7 +55,7 @@ impl Bundler {
         let failed = |error: std::io::Error| format!("{}: {error}", target.display());
         let parent = target.parent().unwrap_or(target);
         tokio::fs::create_dir_all(parent).await.map_err(failed)?;
-        let unfinished = parent.join(format!(".{}", uuid::Uuid::new_v4()));
+        let unfinished = unfinished(parent);
         let made = match self.run(what, folder, &unfinished).await {
             Ok(()) => {
                 remove(target).await?;
@@ -91,6 +91,17 @@ impl Bundler {
             }
         }
     }
+}
+
+/// The name of a bundle that is being made, below `parent`.
+pub(super) fn unfinished(parent: &Path) -> PathBuf {
+    parent.join(format!(".{}", uuid::Uuid::new_v4()))
+}
+
+/// Whether a folder is a bundle that is being made, or was when its worker was killed.
+pub(super) fn is_unfinished(folder: &Path) -> bool {
+    let name = folder.file_name().unwrap_or_default();
+    name.as_encoded_bytes().starts_with(b".")
 }
 
 async fn remove(folder: &Path) -> Result<(), String> {

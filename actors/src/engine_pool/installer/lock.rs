@@ -3,9 +3,13 @@
 //! The convention is that of the `proper-lockfile` package, which the reference's own locking is built on (engine spec,
 //! section 2.8): the lock of `target` is the folder `target.lock`, made by an atomic mkdir; its owner touches it every few
 //! seconds, and one that was not touched for minutes belongs to nobody.
+//!
+//! A worker that is killed would keep others waiting for those minutes. So an owner of ours on this machine also holds the
+//! kernel's lock on the file `target`, and names its folder in it: where that lock is free and the folder is the one that is
+//! named, the owner is dead. Owners that do not do this are judged by their folder's age alone.
 
 use std::fs::{self, File};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -39,7 +43,50 @@ pub(in crate::engine_pool) struct FolderLock {
     folder: PathBuf,
     /// Tells our folder from one that somebody made who thought us dead.
     inode: u64,
+    life: Option<SignOfLife>,
     refreshing: JoinHandle<()>,
+}
+
+/// The kernel's lock on the target, which ends with its owner; not to be had on some file systems.
+#[derive(Debug)]
+struct SignOfLife {
+    target: File,
+    /// Of the boot that the kernel's locks are good for.
+    boot: String,
+}
+
+impl SignOfLife {
+    fn take(target: &Path) -> Option<Self> {
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        let file = File::options().write(true).open(target).ok()?;
+        file.try_lock().ok()?;
+        Some(Self {
+            target: file,
+            boot: boot.trim().to_owned(),
+        })
+    }
+
+    fn name(&self, inode: u64) -> String {
+        format!("{} {inode}", self.boot)
+    }
+
+    /// Whether `target` names this folder: then its owner held what is ours now, and is gone.
+    fn outlived_owner_of(&self, target: &Path, folder: &Path) -> bool {
+        inode_of(folder).is_ok_and(|inode| {
+            fs::read_to_string(target).is_ok_and(|named| named == self.name(inode))
+        })
+    }
+
+    /// Names the folder of the owner, or no folder. Without a name the owner is judged by its folder's age.
+    fn write(&self, name: &str) {
+        let mut target = &self.target;
+        if let Err(error) = target
+            .set_len(0)
+            .and_then(|()| target.write_all(name.as_bytes()))
+        {
+            log::warn!("a lock cannot be marked as this worker's: {error}");
+        }
+    }
 }
 
 impl Drop for FolderLock {
@@ -51,6 +98,10 @@ impl Drop for FolderLock {
                 self.folder.display()
             );
             return;
+        }
+        // First, so that no later folder with the same inode is taken for this one.
+        if let Some(life) = &self.life {
+            life.write("");
         }
         if let Err(error) = fs::remove_dir(&self.folder)
             && error.kind() != ErrorKind::NotFound
@@ -81,12 +132,13 @@ impl FolderLock {
         let began = tokio::time::Instant::now();
         let mut told = false;
         loop {
-            let (path, stale) = (folder.clone(), pace.stale);
-            if let Some(inode) = blocking(move || try_take(&path, stale)).await? {
+            let (name, path, stale) = (target.to_owned(), folder.clone(), pace.stale);
+            if let Some((inode, life)) = blocking(move || try_take(&name, &path, stale)).await? {
                 let refreshing = actix_rt::spawn(refresh(folder.clone(), inode, pace.refresh));
                 return Ok(Self {
                     folder,
                     inode,
+                    life,
                     refreshing,
                 });
             }
@@ -166,34 +218,51 @@ fn is_stale(folder: &Path, after: Duration) -> bool {
 }
 
 /// Makes the folder; its inode when it is ours now.
-fn try_take(folder: &Path, stale: Duration) -> Result<Option<u64>, String> {
+fn try_take(
+    target: &Path,
+    folder: &Path,
+    stale: Duration,
+) -> Result<Option<(u64, Option<SignOfLife>)>, String> {
+    let life = SignOfLife::take(target);
+    let is_ownerless = |folder: &Path| {
+        is_stale(folder, stale)
+            || life
+                .as_ref()
+                .is_some_and(|life| life.outlived_owner_of(target, folder))
+    };
     let mut made = fs::create_dir(folder);
     if made
         .as_ref()
         .is_err_and(|error| error.kind() == ErrorKind::AlreadyExists)
-        && is_stale(folder, stale)
+        && is_ownerless(folder)
     {
-        remove_stale(folder, stale);
+        remove(folder, is_ownerless);
         // Whoever is first from now on.
         made = fs::create_dir(folder);
     }
     match made {
-        Ok(()) => inode_of(folder).map(Some),
+        Ok(()) => {
+            let inode = inode_of(folder)?;
+            if let Some(life) = &life {
+                life.write(&life.name(inode));
+            }
+            Ok(Some((inode, life)))
+        }
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(None),
         Err(error) => Err(at(folder, &error)),
     }
 }
 
-/// Removes the lock of an owner that is gone. Moved away first: of two that see the same stale lock, the second would
-/// otherwise remove the one which the first has just made.
-fn remove_stale(folder: &Path, stale: Duration) {
+/// Removes the lock of an owner that is gone. Moved away first: of two that see the same lock without an owner, the second
+/// would otherwise remove the one which the first has just made.
+fn remove(folder: &Path, is_ownerless: impl Fn(&Path) -> bool) {
     let mut aside = folder.to_owned().into_os_string();
     aside.push(format!(".{}", uuid::Uuid::new_v4()));
     let aside = PathBuf::from(aside);
     if fs::rename(folder, &aside).is_err() {
         return;
     }
-    let undone = !is_stale(&aside, stale) && fs::rename(&aside, folder).is_ok();
+    let undone = !is_ownerless(&aside) && fs::rename(&aside, folder).is_ok();
     if !undone && let Err(error) = fs::remove_dir_all(&aside) {
         log::warn!(
             "the stale lock {} cannot be removed: {error}",
@@ -253,6 +322,37 @@ mod tests {
             1,
             "only the target is left"
         );
+    }
+
+    /// What a worker leaves that is killed with the lock in its hands: the kernel takes back only its own lock.
+    fn abandon(lock: FolderLock) {
+        lock.refreshing.abort();
+        let mut lock = std::mem::ManuallyDrop::new(lock);
+        drop(lock.life.take());
+    }
+
+    #[actix_rt::test]
+    async fn the_lock_of_a_killed_worker_on_this_machine_is_taken_over_at_once() {
+        let home = tempfile::tempdir().unwrap();
+        let target = home.path().join("a.lock");
+        for _ in 0..3 {
+            abandon(FolderLock::acquire(&target, "a", QUICK).await.unwrap());
+        }
+        let _held = FolderLock::acquire(&target, "a", QUICK).await.unwrap();
+    }
+
+    #[actix_rt::test]
+    async fn the_fresh_lock_of_an_owner_that_gives_no_sign_of_life_is_waited_for() {
+        let home = tempfile::tempdir().unwrap();
+        let target = home.path().join("a.lock");
+        let impatient = Pace {
+            patience: Duration::ZERO,
+            ..QUICK
+        };
+        // An owner of ours before it, whose folder may have had the same inode.
+        drop(FolderLock::acquire(&target, "a", QUICK).await.unwrap());
+        fs::create_dir(home.path().join("a.lock.lock")).unwrap();
+        assert!(FolderLock::acquire(&target, "a", impatient).await.is_err());
     }
 
     #[actix_rt::test]

@@ -235,6 +235,8 @@ impl Work {
         if let Some(pace) = self.locks {
             let target = self.repository.lock();
             held.push(FolderLock::acquire(&target, &package.alias(), pace).await?);
+            let repository = self.repository.clone();
+            blocking(move || repository.remove_unfinished_bundles()).await?;
         }
         let (folder, target) = (
             self.repository.folder(package),

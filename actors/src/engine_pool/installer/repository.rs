@@ -113,6 +113,27 @@ impl Repository {
         }
     }
 
+    /// Removes bundles that a worker had not finished when it was killed. Only under the lock: one that is being made looks
+    /// the same.
+    ///
+    /// # Errors
+    /// A text that names the path.
+    pub(super) fn remove_unfinished_bundles(&self) -> Result<(), String> {
+        let bundles = self.root.join("bundles");
+        let entries = match fs::read_dir(&bundles) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(|error| format!("{}: {error}", bundles.display()))?,
+        };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            if bundler::is_unfinished(&path) {
+                fs::remove_dir_all(&path)
+                    .map_err(|error| format!("{}: {error}", path.display()))?;
+            }
+        }
+        Ok(())
+    }
+
     fn manifest_path(&self) -> PathBuf {
         self.root.join("package.json")
     }
@@ -173,5 +194,19 @@ mod tests {
         repository.remove_partial(&package()).unwrap();
         assert!(!folder.exists());
         repository.remove_partial(&package()).unwrap();
+    }
+
+    #[test]
+    fn bundles_that_were_not_finished_are_removed() {
+        let home = tempfile::tempdir().unwrap();
+        let repository = Repository::new(home.path().to_owned());
+        repository.remove_unfinished_bundles().unwrap();
+        let whole = repository.bundle(&package());
+        let unfinished = bundler::unfinished(whole.parent().unwrap());
+        for folder in [&whole, &unfinished] {
+            fs::create_dir_all(folder.join("node_modules")).unwrap();
+        }
+        repository.remove_unfinished_bundles().unwrap();
+        assert!(whole.exists() && !unfinished.exists());
     }
 }
