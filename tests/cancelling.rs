@@ -4,7 +4,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use lightning_mock::{MockHandle, RunView};
+use lightning_mock::{Fault, MockHandle, RunView};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use support::rows::{Row, SUCCESS, chain, check, ended, enqueue, one};
@@ -60,6 +60,19 @@ fn by_an_operator(_: &MockHandle, worker: &Worker, run: &str) {
         response.expect("the worker answers").status().as_u16()
     });
     assert_eq!(status, 202);
+}
+
+#[test]
+fn a_cancel_that_comes_after_the_end_does_not_change_how_the_run_ended() {
+    let lightning = lightning();
+    let worker = Worker::with_mock_engine(&lightning, &[]);
+    lightning.fault("run:complete", Fault::Delay(Duration::from_millis(500)));
+    let id = enqueue(&lightning, &one("fn(s => s)"));
+    lightning
+        .wait_event(DEADLINE, |event| event.is_from(&id, "run:complete"))
+        .unwrap_or_else(|error| panic!("{error}"));
+    by_lightning(&lightning, &worker, &id);
+    worker.waits_for_line(&format!("run {id} ended: success"));
 }
 
 #[test]

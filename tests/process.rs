@@ -73,9 +73,10 @@ fn a_run_token_signed_by_a_stranger_ends_the_worker_with_1_and_no_run_is_begun()
 }
 
 #[test]
-fn an_engine_that_cannot_be_started_ends_the_worker_with_70() {
+fn an_engine_that_cannot_be_started_ends_the_worker_with_70_and_what_was_claimed_is_reported() {
     let lightning = lightning();
     let nothing = tempfile::tempdir().unwrap();
+    let id = lightning.enqueue(plan("fn(s => s)", "manual")).unwrap();
     let output = ended(
         command(&lightning)
             .arg("--engine-dir")
@@ -87,6 +88,12 @@ fn an_engine_that_cannot_be_started_ends_the_worker_with_70() {
         said(&output).contains("has no main.mjs"),
         "{}",
         said(&output)
+    );
+    // Claimed while the engine was still being started.
+    let run = lightning.wait_for(&id, DEADLINE).unwrap();
+    assert_eq!(
+        (run.state, run.error_type.as_deref()),
+        (RunState::Exception, Some("WorkerShutdown"))
     );
 }
 

@@ -6,6 +6,7 @@ use actix::prelude::*;
 use protocol::ids::{RunId, WorkloopId};
 
 use super::child::Ended;
+use super::messages::Exit;
 use super::{State, Supervisor, start_engine};
 use crate::engine_pool::{EnginePool, StopJob};
 use crate::events::{EngineLost, RunEnded};
@@ -36,7 +37,8 @@ impl Supervisor {
             log::error!("{what} {how}; restarting it in {} ms", wait.as_millis());
         } else {
             log::error!("{what} {how}; it died too often to be restarted");
-            self.give_up(format!("{what} died too often, last: it {how}"), ctx);
+            let why = format!("{what} died too often, last: it {how}");
+            self.give_up(Exit::GaveUp(why), ctx);
         }
         wait
     }

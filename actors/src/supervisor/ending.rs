@@ -21,7 +21,10 @@ impl Supervisor {
             return;
         }
         log::info!("draining: {} runs in hand", self.runs.len());
-        self.state = State::Draining { exit };
+        self.state = State::Draining {
+            exit,
+            stopping: false,
+        };
         for group in self.groups.values() {
             group.address.do_send(workloop::Drain);
         }
@@ -39,25 +42,27 @@ impl Supervisor {
         self.finish_if_drained(ctx);
     }
 
-    /// A child died too often: the worker ends, but not before the runs in hand had a chance to say how they end.
-    pub(super) fn give_up(&mut self, why: String, ctx: &mut Context<Self>) {
-        let exit = Exit::GaveUp(why);
-        if self.state != State::Running {
-            self.finish(exit);
-            return;
+    /// The worker cannot go on: it ends, but not before the runs in hand had a chance to say how they end.
+    pub(super) fn give_up(&mut self, exit: Exit, ctx: &mut Context<Self>) {
+        if let State::Draining { exit: planned, .. } = &mut self.state {
+            *planned = exit;
+        } else {
+            self.drain(exit, ctx);
         }
-        self.drain(exit, ctx);
         self.stop_runs(ctx);
     }
 
     /// Ends the runs in hand; those that cannot be reported in time are named.
     pub(super) fn stop_runs(&mut self, ctx: &mut Context<Self>) {
+        if let State::Draining { stopping, .. } = &mut self.state {
+            *stopping = true;
+        }
         for run in self.runs.values() {
             run.address.do_send(StopRun::Shutdown);
         }
         ctx.run_later(STOP_PATIENCE, |this, _| {
             let exit = match &this.state {
-                State::Draining { exit } => exit.clone(),
+                State::Draining { exit, .. } => exit.clone(),
                 State::Running | State::Stopped => return,
             };
             for id in this.runs.keys() {
@@ -68,7 +73,7 @@ impl Supervisor {
     }
 
     pub(super) fn finish_if_drained(&mut self, ctx: &mut Context<Self>) {
-        let State::Draining { exit } = &self.state else {
+        let State::Draining { exit, .. } = &self.state else {
             return;
         };
         if !self.runs.is_empty() || !self.groups.values().all(|group| group.drained) {

@@ -1,6 +1,7 @@
 //! What the supervisor does with each message of its children and of `src/`.
 
 use actix::prelude::*;
+use protocol::reasons::ExitReason;
 
 use super::Supervisor;
 use super::messages::{
@@ -9,6 +10,7 @@ use super::messages::{
 };
 use crate::engine_pool::EngineFailed;
 use crate::events::RunEnded;
+use crate::metrics::UNREPORTED;
 use crate::run::{Origin, StopRun};
 use crate::workloop::{ClaimNow, SlotFreed};
 
@@ -38,9 +40,7 @@ impl Handler<RunEnded> for Supervisor {
         if self.runs.remove(&message.run_id).is_none() {
             return;
         }
-        let reason = message
-            .reason
-            .map_or("unreported", |reason| reason.as_str());
+        let reason = message.reason.map_or(UNREPORTED, ExitReason::as_str);
         *self.ended.entry(reason).or_default() += 1;
         if let Some(group) = self.groups.get(&message.workloop) {
             group.address.do_send(SlotFreed {
@@ -79,9 +79,10 @@ impl Handler<WorkloopDrained> for Supervisor {
 impl Handler<EngineFailed> for Supervisor {
     type Result = ();
 
-    fn handle(&mut self, message: EngineFailed, _: &mut Self::Context) {
+    fn handle(&mut self, message: EngineFailed, ctx: &mut Self::Context) {
         log::error!("the engine cannot be started: {}", message.why);
-        self.finish(Exit::EngineUnavailable(message.why));
+        // Runs are claimed while the engine still starts.
+        self.give_up(Exit::EngineUnavailable(message.why), ctx);
     }
 }
 

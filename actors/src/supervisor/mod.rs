@@ -47,13 +47,17 @@ pub use self::messages::{ClaimOutcome, ConnectionReport, Exit, WorkerStatus};
 use crate::config::{Config, EngineConfig};
 use crate::engine_pool::EnginePool;
 use crate::room::Room;
-use crate::run::{Origin, Run, RunContext};
+use crate::run::{Origin, Run, RunContext, StopRun};
 use crate::workloop::{Workloop, WorkloopOwner};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
     Running,
-    Draining { exit: Exit },
+    Draining {
+        exit: Exit,
+        /// Whether runs are ended instead of waited for.
+        stopping: bool,
+    },
     Stopped,
 }
 
@@ -205,6 +209,10 @@ impl Supervisor {
             let id = id.clone();
             move |ended, this, ctx| this.run_actor_ended(&id, &ended, ctx)
         });
+        // Claimed just before the end: Lightning hears that it will not be executed.
+        if matches!(self.state, State::Draining { stopping: true, .. }) {
+            address.do_send(StopRun::Shutdown);
+        }
         self.runs.insert(
             id,
             RunEntry {

@@ -185,9 +185,7 @@ impl Handler<StopRun> for Run {
                 "the worker was shut down before the run had finished".to_owned(),
             ),
         };
-        if !self.reporter.ended() {
-            self.stop_job(Some(outcome), ctx);
-        }
+        self.stop_job(Some(outcome), ctx);
     }
 }
 

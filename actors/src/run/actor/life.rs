@@ -115,7 +115,7 @@ impl Run {
     /// The run ends before its job has begun.
     pub(super) fn end_unstarted(&mut self, outcome: &Outcome) {
         let said = self.reporter.end_with(outcome, &clock::now(), &mut new_id);
-        self.reason = Some(outcome.reason);
+        self.reason = self.reporter.reason();
         for said in said {
             self.queue(said, None);
         }
@@ -125,7 +125,7 @@ impl Run {
 
     pub(super) fn end_with(&mut self, outcome: &Outcome, ctx: &mut Context<Self>) {
         let said = self.reporter.end_with(outcome, &clock::now(), &mut new_id);
-        self.reason = Some(outcome.reason);
+        self.reason = self.reporter.reason();
         for said in said {
             self.say(said, ctx);
         }
@@ -135,6 +135,10 @@ impl Run {
 
     /// Stops the job, if there is one; the run then ends with this outcome, or without a word.
     pub(super) fn stop_job(&mut self, outcome: Option<Outcome>, ctx: &mut Context<Self>) {
+        if outcome.is_some() && self.reporter.ended() {
+            // How it ended is on its way to Lightning already.
+            return;
+        }
         match &self.phase {
             Phase::Starting | Phase::Executing => {
                 self.context.engine.do_send(StopJob {
