@@ -14,6 +14,14 @@ fn worker(proxy: &Proxy) -> Worker {
     Worker::start(command.args(arguments).env_clear())
 }
 
+/// A second node of the same Lightning.
+fn another_node(lightning: &MockHandle) -> MockHandle {
+    MockLightning::builder()
+        .node_of(lightning)
+        .spawn_thread()
+        .expect("the mock starts on a free port")
+}
+
 fn started(lightning: &MockHandle, run: &str) {
     lightning
         .wait_event(DEADLINE, |event| event.is_from(run, "step:start"))
@@ -23,10 +31,7 @@ fn started(lightning: &MockHandle, run: &str) {
 #[test]
 fn runs_in_progress_survive_a_move_to_another_node_of_the_same_lightning() {
     let first = lightning();
-    let second = MockLightning::builder()
-        .node_of(&first)
-        .spawn_thread()
-        .expect("the run starts its step");
+    let second = another_node(&first);
     let proxy = Proxy::to(first.port());
     let runs: Vec<_> = (0..3)
         .map(|_| first.enqueue(plan("wait(1500)", "manual")).unwrap())
@@ -83,10 +88,7 @@ fn runs_that_the_new_lightning_does_not_know_end_with_one_line_and_free_their_sl
 #[test]
 fn a_server_that_is_restarted_at_every_moment_loses_no_run() {
     let first = lightning();
-    let second = MockLightning::builder()
-        .node_of(&first)
-        .spawn_thread()
-        .expect("the run starts its step");
+    let second = another_node(&first);
     let proxy = Proxy::to(first.port());
     let _worker = worker(&proxy);
     let runs: Vec<_> = (0..30)

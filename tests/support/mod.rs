@@ -175,16 +175,8 @@ pub(crate) fn is_alive(pid: u32) -> bool {
 }
 
 /// Waits until `done` holds.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a scenario has a thread of its own, and processes tell nobody when they end"
-)]
 pub(crate) fn eventually(what: &str, mut done: impl FnMut() -> bool) {
-    let began = std::time::Instant::now();
-    while !done() {
-        assert!(began.elapsed() < DEADLINE, "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    until(what, || done().then_some(()));
 }
 
 impl Drop for Worker {
@@ -231,7 +223,7 @@ pub(crate) fn plan(body: &str, queue: &str) -> Value {
 /// Looks again and again until there is something; for what the worker tells only when it is asked.
 #[expect(
     clippy::disallowed_methods,
-    reason = "a scenario has a thread of its own, and there is no event to wait for"
+    reason = "a scenario has a thread of its own, and processes tell nobody when they end"
 )]
 pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();

@@ -1,0 +1,229 @@
+//! The decisions, one by one.
+
+use super::*;
+
+fn slots(count: u32) -> Slots {
+    let backoff = ClaimBackoff::try_new(Duration::from_secs(1), Duration::from_secs(10)).unwrap();
+    Slots::new(count, true, backoff, HashSet::new())
+}
+
+fn run(id: &str) -> ClaimedRun {
+    ClaimedRun {
+        id: RunId::new(id),
+        token: "t".to_owned(),
+    }
+}
+
+fn claimed(effects: &[Effect]) -> Ticket {
+    match effects
+        .iter()
+        .find(|effect| matches!(effect, Effect::Claim { .. }))
+    {
+        Some(Effect::Claim { ticket }) => *ticket,
+        _ => panic!("no claim in {effects:?}"),
+    }
+}
+
+/// A claim on demand is not sent.
+fn refused(slots: &mut Slots) {
+    let answer = Effect::Manual {
+        ticket: None,
+        claimed: false,
+    };
+    assert_eq!(slots.on(Event::ClaimNow), vec![answer]);
+}
+
+fn answer(slots: &mut Slots, ticket: Ticket, ids: &[&str]) -> Vec<Effect> {
+    slots.on(Event::Answered {
+        ticket,
+        runs: Some(ids.iter().map(|id| run(id)).collect()),
+    })
+}
+
+#[test]
+fn a_joined_queue_is_asked_at_once() {
+    let mut slots = slots(1);
+    let effects = slots.on(Event::Joined);
+    assert_eq!(effects, vec![Effect::Claim { ticket: Ticket(1) }]);
+    assert_eq!(slots.phase(), Phase::Claiming);
+}
+
+#[test]
+fn an_empty_answer_waits_longer_each_time_and_a_freed_slot_starts_over() {
+    let mut slots = slots(2);
+    let first = claimed(&slots.on(Event::Joined));
+    let Effect::Start(_) = &answer(&mut slots, first, &["a"])[0] else {
+        panic!("not started")
+    };
+    let effects = answer(&mut slots, Ticket(2), &[]);
+    let [Effect::Arm { timer, wait }] = effects[..] else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(wait, Duration::from_secs(1));
+    let ticket = claimed(&slots.on(Event::TimerFired { timer }));
+    let effects = answer(&mut slots, ticket, &[]);
+    let [Effect::Arm { wait, .. }] = effects[..] else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(wait, Duration::from_millis(1150));
+    let ticket = claimed(&slots.on(Event::SlotFreed {
+        run: RunId::new("a"),
+    }));
+    let effects = answer(&mut slots, ticket, &[]);
+    let [Effect::Arm { wait, .. }] = effects[..] else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(wait, Duration::from_secs(1));
+}
+
+#[test]
+fn a_full_group_sends_no_claim_until_a_run_ends() {
+    let mut slots = slots(1);
+    let ticket = claimed(&slots.on(Event::Joined));
+    answer(&mut slots, ticket, &["a"]);
+    assert_eq!(slots.phase(), Phase::Full);
+    assert!(slots.on(Event::WorkAvailable).is_empty());
+    refused(&mut slots);
+    claimed(&slots.on(Event::SlotFreed {
+        run: RunId::new("a"),
+    }));
+}
+
+#[test]
+fn pending_claims_count_as_used_slots() {
+    let mut slots = slots(2);
+    slots.on(Event::Joined);
+    claimed(&slots.on(Event::WorkAvailable));
+    assert!(slots.on(Event::WorkAvailable).is_empty());
+    assert_eq!(slots.pending(), 2);
+}
+
+#[test]
+fn a_full_group_whose_other_claim_came_back_empty_goes_on() {
+    let mut slots = slots(1);
+    let looped = claimed(&slots.on(Event::Joined));
+    let [Effect::Arm { timer, .. }] = answer(&mut slots, looped, &[])[..] else {
+        panic!()
+    };
+    let extra = claimed(&slots.on(Event::WorkAvailable));
+    assert!(slots.on(Event::TimerFired { timer }).is_empty());
+    assert_eq!(slots.phase(), Phase::Full);
+    assert!(matches!(
+        answer(&mut slots, extra, &[])[..],
+        [Effect::Arm { .. }]
+    ));
+}
+
+#[test]
+fn a_late_answer_is_executed_and_more_runs_than_slots_wait_for_one() {
+    let mut slots = slots(1);
+    let ticket = claimed(&slots.on(Event::Joined));
+    assert!(matches!(
+        slots.on(Event::ClaimLate { ticket })[..],
+        [Effect::Arm { .. }]
+    ));
+    assert_eq!(
+        answer(&mut slots, ticket, &["a", "b"]),
+        vec![Effect::Start(run("a"))]
+    );
+    assert_eq!(
+        slots.on(Event::SlotFreed {
+            run: RunId::new("a")
+        }),
+        vec![Effect::Start(run("b"))]
+    );
+}
+
+#[test]
+fn an_answer_to_an_unknown_claim_is_ignored() {
+    let mut slots = slots(1);
+    assert!(answer(&mut slots, Ticket(77), &["a"]).is_empty());
+}
+
+#[test]
+fn without_the_loop_only_hints_and_manual_claims_claim() {
+    let backoff = ClaimBackoff::try_new(Duration::from_secs(1), Duration::from_secs(10)).unwrap();
+    let mut slots = Slots::new(2, false, backoff, HashSet::new());
+    assert!(slots.on(Event::Joined).is_empty());
+    let ticket = claimed(&slots.on(Event::ClaimNow));
+    assert_eq!(
+        answer(&mut slots, ticket, &[]),
+        vec![Effect::Manual {
+            ticket: Some(ticket),
+            claimed: false
+        }]
+    );
+    assert_eq!(slots.phase(), Phase::Paused);
+    claimed(&slots.on(Event::WorkAvailable));
+}
+
+#[test]
+fn draining_waits_for_claims_and_runs_and_claims_no_more() {
+    let mut slots = slots(2);
+    let ticket = claimed(&slots.on(Event::Joined));
+    assert!(slots.on(Event::Drain).is_empty());
+    assert_eq!(
+        answer(&mut slots, ticket, &["a"]),
+        vec![Effect::Start(run("a"))]
+    );
+    assert!(slots.on(Event::WorkAvailable).is_empty());
+    assert_eq!(
+        slots.on(Event::SlotFreed {
+            run: RunId::new("a")
+        }),
+        vec![Effect::Drained]
+    );
+}
+
+#[test]
+fn a_drain_gives_up_on_claims_that_nobody_answers() {
+    let mut slots = slots(1);
+    slots.on(Event::Joined);
+    slots.on(Event::Drain);
+    assert_eq!(slots.on(Event::DrainLate), vec![Effect::Drained]);
+}
+
+#[test]
+fn a_lost_queue_stops_the_loop_until_it_is_joined_again() {
+    let mut slots = slots(1);
+    let ticket = claimed(&slots.on(Event::Joined));
+    slots.on(Event::Answered { ticket, runs: None });
+    assert!(slots.on(Event::Lost).is_empty());
+    assert_eq!(slots.phase(), Phase::Offline);
+    assert!(slots.on(Event::WorkAvailable).is_empty());
+    claimed(&slots.on(Event::Joined));
+}
+
+#[test]
+fn without_room_for_a_second_run_none_is_claimed_until_there_is() {
+    let mut slots = slots(3);
+    slots.allow(0);
+    let ticket = claimed(&slots.on(Event::Joined));
+    let effects = answer(&mut slots, ticket, &["a"]);
+    let [Effect::Start(_), Effect::Arm { timer, .. }] = effects[..] else {
+        panic!("{effects:?}")
+    };
+    assert!(slots.lacks_room());
+    assert!(slots.on(Event::WorkAvailable).is_empty());
+    refused(&mut slots);
+    slots.allow(2);
+    claimed(&slots.on(Event::TimerFired { timer }));
+}
+
+#[test]
+fn a_slow_lightning_is_not_asked_again_at_once() {
+    let mut slots = slots(3);
+    let ticket = claimed(&slots.on(Event::Joined));
+    slots.heard(Duration::from_secs(4));
+    let effects = answer(&mut slots, ticket, &["a"]);
+    let [Effect::Start(_), Effect::Arm { timer, wait }] = effects[..] else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(wait, Duration::from_secs(4));
+    assert!(slots.on(Event::WorkAvailable).is_empty());
+    let freed = slots.on(Event::SlotFreed {
+        run: RunId::new("a"),
+    });
+    assert!(freed.is_empty());
+    claimed(&slots.on(Event::TimerFired { timer }));
+}
