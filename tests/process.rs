@@ -6,12 +6,12 @@ mod support;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lightning_mock::RunState;
-use support::{DEADLINE, SECRET, Worker, command, lightning, plan};
+use support::{DEADLINE, SECRET, Worker, command, lightning, output_of, plan, said};
 
 fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -19,29 +19,11 @@ fn script(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// Runs a command to its end; 124 is the code of one that went on for too long.
-fn ended(command: &Command) -> Output {
-    Command::new("timeout")
-        .arg(DEADLINE.as_secs().to_string())
-        .arg(command.get_program())
-        .args(command.get_args())
-        .output()
-        .unwrap()
-}
-
-fn said(output: &Output) -> String {
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
-}
-
 #[test]
 fn a_node_parent_that_forks_the_worker_is_told_when_it_is_ready() {
     let lightning = lightning();
     let worker = command(&lightning);
-    let output = ended(
+    let output = output_of(
         Command::new("node")
             .arg(script("parent.mjs"))
             .arg(worker.get_program())
@@ -57,7 +39,7 @@ fn a_run_token_signed_by_a_stranger_ends_the_worker_with_1_and_no_run_is_begun()
     let lightning = lightning();
     let stranger = include_str!("../protocol/tests/fixtures/keys/public_pkcs1.pem");
     let id = lightning.enqueue(plan("fn(s => s)", "manual")).unwrap();
-    let output = ended(command(&lightning).args([
+    let output = output_of(command(&lightning).args([
         "--mock",
         "--lightning-public-key",
         &STANDARD.encode(stranger),
@@ -77,7 +59,7 @@ fn an_engine_that_cannot_be_started_ends_the_worker_with_70_and_what_was_claimed
     let lightning = lightning();
     let nothing = tempfile::tempdir().unwrap();
     let id = lightning.enqueue(plan("fn(s => s)", "manual")).unwrap();
-    let output = ended(
+    let output = output_of(
         command(&lightning)
             .arg("--engine-dir")
             .arg(nothing.path())
@@ -105,7 +87,7 @@ fn bad_settings_end_the_worker_with_1_and_unknown_flags_with_2() {
         (["--workloops", "manual"], 1, "manual"),
         (["--no-such-flag", "x"], 2, "--no-such-flag"),
     ] {
-        let output = ended(command(&lightning).args(arguments));
+        let output = output_of(command(&lightning).args(arguments));
         assert_eq!(output.status.code(), Some(code), "{}", said(&output));
         assert!(said(&output).contains(named), "{}", said(&output));
     }

@@ -4,10 +4,12 @@
 
 pub(crate) mod http;
 pub(crate) mod proxy;
+pub(crate) mod random;
 pub(crate) mod rows;
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +17,7 @@ use lightning_mock::{MockHandle, MockLightning};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 /// How long a scenario waits for an event before it fails; npm may need long for a first install on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(180);
@@ -44,6 +47,8 @@ pub(crate) struct Worker {
     /// What it logged until it listened.
     first_lines: Vec<String>,
     lines: mpsc::Receiver<String>,
+    /// Its temporary folder, unless the scenario has given it one; a killed worker leaves its files there.
+    temporary: Option<TempDir>,
 }
 
 impl Worker {
@@ -59,10 +64,22 @@ impl Worker {
 
     /// Starts what a scenario has put together, and waits until it listens.
     pub(crate) fn start(command: &mut Command) -> Self {
+        let given = command
+            .get_envs()
+            .any(|(name, value)| name == "TMPDIR" && value.is_some());
+        let temporary =
+            (!given).then(|| tempfile::tempdir().expect("a temporary folder can be made"));
+        if let Some(folder) = &temporary {
+            command.env("TMPDIR", folder.path());
+        }
         let mut child = command
             .stdout(Stdio::piped())
             .spawn()
             .expect("the worker starts");
+        if temporary.is_some() {
+            // The same command may start another worker.
+            command.env_remove("TMPDIR");
+        }
         let output = child.stdout.take().expect("stdout is piped");
         let (sender, lines) = mpsc::channel();
         std::thread::spawn(move || {
@@ -77,6 +94,7 @@ impl Worker {
             url: String::new(),
             first_lines: Vec::new(),
             lines,
+            temporary,
         };
         while worker.url.is_empty() {
             let line = worker
@@ -102,12 +120,31 @@ impl Worker {
         self.child.id()
     }
 
+    /// Its temporary folder, where the scenario has not given it one.
+    pub(crate) fn temporary(&self) -> &Path {
+        let folder = self.temporary.as_ref();
+        folder.expect("the scenario has given it one").path()
+    }
+
+    /// How many descriptors it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.pid()));
+        open.expect("the worker is there").count()
+    }
+
     /// The processes that it has started and that are alive.
     pub(crate) fn children(&self) -> Vec<u32> {
+        let mut children = self.children_and_zombies();
+        children.retain(|pid| is_alive(*pid));
+        children
+    }
+
+    /// The same with those that have ended and that it has not waited for.
+    pub(crate) fn children_and_zombies(&self) -> Vec<u32> {
         let processes = std::fs::read_dir("/proc").expect("there is /proc");
         processes
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-            .filter(|pid| parent_of(*pid) == Some(self.pid()))
+            .filter(|pid| stat_of(*pid).is_some_and(|(_, parent)| parent == self.pid()))
             .collect()
     }
 
@@ -159,19 +196,18 @@ impl Worker {
     }
 }
 
-/// The parent of a living process.
-fn parent_of(pid: u32) -> Option<u32> {
+/// The state and the parent of a process.
+fn stat_of(pid: u32) -> Option<(char, u32)> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name, in brackets, may hold anything.
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');
-    let state = fields.next()?;
-    let parent = fields.next()?.parse().ok()?;
-    (state != "Z").then_some(parent)
+    let state = fields.next()?.chars().next()?;
+    Some((state, fields.next()?.parse().ok()?))
 }
 
 /// Whether a process is alive.
 pub(crate) fn is_alive(pid: u32) -> bool {
-    parent_of(pid).is_some()
+    stat_of(pid).is_some_and(|(state, _)| state != 'Z')
 }
 
 /// Waits until `done` holds.
@@ -207,6 +243,25 @@ pub(crate) fn command_with_engine(lightning: &MockHandle) -> Command {
     let mut command = command(lightning);
     command.args(["--engine-cache-dir", ENGINE_CACHE, "--repo-dir", REPO]);
     command
+}
+
+/// Runs a command to its end; 124 is the code of one that went on for too long.
+pub(crate) fn output_of(command: &Command) -> Output {
+    Command::new("timeout")
+        .arg(DEADLINE.as_secs().to_string())
+        .arg(command.get_program())
+        .args(command.get_args())
+        .output()
+        .expect("the command can be run")
+}
+
+/// All that it printed.
+pub(crate) fn said(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
 /// A plan with one job.

@@ -1,5 +1,7 @@
 //! Tables of runs: each row is a plan and what Lightning must be told of how it ended.
 
+use std::collections::HashMap;
+
 use lightning_mock::{MockHandle, RecordedEvent, RunView};
 use serde_json::{Value, json};
 
@@ -21,6 +23,7 @@ pub(crate) const fn error(
 }
 
 /// One run and what must be heard of it.
+#[derive(Clone)]
 pub(crate) struct Row {
     what: &'static str,
     plan: Value,
@@ -105,15 +108,17 @@ pub(crate) fn check(lightning: &MockHandle, rows: Vec<Row>) {
         .into_iter()
         .map(|row| (enqueue(lightning, &row.plan), row))
         .collect();
+    let runs: Vec<RunView> = rows.iter().map(|(id, _)| ended(lightning, id)).collect();
+    let mut sent: HashMap<String, Vec<RecordedEvent>> = HashMap::new();
+    for event in lightning.events() {
+        if let Some(id) = event.topic.strip_prefix("run:") {
+            sent.entry(id.to_owned()).or_default().push(event);
+        }
+    }
     let mut differences = Vec::new();
-    for (id, row) in &rows {
-        let run = ended(lightning, id);
-        let sent: Vec<RecordedEvent> = lightning
-            .events()
-            .into_iter()
-            .filter(|event| event.topic.strip_prefix("run:") == Some(id))
-            .collect();
-        differences.extend(compare(row, &run, &sent));
+    for ((id, row), run) in rows.iter().zip(&runs) {
+        let sent = sent.get(id).map(Vec::as_slice).unwrap_or_default();
+        differences.extend(compare(row, run, sent));
     }
     assert!(differences.is_empty(), "\n{}", differences.join("\n"));
 }

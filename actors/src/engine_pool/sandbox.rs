@@ -95,8 +95,9 @@ pub(super) fn build(mode: SandboxMode, folders: &Folders<'_>) -> Result<Option<S
     }))
 }
 
-/// What the sandbox lacks on this machine, for the operator; empty when it is whole.
-pub(super) fn missing() -> Vec<String> {
+/// What the sandbox of engine children lacks on this machine, one text each for the operator; empty when it is whole.
+#[must_use]
+pub fn missing() -> Vec<String> {
     let nothing = Folders {
         node: Path::new("/"),
         readable: &[],

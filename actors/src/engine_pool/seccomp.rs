@@ -5,6 +5,7 @@
 //! only its newer versions cover, signals and truncation: the kernel of Debian 12 has an old one.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use nix::libc;
 use seccompiler::{
@@ -15,8 +16,28 @@ use seccompiler::{
 /// The programs, in the order in which they are installed. One has one answer to whatever it matches.
 ///
 /// # Errors
-/// A text, where the architecture is not known.
+/// A text, where the architecture is not known or the kernel takes no filters.
 pub(super) fn filters() -> Result<Vec<BpfProgram>, String> {
+    // Asked once: the answer is the same for as long as the worker lives.
+    static USABLE: OnceLock<Result<(), String>> = OnceLock::new();
+    USABLE.get_or_init(try_out).clone()?;
+    programs()
+}
+
+/// Whether filters can be installed here, which a container may deny: by a thread that ends with them.
+fn try_out() -> Result<(), String> {
+    let programs = programs()?;
+    let installs = move || {
+        let mut programs = programs.iter();
+        programs.try_for_each(|program| seccompiler::apply_filter(program))
+    };
+    std::thread::spawn(installs)
+        .join()
+        .map_err(|_| "its filters cannot be tried out".to_owned())?
+        .map_err(|error| error.to_string())
+}
+
+fn programs() -> Result<Vec<BpfProgram>, String> {
     let build = || -> Result<_, BackendError> {
         let mut denied = unconditional(DENIED);
         denied.insert(libc::SYS_clone, vec![new_process()?]);

@@ -160,26 +160,31 @@ fn write_probe(dir: &Path) -> std::io::Result<()> {
 }
 
 fn sandbox(mode: SandboxMode, report: &mut Report) {
-    match (landlock_abi(), mode) {
-        (_, SandboxMode::Off) => report.add(
+    if mode == SandboxMode::Off {
+        report.add(
             "sandbox",
             Verdict::Poor,
             "off (--sandbox): jobs can read what this user can read",
-        ),
-        (Some(abi), SandboxMode::Auto | SandboxMode::Strict) => {
-            report.fine("sandbox", format!("Landlock ABI {abi}"));
-        }
-        (None, SandboxMode::Auto) => {
-            report.add(
-                "sandbox",
-                Verdict::Poor,
-                "this kernel has no Landlock: jobs can read what this user can read",
-            );
-        }
-        (None, SandboxMode::Strict) => report.bad(
+        );
+        return;
+    }
+    let missing = actors::engine_pool::missing_in_sandbox();
+    if missing.is_empty() {
+        let abi = landlock_abi().unwrap_or_default();
+        report.fine("sandbox", format!("Landlock ABI {abi}, seccomp"));
+        return;
+    }
+    let missing = missing.join("; ");
+    if mode == SandboxMode::Strict {
+        let needs = "which --sandbox strict needs";
+        report.bad("sandbox", format!("missing: {missing}, {needs}"));
+    } else {
+        let then = "jobs can do more of what this user can do";
+        report.add(
             "sandbox",
-            "this kernel has no Landlock, which --sandbox strict needs",
-        ),
+            Verdict::Poor,
+            format!("missing: {missing}: {then}"),
+        );
     }
 }
 

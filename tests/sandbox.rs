@@ -1,0 +1,112 @@
+//! `--sandbox` on kernels that have all of it and on those that have not.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use std::process::Command;
+
+use lightning_mock::MockHandle;
+use nix::libc;
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+use support::rows::{Row, SUCCESS, check, one};
+use support::{MONOREPO, Worker, command_with_engine, lightning, output_of, said};
+
+const NO_LANDLOCK: i64 = libc::SYS_landlock_create_ruleset;
+const NO_SECCOMP: i64 = libc::SYS_seccomp;
+
+fn worker(lightning: &MockHandle, sandbox: &str) -> Command {
+    let mut command = command_with_engine(lightning);
+    command
+        .args(["--monorepo-dir", MONOREPO, "--capacity", "1"])
+        .args(["--sandbox", sandbox]);
+    command
+}
+
+/// Does this where the kernel answers a call as one that does not have it; so it does for all that is started meanwhile.
+fn without<T: Send>(call: i64, act: impl FnOnce() -> T + Send) -> T {
+    let filter = SeccompFilter::new(
+        [(call, Vec::new())].into(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::ENOSYS.unsigned_abs()),
+        std::env::consts::ARCH.try_into().unwrap(),
+    );
+    let filter: BpfProgram = filter.unwrap().try_into().unwrap();
+    let confined = move || {
+        // Of this thread only, which ends with it.
+        seccompiler::apply_filter(&filter).unwrap();
+        act()
+    };
+    std::thread::scope(|scope| scope.spawn(confined).join().unwrap())
+}
+
+fn executes_a_run(lightning: &MockHandle) {
+    let good = Row::new("a run", one("fn(s => s)")).step("a", SUCCESS);
+    check(lightning, vec![good]);
+}
+
+/// The lines in which the worker has spoken of the sandbox until now.
+fn said_of_the_sandbox(worker: &Worker) -> Vec<String> {
+    let mut lines = worker.first_lines().to_vec();
+    lines.extend(worker.log());
+    lines.retain(|line| line.contains("sandboxed"));
+    lines
+}
+
+fn refuses(call: i64, missing: &str) {
+    let lightning = lightning();
+    let output = without(call, || output_of(&worker(&lightning, "strict")));
+    assert_eq!(output.status.code(), Some(70), "{}", said(&output));
+    let why = format!("the sandbox is not whole; missing: {missing}");
+    assert!(said(&output).contains(&why), "{}", said(&output));
+}
+
+fn goes_on(call: i64, missing: &str) {
+    let lightning = lightning();
+    let worker = without(call, || Worker::start(&mut worker(&lightning, "auto")));
+    executes_a_run(&lightning);
+    executes_a_run(&lightning);
+    let told = said_of_the_sandbox(&worker);
+    let line = format!("engine children are sandboxed in part only; missing: {missing}");
+    assert!(told.len() == 1 && told[0].contains(&line), "{told:?}");
+}
+
+#[test]
+fn strict_starts_where_all_is_there() {
+    let lightning = lightning();
+    let worker = Worker::start(&mut worker(&lightning, "strict"));
+    executes_a_run(&lightning);
+    let told = said_of_the_sandbox(&worker);
+    let line = "engine children are sandboxed by Landlock and seccomp";
+    assert!(told.len() == 1 && told[0].contains(line), "{told:?}");
+}
+
+#[test]
+fn strict_refuses_to_start_without_landlock() {
+    refuses(NO_LANDLOCK, "Landlock: this kernel has none");
+}
+
+#[test]
+fn strict_refuses_to_start_without_seccomp() {
+    refuses(NO_SECCOMP, "seccomp: ");
+}
+
+#[test]
+fn auto_says_once_that_there_is_no_landlock_and_goes_on() {
+    goes_on(NO_LANDLOCK, "Landlock: this kernel has none");
+}
+
+#[test]
+fn auto_says_once_that_there_is_no_seccomp_and_goes_on() {
+    goes_on(NO_SECCOMP, "seccomp: ");
+}
+
+#[test]
+fn check_names_what_is_missing() {
+    let mut check = Command::new(env!("CARGO_BIN_EXE_ws-worker"));
+    check.args(["check", "--sandbox", "strict"]);
+    let output = without(NO_LANDLOCK, || output_of(&check));
+    let wanted = "missing: Landlock: this kernel has none, which --sandbox strict needs";
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains(wanted), "{}", said(&output));
+}
