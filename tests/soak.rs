@@ -11,6 +11,7 @@ use lightning_mock::{Fault, MockHandle, RunState, RunView};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
+use support::random::Random;
 use support::{DEADLINE, Worker, lightning, plan};
 
 const TICK: Duration = Duration::from_millis(250);
@@ -29,24 +30,6 @@ const EVENTS: [&str; 9] = [
     "step:complete",
     "run:complete",
 ];
-
-/// Marsaglia's xorshift: the same faults for the same seed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-
-    fn of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
-        let limit = u64::try_from(all.len()).expect("a short list");
-        let index = usize::try_from(self.below(limit)).expect("below its length");
-        &all[index]
-    }
-}
 
 /// Lets something go wrong, and says what.
 fn strike(lightning: &MockHandle, worker: &Worker, random: &mut Random) -> &'static str {
