@@ -7,7 +7,7 @@ use protocol::engine::Command;
 use protocol::ids::RunId;
 
 use super::busy::Stop;
-use super::{DEAF, EngineChild, State, WATCH};
+use super::{EngineChild, State, UNSTOPPED, WATCH};
 use crate::engine_pool::memory::{self, Verdict};
 
 impl EngineChild {
@@ -70,7 +70,7 @@ impl EngineChild {
             return;
         }
         let run = run.clone();
-        ctx.run_later(DEAF, move |this, _| {
+        ctx.run_later(UNSTOPPED, move |this, _| {
             if matches!(&this.state, State::Busy(busy) if *busy.conversation.run() == run) {
                 this.kill("it did not end a thread in time".to_owned());
             }

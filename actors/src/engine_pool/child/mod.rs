@@ -33,8 +33,10 @@ use super::spawn::{Allowance, Allowed, FromProcess, Process};
 use crate::config::NodeConfig;
 use crate::metrics::Metrics;
 
-/// How long a child may take to end a thread, or itself once its sockets have ended, before it is killed.
+/// How long a child may take to end itself once its sockets have ended, before it is killed.
 const DEAF: Duration = Duration::from_secs(1);
+/// How long it may take to end a thread: a cancelled job stops within a second, of which the kill needs some.
+const UNSTOPPED: Duration = Duration::from_millis(800);
 /// How long events may still arrive after the process has ended: its group is killed with it, so only a process that left the
 /// group can keep the descriptor open.
 const LEFTOVERS: Duration = Duration::from_secs(30);
