@@ -356,6 +356,14 @@ impl Children {
         }
     }
 
+    /// A child's process is dead: what was sent to it until now comes back, and it gets nothing more.
+    pub(super) fn dead(&mut self, id: ChildId) {
+        if let Some(child) = self.children.get_mut(&id) {
+            child.used = Use::Retired;
+            child.address.do_send(Abandon);
+        }
+    }
+
     pub(super) fn gone(&mut self, id: ChildId, owner: &Owner) {
         let ready = self
             .children

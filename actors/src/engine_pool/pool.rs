@@ -10,7 +10,7 @@ use protocol::versions::EngineVersions;
 use tokio::sync::{oneshot, watch};
 
 use super::cgroup::Cgroups;
-use super::child::{ChildGone, ChildIdle, ChildReady, Declined, Owner};
+use super::child::{ChildDead, ChildGone, ChildIdle, ChildReady, Declined, Owner};
 use super::compile::{CompiledPlan, compile_plan};
 use super::engine_dir::ensure_engine_dir;
 use super::installer::{AdaptorInstaller, Install, UseEngine};
@@ -103,6 +103,7 @@ impl EnginePool {
         Owner {
             ready: address.clone().recipient(),
             idle: address.clone().recipient(),
+            dead: address.clone().recipient(),
             declined: address.clone().recipient(),
             gone: address.recipient(),
         }
@@ -476,6 +477,16 @@ impl Handler<Declined> for EnginePool {
     fn handle(&mut self, message: Declined, ctx: &mut Self::Context) {
         if let Some(Backend::Node(engine)) = &mut self.backend {
             engine.children.declined(message, &Self::owner(ctx));
+        }
+    }
+}
+
+impl Handler<ChildDead> for EnginePool {
+    type Result = ();
+
+    fn handle(&mut self, message: ChildDead, _: &mut Self::Context) {
+        if let Some(Backend::Node(engine)) = &mut self.backend {
+            engine.children.dead(message.id);
         }
     }
 }

@@ -5,7 +5,7 @@ use protocol::engine::{Command, ExitCause};
 use protocol::ids::RunId;
 
 use super::busy::Stop;
-use super::messages::{ChildIdle, Declined};
+use super::messages::{ChildDead, ChildIdle, Declined};
 use super::{DEAF, EngineChild, State};
 use crate::engine_pool::spawn::Process;
 
@@ -108,8 +108,8 @@ impl EngineChild {
         });
     }
 
-    pub(super) fn gone(&mut self, ctx: &mut Context<Self>) {
-        let status = self.exited.take().flatten();
+    pub(super) fn gone(&mut self) {
+        let status = self.exited.flatten();
         let stderr = self
             .process
             .as_ref()
@@ -158,6 +158,6 @@ impl EngineChild {
             why = format!("{why}; its stderr begins: {line}");
         }
         self.why = why;
-        ctx.stop();
+        self.owner.dead.do_send(ChildDead { id: self.id });
     }
 }

@@ -19,7 +19,7 @@ pub(in crate::engine_pool) struct RunOn(pub(in crate::engine_pool) Execute);
 #[rtype(result = "()")]
 pub(in crate::engine_pool) struct Retire;
 
-/// The pool is gone: ends the child at once, without a word.
+/// Ends the child at once, without a word: the pool is gone, or has heard that the process is.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(in crate::engine_pool) struct Abandon;
@@ -57,7 +57,14 @@ pub(in crate::engine_pool) struct Declined {
     pub(in crate::engine_pool) execution: Execute,
 }
 
-/// To the pool: the process is gone.
+/// To the pool: the process is dead. The child stays to decline what is on its way to it, until it is abandoned.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(in crate::engine_pool) struct ChildDead {
+    pub(in crate::engine_pool) id: ChildId,
+}
+
+/// To the pool: the child is gone.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(in crate::engine_pool) struct ChildGone {
@@ -70,6 +77,7 @@ pub(in crate::engine_pool) struct ChildGone {
 pub(in crate::engine_pool) struct Owner {
     pub(in crate::engine_pool) ready: Recipient<ChildReady>,
     pub(in crate::engine_pool) idle: Recipient<ChildIdle>,
+    pub(in crate::engine_pool) dead: Recipient<ChildDead>,
     pub(in crate::engine_pool) gone: Recipient<ChildGone>,
     pub(in crate::engine_pool) declined: Recipient<Declined>,
 }

@@ -4,11 +4,11 @@
 //!
 //! ```text
 //! Spawning ──ready──▶ Idle ──RunOn──▶ Busy ──exit──▶ Idle
-//!    └──no handshake, death, violation, time over and deaf──▶ Dying ──gone──▶ (stopped)
+//!    └──no handshake, death, violation, time over and deaf──▶ Dying ──Abandon──▶ (stopped)
 //! ```
 //!
 //! *Accepts* [`RunOn`], [`Proceed`], [`StopJob`], [`Retire`]. *Emits* [`EngineEvent`]s to the run, [`ChildReady`],
-//! [`ChildIdle`], [`ChildGone`] to the pool. *If it dies* the process is killed with it, and the pool ends its run.
+//! [`ChildIdle`], [`ChildDead`], [`ChildGone`] to the pool. *If it dies* the process is killed with it, and the pool ends its run.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -25,7 +25,8 @@ mod messages;
 
 use self::busy::{Busy, Stop};
 pub(super) use self::messages::{
-    Abandon, ChildGone, ChildId, ChildIdle, ChildReady, Declined, Owner, Retire, RunOn, Warm,
+    Abandon, ChildDead, ChildGone, ChildId, ChildIdle, ChildReady, Declined, Owner, Retire, RunOn,
+    Warm,
 };
 use super::memory;
 use super::messages::{ExecuteOptions, Proceed, StopJob};
@@ -168,7 +169,7 @@ impl Actor for EngineChild {
             Ok(process) => self.process = Some(process),
             Err(why) => {
                 self.why = why;
-                self.gone(ctx);
+                self.gone();
                 return;
             }
         }
@@ -193,7 +194,7 @@ impl Handler<FromProcess> for EngineChild {
             FromProcess::EventsEnded(why) => {
                 self.events_ended = true;
                 match why {
-                    _ if self.exited.is_some() => self.gone(ctx),
+                    _ if self.exited.is_some() => self.gone(),
                     Some(why) => self.broke_protocol(&why),
                     None => self.closed("it closed its descriptor of events".to_owned(), ctx),
                 }
@@ -202,13 +203,13 @@ impl Handler<FromProcess> for EngineChild {
             FromProcess::Exited(status) => {
                 self.exited = Some(status);
                 if self.events_ended {
-                    self.gone(ctx);
+                    self.gone();
                 } else {
                     // A process that it started may keep the descriptor open.
-                    ctx.run_later(LEFTOVERS, |this, ctx| {
+                    ctx.run_later(LEFTOVERS, |this, _| {
                         if !this.events_ended {
                             this.events_ended = true;
-                            this.gone(ctx);
+                            this.gone();
                         }
                     });
                 }

@@ -392,7 +392,7 @@ async fn a_run_is_told_once_that_its_time_is_nearly_over() {
 async fn a_run_does_not_notice_that_its_child_had_died_while_it_was_idle() {
     let world = World::new();
     world.ready().await;
-    for number in 0..5 {
+    for number in 0..20 {
         for child in world.pool.send(GetEngineStatus).await.unwrap().children {
             let pid = child
                 .pid
