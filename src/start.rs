@@ -117,7 +117,8 @@ async fn until_ended(worker: SupervisorHandle, server: ServerHandle, signals: &m
         };
         let signal = tokio::select! {
             exit = worker.wait() => {
-                stop_accepting(&server);
+                // Nobody waits for it: a connection that is kept alive must not hold up the end.
+                actix_rt::spawn(server.stop(false));
                 return match stage {
                     Stage::Stopping { signal } => signal.exit_code(),
                     Stage::Running | Stage::Draining => exit_code(&exit),
@@ -129,7 +130,6 @@ async fn until_ended(worker: SupervisorHandle, server: ServerHandle, signals: &m
         stage = match (stage, signal) {
             (Stage::Running, Some(signal)) => {
                 log::info!(mark = "always"; "{signal} RECEIVED: CLOSING SERVER");
-                stop_accepting(&server);
                 worker.drain();
                 Stage::Draining
             }
@@ -149,11 +149,6 @@ async fn until_ended(worker: SupervisorHandle, server: ServerHandle, signals: &m
             (stage @ (Stage::Running | Stage::Draining), None) => stage,
         };
     }
-}
-
-/// Closes the HTTP server's socket at once; requests under way are answered.
-fn stop_accepting(server: &ServerHandle) {
-    actix_rt::spawn(server.stop(true));
 }
 
 fn exit_code(exit: &Exit) -> u8 {

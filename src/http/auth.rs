@@ -1,7 +1,7 @@
-//! The bearer token that guards all but the health endpoints.
+//! Who may ask: the bearer token that guards all but the health endpoints, and the pages of other sites.
 
 use actix_web::HttpRequest;
-use actix_web::http::header::AUTHORIZATION;
+use actix_web::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use actors::config::Secret;
 
 /// Whether a request may pass: no token is asked for, or it bears the right one.
@@ -29,6 +29,23 @@ fn same(a: &[u8], b: &[u8]) -> bool {
             .zip(b)
             .fold(0, |difference, (a, b)| difference | (a ^ b))
             == 0
+}
+
+/// Whether a browser has sent this on behalf of a page that is not the worker's own. Other clients set neither header.
+pub(super) fn from_another_site(request: &HttpRequest) -> bool {
+    let header = |name: &str| Some(request.headers().get(name)?.as_bytes());
+    if let Some(site) = header("sec-fetch-site") {
+        return !matches!(site, b"same-origin" | b"none");
+    }
+    let Some(origin) = header(ORIGIN.as_str()) else {
+        return false;
+    };
+    // An origin is `scheme://host:port`, or `null` for a page that has none.
+    let authority = origin
+        .windows(3)
+        .position(|part| part == b"://")
+        .map(|scheme| &origin[scheme + 3..]);
+    authority.is_none() || authority != header(HOST.as_str())
 }
 
 #[cfg(test)]
@@ -64,5 +81,40 @@ mod tests {
     #[test]
     fn without_a_token_everybody_passes() {
         assert!(allowed(None, &TestRequest::default().to_http_request()));
+    }
+
+    fn is_foreign(headers: &[(&str, &str)]) -> bool {
+        let request = headers.iter().fold(
+            TestRequest::default().insert_header((HOST, "worker:2222")),
+            |request, header| request.insert_header(*header),
+        );
+        from_another_site(&request.to_http_request())
+    }
+
+    #[test]
+    fn pages_of_other_sites_are_told_by_what_browsers_say_of_them() {
+        for own in [
+            &[][..],
+            &[("sec-fetch-site", "none")],
+            &[
+                ("sec-fetch-site", "same-origin"),
+                ("origin", "http://worker:2222"),
+            ],
+            &[("origin", "http://worker:2222")],
+            // Behind a proxy that speaks TLS.
+            &[("origin", "https://worker:2222")],
+        ] {
+            assert!(!is_foreign(own), "{own:?}");
+        }
+        for foreign in [
+            &[("sec-fetch-site", "cross-site")][..],
+            &[("sec-fetch-site", "same-site")],
+            &[("origin", "http://worker:8080")],
+            &[("origin", "https://example.com")],
+            &[("origin", "null")],
+            &[("origin", "")],
+        ] {
+            assert!(is_foreign(foreign), "{foreign:?}");
+        }
     }
 }

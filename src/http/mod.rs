@@ -12,7 +12,11 @@
 //! | `DELETE /runs/{id}` | 202 when the run was active and is being ended, else 404 |
 //! | `POST /drain` | 202; the worker takes no more runs, finishes those it has, and ends |
 //!
-//! With a token set, all but the health endpoints ask for `Authorization: Bearer <token>`.
+//! With a token set, all but the health endpoints ask for `Authorization: Bearer <token>`. With and without one, what
+//! changes the worker is refused with 403 when a browser sends it for a page of another site.
+//!
+//! It serves until the worker has ended: while runs are waited for, an orchestrator sees that the process lives and is not
+//! ready, and Prometheus counts the last of them.
 
 mod auth;
 mod history;

@@ -82,6 +82,43 @@ fn a_draining_worker_is_not_ready_and_ends_when_its_runs_have() {
 }
 
 #[test]
+fn a_worker_that_finishes_its_runs_after_sigterm_lives_is_not_ready_and_tells_its_state() {
+    let lightning = lightning();
+    let (mut worker, id) = with_a_run(&lightning, &[]);
+    worker.signal(Signal::SIGTERM);
+    let draining = until_ready_says(&worker, |answer| answer.status == 503);
+    assert_eq!(draining.body, "the worker is draining");
+    assert_eq!(get(worker.url(), "/livez").status, 200);
+    assert_eq!(status(&worker)["state"], "draining");
+    let metrics = get(worker.url(), "/metrics").body;
+    assert!(metrics.contains(r#"openfn_worker_state{state="draining"} 1"#));
+    assert_eq!(ask(worker.url(), "POST", "/claim", &[]).status, 204);
+
+    let path = format!("/runs/{id}");
+    assert_eq!(ask(worker.url(), "DELETE", &path, &[]).status, 202);
+    assert_eq!(worker.exit_code(), Some(0));
+}
+
+#[test]
+fn a_page_of_another_site_cannot_drain_a_worker_that_has_no_token() {
+    let lightning = lightning();
+    let worker = Worker::with_mock_engine(&lightning, &[]);
+    let page = "Origin: https://example.com";
+    for (method, path) in [
+        ("POST", "/drain"),
+        ("POST", "/claim"),
+        ("DELETE", "/runs/x"),
+    ] {
+        assert_eq!(
+            ask(worker.url(), method, path, &[page]).status,
+            403,
+            "{path}"
+        );
+    }
+    assert_eq!(status(&worker)["state"], "running");
+}
+
+#[test]
 fn a_run_that_is_not_active_cannot_be_ended() {
     let lightning = lightning();
     let worker = Worker::with_mock_engine(&lightning, &[]);
