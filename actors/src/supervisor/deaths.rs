@@ -26,7 +26,6 @@ impl Supervisor {
         if self.state == State::Stopped {
             return None;
         }
-        *self.restarts.entry(name).or_default() += 1;
         self.config.metrics.restarted(name);
         let how = match ended {
             Ended::Stopped => "stopped unexpectedly".to_owned(),

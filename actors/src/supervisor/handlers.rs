@@ -37,11 +37,13 @@ impl Handler<RunEnded> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, message: RunEnded, ctx: &mut Self::Context) {
-        if self.runs.remove(&message.run_id).is_none() {
+        let Some(run) = self.runs.remove(&message.run_id) else {
             return;
-        }
+        };
         let reason = message.reason.map_or(UNREPORTED, ExitReason::as_str);
-        *self.ended.entry(reason).or_default() += 1;
+        self.config
+            .metrics
+            .run_ended(&message.workloop, reason, run.since.elapsed());
         if let Some(group) = self.groups.get(&message.workloop) {
             group.address.do_send(SlotFreed {
                 run_id: message.run_id,

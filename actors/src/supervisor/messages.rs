@@ -119,9 +119,9 @@ pub struct WorkerStatus {
     /// The engine and its children.
     pub engine: Option<EngineStatus>,
     /// Runs ended so far by reason; `unreported` for those whose end Lightning did not hear of.
-    pub ended: BTreeMap<&'static str, u64>,
+    pub ended: BTreeMap<String, u64>,
     /// Restarts of actors that died, by their name.
-    pub restarts: BTreeMap<&'static str, u64>,
+    pub restarts: BTreeMap<String, u64>,
     /// The memory that a cgroup or container leaves to the worker and its children, in bytes, where one does.
     pub memory_ceiling_bytes: Option<u64>,
 }

@@ -30,7 +30,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -72,6 +72,8 @@ struct RunEntry {
     workloop: WorkloopId,
     address: Addr<Run>,
     origin: Origin,
+    /// When it was claimed, whoever handles it now.
+    since: Instant,
     connection: ConnectionIndex,
 }
 
@@ -88,8 +90,6 @@ pub struct Supervisor {
     groups: IndexMap<WorkloopId, Group>,
     runs: HashMap<RunId, RunEntry>,
     run_intensity: Intensity,
-    ended: BTreeMap<&'static str, u64>,
-    restarts: BTreeMap<&'static str, u64>,
     exit: watch::Sender<Option<Exit>>,
 }
 
@@ -121,8 +121,6 @@ impl Supervisor {
             groups: IndexMap::new(),
             runs: HashMap::new(),
             run_intensity: Intensity::default(),
-            ended: BTreeMap::new(),
-            restarts: BTreeMap::new(),
             exit,
             config,
         };
@@ -204,6 +202,10 @@ impl Supervisor {
             ended: ctx.address().recipient(),
         };
         let id = claimed.id.clone();
+        let since = self
+            .runs
+            .get(&id)
+            .map_or_else(Instant::now, |run| run.since);
         let run = Run::new(context, claimed.clone(), workloop.clone(), origin);
         let address = start_watched(run, ctx, {
             let id = id.clone();
@@ -220,6 +222,7 @@ impl Supervisor {
                 workloop,
                 address,
                 origin,
+                since,
                 connection,
             },
         );

@@ -42,7 +42,7 @@ impl Handler<GetStatus> for Supervisor {
             State::Draining { .. } => "draining",
             State::Stopped => "stopped",
         };
-        let (ended, restarts) = (self.ended.clone(), self.restarts.clone());
+        let metrics = self.config.metrics.clone();
         let memory_ceiling_bytes = self.room.ceiling();
         let uptime_seconds = self.started.elapsed().as_secs();
         Box::pin(async move {
@@ -59,8 +59,8 @@ impl Handler<GetStatus> for Supervisor {
                 workloops: workloops.await.into_iter().flatten().collect(),
                 runs: runs.await.into_iter().flatten().collect(),
                 engine: engine.await.ok(),
-                ended,
-                restarts,
+                ended: metrics.runs_by_reason(),
+                restarts: metrics.restarts_by_actor(),
                 memory_ceiling_bytes,
             }
         })

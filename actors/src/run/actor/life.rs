@@ -179,10 +179,6 @@ impl Run {
         let reason = self.reason.map_or(UNREPORTED, ExitReason::as_str);
         let elapsed = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
         log::info!(run_id = self.claimed.id.as_str(), duration_ms = elapsed; "run {} ended: {reason} ({elapsed} ms)", self.claimed.id);
-        self.context
-            .config
-            .metrics
-            .run_ended(&self.workloop, reason, self.born.elapsed());
         self.context.ended.do_send(RunEnded {
             run_id: self.claimed.id.clone(),
             workloop: self.workloop.clone(),

@@ -4,6 +4,8 @@
 //! (slots, children, the socket) is no business of this module: it is read from [`crate::supervisor::WorkerStatus`] when
 //! somebody asks. Labels are small sets; ids never are one.
 
+mod sums;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +13,8 @@ use prometheus::core::Collector;
 use prometheus::{Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts};
 use protocol::ids::WorkloopId;
 use protocol::lightning::RunEvent;
+
+pub use self::sums::{Timed, Totals};
 
 /// Bounds for what takes milliseconds when all is well, in seconds.
 const LATENCY: &[f64] = &[
@@ -60,26 +64,6 @@ impl ClaimResult {
             Self::Late => "late",
         }
     }
-}
-
-/// How often something happened and how long it took, all in all.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Timed {
-    /// How often.
-    pub count: u64,
-    /// All the times together, in seconds.
-    pub seconds: f64,
-}
-
-/// Sums since the start of the worker, whatever their labels.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Totals {
-    /// Runs that have left the worker.
-    pub runs_ended: u64,
-    /// From the answers to claims to the runs' starts.
-    pub claim_to_start: Timed,
-    /// From events to Lightning's answers.
-    pub round_trip: Timed,
 }
 
 /// The handle through which actors count; cheap to clone, all clones count into the same place.
@@ -316,38 +300,6 @@ impl Metrics {
         ]
     }
 
-    /// Sums over everything that was counted so far.
-    pub fn totals(&self) -> Totals {
-        let all = &*self.0;
-        let runs_ended = all
-            .runs
-            .collect()
-            .iter()
-            .flat_map(|family| family.get_metric())
-            .fold(0.0, |sum, metric| sum + metric.get_counter().get_value());
-        let mut round_trip = Timed::default();
-        for family in all.round_trip.collect() {
-            for metric in family.get_metric() {
-                let histogram = metric.get_histogram();
-                round_trip.count += histogram.get_sample_count();
-                round_trip.seconds += histogram.get_sample_sum();
-            }
-        }
-        Totals {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "it is a sum of counters"
-            )]
-            runs_ended: runs_ended as u64,
-            claim_to_start: Timed {
-                count: all.claim_to_start.get_sample_count(),
-                seconds: all.claim_to_start.get_sample_sum(),
-            },
-            round_trip,
-        }
-    }
-
     /// A run has left the worker, `lasted` after its claim was answered.
     pub(crate) fn run_ended(&self, workloop: &WorkloopId, reason: &str, lasted: Duration) {
         self.0
@@ -480,27 +432,6 @@ mod tests {
             .filter(|line| line.starts_with("# TYPE "))
             .count();
         assert_eq!(described, Metrics::default().collectors().len());
-    }
-
-    #[test]
-    fn totals_are_sums_over_all_labels() {
-        let metrics = Metrics::default();
-        let workloop = WorkloopId::new("manual>*:5");
-        for reason in ["success", "fail"] {
-            metrics.run_ended(&workloop, reason, Duration::from_secs(1));
-        }
-        for event in ["run:start", "run:log"] {
-            metrics.answered(event, Duration::from_secs(2));
-        }
-        let totals = metrics.totals();
-        assert_eq!(totals.runs_ended, 2);
-        assert_eq!(
-            totals.round_trip,
-            Timed {
-                count: 2,
-                seconds: 4.0
-            }
-        );
     }
 
     #[test]
