@@ -118,7 +118,7 @@ async fn metrics<C: Controls>(request: HttpRequest, routes: Data<Routes<C>>) -> 
 }
 
 async fn claim<C: Controls>(request: HttpRequest, routes: Data<Routes<C>>) -> HttpResponse {
-    if let Err(refusal) = may_steer(&routes, &request) {
+    if let Some(refusal) = refuses_steering(&routes, &request) {
         return refusal;
     }
     if routes.controls.claim_now().await {
@@ -133,7 +133,7 @@ async fn cancel<C: Controls>(
     id: Path<String>,
     routes: Data<Routes<C>>,
 ) -> HttpResponse {
-    if let Err(refusal) = may_steer(&routes, &request) {
+    if let Some(refusal) = refuses_steering(&routes, &request) {
         return refusal;
     }
     let id = id.into_inner();
@@ -145,7 +145,7 @@ async fn cancel<C: Controls>(
 }
 
 async fn drain<C: Controls>(request: HttpRequest, routes: Data<Routes<C>>) -> HttpResponse {
-    if let Err(refusal) = may_steer(&routes, &request) {
+    if let Some(refusal) = refuses_steering(&routes, &request) {
         return refusal;
     }
     log::info!("draining: asked to by POST /drain");
@@ -157,20 +157,20 @@ async fn not_found() -> HttpResponse {
     plain(StatusCode::NOT_FOUND, "Not Found")
 }
 
-/// Whether a request may change what the worker does. A browser sends such a request for any page that its user has open,
-/// and hides only the answer from that page: what another site asks for is refused, with and without a token.
-fn may_steer<C>(routes: &Routes<C>, request: &HttpRequest) -> Result<(), HttpResponse> {
+/// The answer to a request that may not change what the worker does. A browser sends such a request for any page that its
+/// user has open, and hides only the answer from that page: what another site asks for is refused, with and without a
+/// token.
+fn refuses_steering<C>(routes: &Routes<C>, request: &HttpRequest) -> Option<HttpResponse> {
     if !allowed(routes.token.as_ref(), request) {
-        return Err(unauthorized());
+        return Some(unauthorized());
     }
-    if from_another_site(request) {
-        return Err(plain(
+    from_another_site(request).then(|| {
+        plain(
             StatusCode::FORBIDDEN,
             "refused: a page of another site has sent this request (its Origin or Sec-Fetch-Site header says so); \
              send it from the command line",
-        ));
-    }
-    Ok(())
+        )
+    })
 }
 
 fn unauthorized() -> HttpResponse {
