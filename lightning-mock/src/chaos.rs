@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | event | `step:complete`, `claim`, `phx_join`, `heartbeat` …; `*` for any |
 //! | when | nothing: always; `@3`: the third such push; `/3`: each third; `%1.5`: 1.5 % of them, by chance |
-//! | fault | see [`Fault`]: `cut-before`, `cut-after`, `lose-reply`, `ignore`, `crash`, `close`, `duplicate`, `garbage`, `error` or `error:<JSON>`, `delay:<ms>`, `away:<ms>` |
+//! | fault | see [`Fault`]: `cut-before`, `cut-after`, `lose-reply`, `ignore`, `crash`, `close`, `duplicate`, `garbage`, `error` or `error:<JSON>`, `answer:<JSON>`, `delay:<ms>`, `away:<ms>` |
 //!
 //! For example `step:complete@2=cut-after`, `run:log%0.5=delay:2000`, `*%0.1=away:20000`.
 
@@ -31,7 +31,7 @@ pub enum RuleError {
     When(String),
     /// The part after `=`.
     #[error(
-        "{0:?} is no fault: there are cut-before, cut-after, lose-reply, ignore, crash, close, duplicate, garbage, error, error:<JSON>, delay:<ms> and away:<ms>"
+        "{0:?} is no fault: there are cut-before, cut-after, lose-reply, ignore, crash, close, duplicate, garbage, error, error:<JSON>, answer:<JSON>, delay:<ms> and away:<ms>"
     )]
     Fault(String),
 }
@@ -124,6 +124,9 @@ fn read_fault(text: &str) -> Result<Fault, RuleError> {
         ("error", Some(response)) => serde_json::from_str(response)
             .map(Fault::Refuse)
             .map_err(|_| wrong()),
+        ("answer", Some(response)) => serde_json::from_str(response)
+            .map(Fault::Answer)
+            .map_err(|_| wrong()),
         ("delay", Some(text)) => millis(text).map(Fault::Delay),
         ("away", Some(text)) => millis(text).map(Fault::Away),
         _ => Err(wrong()),
@@ -213,6 +216,7 @@ impl fmt::Display for Rule {
             Fault::Duplicate => f.write_str("duplicate"),
             Fault::Garbage => f.write_str("garbage"),
             Fault::Refuse(response) => write!(f, "error:{response}"),
+            Fault::Answer(response) => write!(f, "answer:{response}"),
             Fault::Delay(time) => write!(f, "delay:{}", time.as_millis()),
             Fault::Away(time) => write!(f, "away:{}", time.as_millis()),
         }
@@ -243,6 +247,7 @@ mod tests {
             "*%0.5=away:20000",
             "run:log/3=delay:200",
             "claim=error:{\"reason\":\"busy\"}",
+            "fetch:plan=answer:{\"id\":\"r\"}",
             "phx_join=close",
             "step:start=garbage",
         ] {

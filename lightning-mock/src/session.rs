@@ -126,6 +126,9 @@ impl Session {
             Some(Fault::Refuse(response)) => {
                 return out.push(self.reply(world, push, "error", response));
             }
+            Some(Fault::Answer(response)) => {
+                return out.push(self.reply(world, push, "ok", response));
+            }
             Some(Fault::Crash) => return self.end_channel(world, push, "phx_error", out),
             Some(Fault::Close) => return self.end_channel(world, push, "phx_close", out),
             Some(Fault::Away(time)) => {

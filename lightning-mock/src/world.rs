@@ -35,6 +35,8 @@ pub enum Fault {
     Ignore,
     /// The push is not handled; the reply has status `error` and this response.
     Refuse(Value),
+    /// The push is not handled; the reply has status `ok` and this response.
+    Answer(Value),
     /// The push is not handled; the channel crashes.
     Crash,
     /// The push is handled; the connection is cut instead of a reply.
