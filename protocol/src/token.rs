@@ -24,7 +24,7 @@ pub enum TokenError {
     #[error("the token cannot be signed: {0}")]
     Sign(jsonwebtoken::errors::Error),
     /// The public key is not base64 of a PEM.
-    #[error("the public key is not base64 of a PEM text with an RSA public key: {0}")]
+    #[error("not base64 of a PEM text with an RSA public key: {0}")]
     Key(String),
     /// The signature or the form is wrong.
     #[error("its signature does not fit the public key: {0}")]

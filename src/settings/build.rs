@@ -6,6 +6,7 @@ use actors::config::{
     BatchConfig, ClaimConfig, CollectionsConfig, Config, DeliveryConfig, EngineConfig, Identity,
     LightningConfig, MemoryEnforcement, NodeConfig, Reuse, RunLimits, SandboxMode, Secret,
 };
+use actors::engine_pool::is_installable;
 use actors::metrics::Metrics;
 use protocol::backoff::ClaimBackoff;
 use protocol::token::RunTokenKey;
@@ -42,7 +43,7 @@ pub(crate) fn resolve(
     let (endpoint, secret) = endpoint_and_secret(&mut from, &mut warnings);
     let run_token_key = from.optional(&table::LIGHTNING_PUBLIC_KEY, |text| {
         RunTokenKey::from_base64_pem(text)
-            .map_err(|error| format!("is no public key: {error}; give the base64 of a PEM file"))
+            .map_err(|error| format!("cannot be used: {error}; give the base64 of a PEM file"))
     });
     let extra_ca_file = from.optional(&table::EXTRA_CA_FILE, path);
     let name = from.optional(&table::NAME, values::text);
@@ -61,8 +62,9 @@ pub(crate) fn resolve(
     let claims = ClaimConfig {
         looping: from.switch(&table::LOOP),
         backoff: from.required(&table::BACKOFF, |text| {
-            ClaimBackoff::parse(text)
-                .map_err(|error| format!("{error}; give `min/max` in seconds, such as 1/10"))
+            ClaimBackoff::parse(text).map_err(|error| {
+                format!("cannot be used: {error}; give `min/max` in seconds, such as 1/10")
+            })
         }),
     };
     let shutdown_grace = from.optional(&table::SHUTDOWN_GRACE, values::seconds_or_zero);
@@ -220,7 +222,9 @@ fn workloops(from: &mut Resolver, warnings: &mut Vec<String>) -> Vec<Workloop> {
     }
     let given = from.given(&table::WORKLOOPS);
     let (workloops, notes) = from.required(&table::WORKLOOPS, |text| {
-        workloop::parse(text).map_err(|error| format!("cannot be used: {error}"))
+        workloop::parse(text).map_err(|error| {
+            format!("cannot be used: {error}; give groups of queues, each with its slots, such as \"fast_lane:1 manual>*:4\"")
+        })
     });
     warnings.extend(notes.iter().map(ToString::to_string));
     if let Some(mut given) = given {
@@ -238,6 +242,12 @@ fn engine(
     let repo_lock = from.switch(&table::REPO_LOCK);
     let monorepo_dir = from.optional(&table::MONOREPO_DIR, path);
     let preload = from.list(&table::PRELOAD_ADAPTORS);
+    for specifier in preload.iter().filter(|text| !is_installable(text)) {
+        from.problem(Problem::new(format!(
+            "{}: {specifier:?} is no adaptor; give specifiers such as @openfn/language-http@7.2.0",
+            table::PRELOAD_ADAPTORS.names()
+        )));
+    }
     let mock = from.switch(&table::MOCK);
     let node = from.required(&table::NODE, path);
     let engine_dir = from.optional(&table::ENGINE_DIR, path);
@@ -311,7 +321,13 @@ fn collections(from: &mut Resolver) -> Option<CollectionsConfig> {
     let url = from.optional(&table::COLLECTIONS_URL, |text| {
         values::url(&["http", "https"], text)
     });
-    let version = from.required(&table::COLLECTIONS_VERSION, values::text);
+    let version = from.required(&table::COLLECTIONS_VERSION, |text| {
+        if is_installable(&format!("@openfn/language-collections@{text}")) {
+            Ok(text.to_owned())
+        } else {
+            Err("is no version; give one such as 1.0.0, `latest` or `local`".to_owned())
+        }
+    });
     url.map(|url| CollectionsConfig { url, version })
 }
 

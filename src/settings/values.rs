@@ -64,7 +64,7 @@ pub(crate) fn seconds_or_zero(text: &str) -> Result<Duration, Why> {
     if text.parse() == Ok(0.0) {
         Ok(Duration::ZERO)
     } else {
-        seconds(text).map_err(|why| why.replace("more", "0 or more"))
+        seconds(text).map_err(|_| "is no time; give a number of seconds, 0 or more".to_owned())
     }
 }
 

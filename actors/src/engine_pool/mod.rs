@@ -32,6 +32,7 @@ mod spawn;
 #[cfg(test)]
 mod tests;
 
+pub use self::installer::is_installable;
 pub(crate) use self::installer::latest_collections_version;
 pub use self::messages::{ChildStatus, EngineStatus};
 pub(crate) use self::messages::{

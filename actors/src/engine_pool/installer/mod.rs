@@ -25,6 +25,7 @@ use indexmap::IndexMap;
 pub(super) use self::lock::{FolderLock, Pace, blocking};
 pub(super) use self::npm::{Npm, SECRETS};
 use self::repository::Repository;
+pub use self::specifier::is_installable;
 use self::specifier::{Package, Unsafe, Wanted};
 use super::bundler::Bundler;
 use super::messages::{Located, PrepareError};

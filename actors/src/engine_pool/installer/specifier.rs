@@ -90,6 +90,11 @@ pub(super) fn read(specifier: &str) -> Result<Wanted, Unsafe> {
     }
 }
 
+/// Whether an adaptor with this specifier can be installed, or is one of a monorepo.
+pub fn is_installable(specifier: &str) -> bool {
+    !matches!(read(specifier), Err(_) | Ok(Wanted::NotWhitelisted { .. }))
+}
+
 /// Whether npm's answer to a look-up is a version.
 pub(super) fn is_version(text: &str) -> bool {
     // A valid semantic version consists of letters, digits, dots, hyphens and pluses only.
@@ -123,6 +128,25 @@ mod tests {
             package.npm_spec(),
             "@openfn/language-http_7.2.0@npm:@openfn/language-http@7.2.0"
         );
+    }
+
+    #[test]
+    fn plain_openfn_specifiers_can_be_installed() {
+        for fine in [
+            "@openfn/language-http",
+            "@openfn/language-http@next",
+            "@openfn/language-x@local",
+        ] {
+            assert!(is_installable(fine), "{fine}");
+        }
+        for wrong in [
+            "lodash",
+            "language-http@1.0.0",
+            "@openfn/language-http@1 2",
+            "@openfn/language-http@@",
+        ] {
+            assert!(!is_installable(wrong), "{wrong}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The command line against the table of options that operators know, and the rules on several of them.
 
+mod wrong;
+
 use std::collections::BTreeMap;
 
 use clap::{CommandFactory as _, Parser as _};
@@ -11,7 +13,7 @@ use crate::settings::layers::Source;
 use crate::settings::{Effective, Settings, table};
 
 /// The base64 of an RSA public key in PEM, made for this test.
-const PUBLIC_KEY: &str = include_str!("fixtures/public_key.txt");
+const PUBLIC_KEY: &str = include_str!("../fixtures/public_key.txt");
 
 #[derive(Deserialize)]
 struct Fixture {
@@ -29,7 +31,7 @@ struct Row {
 }
 
 fn rows() -> Vec<Row> {
-    let mut rows = toml::from_str::<Fixture>(include_str!("fixtures/options.toml"))
+    let mut rows = toml::from_str::<Fixture>(include_str!("../fixtures/options.toml"))
         .unwrap()
         .option;
     for row in &mut rows {
@@ -253,67 +255,6 @@ fn fine_engine(arguments: &[&str]) -> actors::config::NodeConfig {
 }
 
 #[test]
-fn an_unknown_flag_is_a_usage_error() {
-    let error = Cli::try_parse_from(["ws-worker", "--capactiy", "3"]).unwrap_err();
-    assert_eq!(error.exit_code(), 2);
-    assert!(error.to_string().contains("--capacity"), "{error}");
-}
-
-#[test]
-fn all_problems_are_reported_at_once_each_with_its_origin_and_the_fix() {
-    let problems = settings(
-        &["--port", "99999", "--sandbox", "maybe"],
-        &[
-            ("WORKER_BACKOFF", "10/1"),
-            ("WORKER_WORKLOOPS", "a b:1"),
-            ("WORKER_LOG_LEVEL", "loud"),
-        ],
-    )
-    .unwrap_err();
-    let expected = [
-        "--port: \"99999\"",
-        "--sandbox: \"maybe\"",
-        "WORKER_BACKOFF: \"10/1\"",
-        "missing :<count> suffix",
-        "\"loud\"",
-        "WORKER_SECRET is not set",
-    ];
-    assert_eq!(problems.len(), expected.len(), "{problems:#?}");
-    for part in expected {
-        assert!(
-            problems.iter().any(|problem| problem.contains(part)),
-            "{part} is not in {problems:#?}"
-        );
-    }
-    assert!(
-        problems
-            .iter()
-            .any(|problem| problem.contains("`auto`, `strict`, `off`")),
-        "{problems:#?}"
-    );
-}
-
-#[test]
-fn capacity_and_workloops_together_are_an_error_wherever_both_are_as_near() {
-    for (arguments, variables) in [
-        (vec!["--capacity", "3", "--workloops", "*:1"], vec![]),
-        (vec!["--capacity", "3"], vec![("WORKER_WORKLOOPS", "*:1")]),
-        (
-            vec![],
-            vec![("WORKER_CAPACITY", "3"), ("WORKER_WORKLOOPS", "*:1")],
-        ),
-    ] {
-        let variables = [vec![("WORKER_SECRET", "x-secret")], variables].concat();
-        let problems = settings(&arguments, &variables).unwrap_err();
-        assert_eq!(problems.len(), 1, "{problems:?}");
-        assert!(
-            problems[0].contains("--workloops and --capacity are mutually exclusive"),
-            "{problems:?}"
-        );
-    }
-}
-
-#[test]
 fn a_capacity_is_short_for_a_workloop_and_a_nearer_one_replaces_the_workloops_of_the_file() {
     let settings = fine(&["--capacity", "3"], &[]);
     assert_eq!(settings.worker.capacity(), 3);
@@ -427,7 +368,7 @@ fn the_effective_configuration_is_toml_with_the_origin_of_each_value() {
 
 #[test]
 fn the_example_file_has_every_setting_with_its_default() {
-    let example = include_str!("../../config/worker.toml");
+    let example = include_str!("../../../config/worker.toml");
     // Settings are commented out; explanations begin with a blank.
     let text: String = example
         .lines()
