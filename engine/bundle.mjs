@@ -19,6 +19,17 @@ import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
 import { BUNDLE_MARKER } from "./adaptors.mjs";
+import {
+  NODE_OPTIONS,
+  commonFiles,
+  packImportingScript,
+  packModules,
+  packScript,
+  quote,
+  refuse,
+  writeCode,
+  writeScript,
+} from "./packing.mjs";
 import { probe } from "./probe.mjs";
 
 // Names of packages that are kept as they are: other adaptors, which adaptors
@@ -35,59 +46,9 @@ const SCRATCH = ".entries";
 const RESOLVING = Symbol("resolving");
 const IMPORTS = new Set(["import-statement", "dynamic-import"]);
 
-const NODE_OPTIONS = {
-  bundle: true,
-  platform: "node",
-  format: "esm",
-  target: "esnext",
-  // What Node does: without this, esbuild prefers packages' "module" files.
-  conditions: [],
-  mainFields: ["main"],
-  logLevel: "silent",
-  legalComments: "none",
-};
-
-// What a bundled file may use to find others: it would look in the wrong place.
-const PLACE_DEPENDENT =
-  /\bimport\.meta\b(?!\.url, require)|\b__require\((?!")|\b__require\.|\bimport\((?!")/;
-
 // How a kept file may load packages that we do not hear of.
 const LOADS_ON_DEMAND =
   /\bimport\((?!")|\bcreateRequire\b|\bimport\.meta\.resolve\b/;
-
-/** For output files in `folder`. */
-function outputOptions(folder) {
-  return {
-    ...NODE_OPTIONS,
-    // A class's name is what the type of an error is told by.
-    keepNames: true,
-    // Leaves no comments either, which would speak of imports and paths.
-    minifyWhitespace: true,
-    plugins: [placePlugin(folder)],
-    banner: { js: BANNER },
-  };
-}
-
-const BANNER = `import { createRequire as __createRequire } from "node:module";
-import { fileURLToPath as __toPath } from "node:url";
-const __here = import.meta.url, require = __createRequire(__here);
-const __place = (to) => __toPath(new URL(to, __here));`;
-
-// Bundled files that ask where they are hear of their old place, where all that
-// they could be looking for still is. From the new place, since both may be moved.
-function placePlugin(folder) {
-  const place = (file) => `__place(${quote(path.relative(folder, file))})`;
-  const onLoad = async ({ path: file }) => {
-    const source = await fs.promises.readFile(file, "utf8");
-    if (!/\b__(?:dir|file)name\b/.test(source)) return undefined;
-    const names = `var __filename = ${place(file)}, __dirname = ${place(path.dirname(file))};`;
-    return { contents: `${names} ${source}`, loader: "js" };
-  };
-  return {
-    name: "place",
-    setup: (build) => build.onLoad({ filter: /\.c?js$/ }, onLoad),
-  };
-}
 
 /** Bundles the adaptor in `folder` into `target`, which must not exist. */
 export async function bundleAdaptor(folder, target) {
@@ -112,18 +73,23 @@ export async function bundleEngine(target) {
   copyPackage(plain, modules);
   const entry = fileURLToPath(import.meta.resolve(RUNTIME));
   const bundled = path.join(modules, RUNTIME, path.relative(plain, entry));
-  await build({
-    ...outputOptions(path.dirname(bundled)),
-    entryPoints: [entry],
-    outfile: bundled,
-    allowOverwrite: true,
-  });
+  await packRuntime(entry, bundled);
   for (const file of fs.readdirSync(folder)) {
     if (file.endsWith(".mjs"))
       fs.copyFileSync(path.join(folder, file), path.join(target, file));
   }
   await compare(entry, bundled);
   mark(target);
+}
+
+async function packRuntime(entry, bundled) {
+  const folder = path.dirname(bundled);
+  const { runtime: names } = await probe([{ key: "runtime", file: entry }]);
+  const target = path.basename(bundled);
+  const entries = [{ index: 0, source: entry, target, names }];
+  const { text } = await packImportingScript(entries, folder);
+  writeScript(text, entries, folder);
+  await writeCode(folder, bundled);
 }
 
 /** Written last: tells that everything else is there. */
@@ -224,33 +190,41 @@ function copyPackage(folder, modules) {
   });
 }
 
-// All imports in one build, so that a module that two of them share is one.
+// All imports of a kind in one build, so that a module that two of them share is
+// one. CommonJS packages go into a script, whose code V8 keeps; where both kinds
+// share a module, or the script would behave otherwise, all become ES modules.
 async function bundleImports(imports, names, modules) {
   const scratch = path.join(modules, SCRATCH);
   const bundles = path.join(modules, BUNDLES);
   fs.mkdirSync(scratch, { recursive: true });
-  const entryPoints = [...imports.entries()].map(([specifier, file], index) => {
+  fs.mkdirSync(bundles);
+  const entries = [...imports].map(([specifier, file], index) => {
     const source = path.join(scratch, `${index}.mjs`);
     const list = names[specifier].join(", ");
     fs.writeFileSync(source, `export { ${list} } from ${quote(file)};`);
-    return source;
+    const target = `${index}.mjs`;
+    return { index, file, source, target, names: names[specifier] };
   });
-  const { outputFiles } = await build({
-    ...outputOptions(bundles),
-    entryPoints,
-    outdir: bundles,
-    chunkNames: "[hash]",
-    outExtension: { ".js": ".mjs" },
-    splitting: true,
-    write: false,
-  });
-  fs.rmSync(scratch, { recursive: true });
-  fs.mkdirSync(bundles);
-  for (const { path: file, text } of outputFiles) {
-    refuse(PLACE_DEPENDENT, text);
-    fs.writeFileSync(file, text);
+  const isCommon = await commonFiles([...imports.values()]);
+  const common = entries.filter(({ file }) => isCommon(file));
+  const others = entries.filter((entry) => !common.includes(entry));
+  const packed = await packBoth(common, others, bundles).catch(() => null);
+  const { outputs } = packed?.modules ?? (await packModules(entries, bundles));
+  for (const { path: file, text } of outputs) fs.writeFileSync(file, text);
+  if (packed !== null) {
+    writeScript(packed.script.text, common, bundles);
+    await writeCode(bundles);
   }
+  fs.rmSync(scratch, { recursive: true });
   writePackages([...imports.keys()], names, modules);
+}
+
+async function packBoth(common, others, bundles) {
+  const script = await packScript(common, bundles);
+  const modules = await packModules(others, bundles);
+  if (script.inputs.some((file) => modules.inputs.includes(file)))
+    throw new Error("both kinds share a module");
+  return { script, modules };
 }
 
 /** Packages of the imports' names, that Node finds as it found the plain ones. */
@@ -274,10 +248,6 @@ function writePackages(specifiers, names, modules) {
   }
 }
 
-function quote(value) {
-  return JSON.stringify(value);
-}
-
 function packageOf(specifier) {
   return specifier
     .split("/")
@@ -287,11 +257,6 @@ function packageOf(specifier) {
 
 function queries(imports) {
   return [...imports].map(([key, file]) => ({ key, file }));
-}
-
-function refuse(pattern, text) {
-  const found = pattern.exec(text)?.[0];
-  if (found !== undefined) throw new Error(`it has ${found}`);
 }
 
 /** Both forms must export the same names, and values of the same kinds. */

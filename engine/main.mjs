@@ -5,9 +5,9 @@
 import fs from "node:fs";
 import net from "node:net";
 import { fileURLToPath } from "node:url";
-import v8 from "node:v8";
 import vm from "node:vm";
 
+import { setFlags } from "./flags.mjs";
 import { EngineThread } from "./threads.mjs";
 import { COMMAND_FD, EVENT_FD, FrameReader, FrameWriter } from "./wire.mjs";
 
@@ -30,7 +30,6 @@ const MAX_SPARE_DEATHS = 2;
 
 class EngineProcess {
   #frames = new FrameWriter(EVENT_FD, new Int32Array(new SharedArrayBuffer(4)));
-  #cacheDir = readFlag("--cache-dir", process.argv);
   #memoryLimitMb =
     Number(readFlag("--max-old-space-size", process.execArgv)) ||
     DEFAULT_MEMORY_LIMIT_MB;
@@ -52,9 +51,7 @@ class EngineProcess {
       );
       return;
     }
-    // V8 prefers the flag to the limits of each thread. Once this isolate has
-    // taken it, it is taken back, so that a run's own limit holds for its thread.
-    v8.setFlagsFromString("--max-old-space-size=0");
+    setFlags();
     this.#listen();
     // The first run, or the first `warm`, finds this thread.
     const first = this.#addSpare();
@@ -235,10 +232,7 @@ class EngineProcess {
   }
 
   #createThread() {
-    return new EngineThread({
-      memoryLimitMb: this.#memoryLimitMb,
-      cacheDir: this.#cacheDir,
-    });
+    return new EngineThread({ memoryLimitMb: this.#memoryLimitMb });
   }
 
   #send(event) {

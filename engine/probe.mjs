@@ -7,6 +7,9 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
+import { setFlags } from "./flags.mjs";
+import { rehearse } from "./rehearsal.mjs";
+
 const SELF = fileURLToPath(import.meta.url);
 
 const PATIENCE_MS = 60_000;
@@ -15,15 +18,30 @@ const PATIENCE_MS = 60_000;
  * Imports the `file` of each query and gives its export names by `key`, sorted;
  * with `kinds` each with the type of its value.
  */
-export async function probe(queries) {
+export function probe(queries) {
+  return ask({ queries }, readable(queries));
+}
+
+/**
+ * The code cache of a bundle's script, of which `loader` is the common.mjs. It
+ * holds what was in use: with `rehearsed`, the runtime's file, also what a run is.
+ */
+export async function codeOf(loader, rehearsed) {
+  const question = { loader, rehearsed };
+  const { cache } = await ask(question, readable([{ file: loader }]));
+  return Buffer.from(cache, "base64");
+}
+
+async function ask(question, folders) {
   const { stdout } = await promisify(execFile)(
     process.execPath,
     [
       permissionFlag(),
-      ...readable(queries).map((folder) => `--allow-fs-read=${folder}/*`),
+      ...folders.map((folder) => `--allow-fs-read=${folder}/*`),
+      "--experimental-vm-modules",
       "--no-warnings",
       SELF,
-      JSON.stringify(queries),
+      JSON.stringify(question),
     ],
     { env: {}, timeout: PATIENCE_MS, maxBuffer: 64 * 1024 * 1024 },
   );
@@ -48,7 +66,13 @@ function permissionFlag() {
 
 const IDENTIFIER = /^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u;
 
-async function answer(queries) {
+async function answer({ queries, loader, rehearsed }) {
+  const found =
+    loader === undefined ? await exportsOf(queries) : await cacheOf(loader, rehearsed);
+  process.stdout.write(`\n${JSON.stringify(found)}`, () => process.exit(0));
+}
+
+async function exportsOf(queries) {
   const exports = {};
   for (const { key, file, kinds } of queries) {
     const namespace = await import(file);
@@ -57,7 +81,19 @@ async function answer(queries) {
       .map((name) => (kinds ? `${name}:${typeof namespace[name]}` : name))
       .sort();
   }
-  process.stdout.write(`\n${JSON.stringify(exports)}`, () => process.exit(0));
+  return exports;
+}
+
+async function cacheOf(loader, rehearsed) {
+  setFlags();
+  const { default: packages, codeCache } = await import(loader);
+  // Reading one loads it; only what has run is in the cache.
+  for (const index of Object.keys(packages)) void packages[index];
+  if (rehearsed !== undefined) {
+    const { default: run } = await import(rehearsed);
+    await rehearse(run);
+  }
+  return { cache: codeCache().toString("base64") };
 }
 
 if (process.argv[1] === SELF) await answer(JSON.parse(process.argv[2]));

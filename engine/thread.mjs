@@ -16,7 +16,7 @@ import { guardGlobals } from "./globals.mjs";
 import { EVENT_FD, FrameWriter } from "./wire.mjs";
 
 const { parentPort, threadId, workerData } = workerThreads;
-const { control, cacheDir, temporaryDir } = workerData;
+const { control, temporaryDir } = workerData;
 
 // Out of reach for adaptors and for job code that has left its sandbox. No
 // boundary, but then nobody posts messages or touches the flags by accident.
@@ -56,11 +56,11 @@ globalThis.console = {
   debug: originalConsole.debug.bind(originalConsole),
 };
 
-if (cacheDir !== undefined) module.enableCompileCache?.(cacheDir);
 keepMemoryUsageWorking();
 
 const { default: run } = await import("@openfn/runtime");
 const adaptors = await import("./adaptors.mjs");
+const { rehearse } = await import("./rehearsal.mjs");
 const { RunReport } = await import("./report.mjs");
 
 let go;
@@ -114,7 +114,7 @@ async function warmUp() {
   // A turn of the event loop, so that an `execute` that is already waiting is
   // seen before time goes into steps it does not need.
   await nextTurn();
-  if (!isExecuting) await rehearse();
+  if (!isExecuting) await rehearse(run);
   isWarm = true;
 }
 
@@ -127,33 +127,6 @@ function nextTurn() {
   return new Promise((resolve) => {
     setImmediate(resolve);
   });
-}
-
-// One failing step runs through the linker, the vm and the source map reader
-// (whose wasm is read from disk on first use). Nobody hears of it.
-async function rehearse() {
-  const mute = createLogger("R/T", { level: "none", write: () => {} });
-  const step = {
-    id: "rehearsal",
-    name: "rehearsal",
-    expression: "export default [() => { throw new Error(); }]",
-    sourceMap: {
-      version: 3,
-      sources: ["rehearsal.js"],
-      names: [],
-      mappings: "AAAA",
-      sourcesContent: [""],
-    },
-  };
-  await run(
-    { workflow: { steps: [step] } },
-    {},
-    {
-      logger: mute,
-      jobLogger: mute,
-      disableEsmHook: true,
-    },
-  );
 }
 
 async function execute({ header, body }) {

@@ -32,13 +32,12 @@ export class EngineThread {
   /** The heap limit in MB, undefined for none. */
   memoryLimitMb;
 
-  constructor({ memoryLimitMb, cacheDir }) {
+  constructor({ memoryLimitMb }) {
     this.memoryLimitMb = memoryLimitMb;
     this.#worker = new Worker(PROGRAM, {
       env: {},
       workerData: {
         control: this.#control,
-        cacheDir,
         temporaryDir: process.env.TMPDIR,
       },
       resourceLimits:

@@ -260,22 +260,6 @@ test("a job that has left its sandbox finds no channel to the main thread", asyn
   await child.kill();
 });
 
-test(
-  "the compile cache is filled where Node has one",
-  { skip: !(await import("node:module")).default.enableCompileCache },
-  async (t) => {
-    const { default: fs } = await import("node:fs");
-    const { default: os } = await import("node:os");
-    const { default: path } = await import("node:path");
-    const folder = fs.mkdtempSync(path.join(os.tmpdir(), "engine-test-cache-"));
-    t.after(() => fs.rmSync(folder, { recursive: true }));
-    const child = await Child.ready({ args: [`--cache-dir=${folder}`] });
-    await child.run(execute([commonStep("a", "fn(s => s)")]));
-    await child.kill();
-    assert.notEqual(fs.readdirSync(folder, { recursive: true }).length, 0);
-  },
-);
-
 test("a run of many steps of one adaptor loads it once", async (t) => {
   const folder = announced(scratchRepo(t), "@openfn/language-once");
   const child = await Child.ready();

@@ -33,6 +33,10 @@ const FILES: &[(&str, &str)] = &engine_files![
     "wire.mjs",
     "bundle.mjs",
     "probe.mjs",
+    "common.mjs",
+    "packing.mjs",
+    "flags.mjs",
+    "rehearsal.mjs",
 ];
 
 /// The folder of the engine program with its packages, installing it if need be.

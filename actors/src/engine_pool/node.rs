@@ -3,6 +3,7 @@
 //! A child serves one project unless the configuration says otherwise, and one unassigned child is kept ready, so that there
 //! are never more than the capacity and one.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -47,6 +48,8 @@ struct Entry {
     ready: Option<u32>,
     /// The project that it has served, which it is bound to; `None` before its first run.
     project: Option<Option<ProjectId>>,
+    /// How many runs had ended in all children when its last one did: the smaller, the longer it has had to warm up.
+    idle_since: u64,
     runs: u64,
 }
 
@@ -73,6 +76,8 @@ pub(super) struct Children {
     /// Folders of adaptors, most recently used first.
     recent: Vec<String>,
     draining: bool,
+    /// Runs that have ended.
+    ended: u64,
     metrics: Metrics,
 }
 
@@ -95,6 +100,7 @@ impl Children {
             assigned: HashMap::new(),
             recent: Vec::new(),
             draining: false,
+            ended: 0,
             metrics,
         }
     }
@@ -160,13 +166,15 @@ impl Children {
                 used: Use::Free,
                 ready: None,
                 project: None,
+                idle_since: 0,
                 runs: 0,
             },
         );
         Some(id)
     }
 
-    /// Gives a run to a child: one of its project, else one that no project has used, else a new one.
+    /// Gives a run to a child: one of its project, else one that no project has used, else a new one. Of several, to that
+    /// which can begin at once: it has answered its handshake, and has had the longest time to load a fresh thread.
     pub(super) fn execute(&mut self, execution: Execute, owner: &Owner) {
         let project = execution.project_id.clone();
         let fits = |child: &Entry, wanted: Option<&Option<ProjectId>>| {
@@ -177,8 +185,7 @@ impl Children {
             .children
             .iter()
             .filter(|(_, child)| fits(child, Some(&project)) || (any && child.used == Use::Free))
-            // A child that has answered its handshake begins at once.
-            .max_by_key(|(_, child)| child.ready.is_some())
+            .max_by_key(|(_, child)| (child.ready.is_some(), Reverse(child.idle_since)))
             .or_else(|| {
                 self.children
                     .iter()
@@ -298,6 +305,7 @@ impl Children {
     /// A child's run has ended: it is warmed for the next one, or retired.
     pub(super) fn idle(&mut self, ended: &ChildIdle, owner: &Owner) {
         self.assigned.remove(&ended.run);
+        self.ended += 1;
         let Some(child) = self.children.get_mut(&ended.id) else {
             return;
         };
@@ -307,6 +315,7 @@ impl Children {
                 child.address.do_send(Retire);
             } else {
                 child.used = Use::Free;
+                child.idle_since = self.ended;
                 if self.config.warm > 0 {
                     child.address.do_send(Warm(self.recent.clone()));
                 }

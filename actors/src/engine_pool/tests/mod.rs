@@ -449,6 +449,24 @@ async fn a_child_serves_one_project_only() {
 }
 
 #[actix_rt::test]
+async fn a_run_goes_to_the_child_that_has_been_idle_longest() {
+    let world = World::new();
+    world.ready().await;
+    let mut waits = world.execute("waits", "p", |_| {});
+    let first = world.told("good-1").await;
+    while !matches!(waits.next().await.body, EngineEventBody::JobStart { .. }) {}
+    world.pool.do_send(StopJob {
+        run_id: RunId::new("waits"),
+    });
+    waits.all().await;
+    let second = world.told("good-2").await;
+    let third = world.told("good-3").await;
+    assert_eq!(pid(&first), pid(&second));
+    assert_ne!(pid(&second), pid(&third));
+    world.stop().await;
+}
+
+#[actix_rt::test]
 async fn one_process_a_run_where_that_is_asked_for() {
     let world = World::with(FAKE_ENGINE, |node| node.reuse = Reuse::Never);
     world.ready().await;

@@ -1,0 +1,179 @@
+// What bundle.mjs packs files with: ES modules, or a script whose code V8 keeps.
+
+import fs from "node:fs";
+import path from "node:path";
+import vm from "node:vm";
+
+import { build } from "esbuild";
+
+import { codeOf } from "./probe.mjs";
+
+/** How Node itself finds and reads files. */
+export const NODE_OPTIONS = {
+  bundle: true,
+  platform: "node",
+  format: "esm",
+  target: "esnext",
+  // What Node does: without this, esbuild prefers packages' "module" files.
+  conditions: [],
+  mainFields: ["main"],
+  logLevel: "silent",
+  legalComments: "none",
+};
+
+// What a bundled file may use to find others: it would look in the wrong place.
+const PLACE_DEPENDENT =
+  /\bimport\.meta\b(?!\.url, require)|(?<!function )\b__require\((?!")|\b__require\.|\bimport\((?!")/;
+
+// What a script cannot do as a module can, or would do in the wrong place.
+const SCRIPT_DEPENDENT =
+  /\bimport\(|\bimport_meta\b|(?<![\w$.])require(?:\.|\((?!"))/;
+
+/** For output files in `folder`. */
+function outputOptions(folder) {
+  return {
+    ...NODE_OPTIONS,
+    // A class's name is what the type of an error is told by.
+    keepNames: true,
+    // Leaves no comments either, which would speak of imports and paths.
+    minifyWhitespace: true,
+    plugins: [placePlugin(folder)],
+    banner: { js: BANNER },
+  };
+}
+
+const BANNER = `import { createRequire as __createRequire } from "node:module";
+import { fileURLToPath as __toPath } from "node:url";
+const __here = import.meta.url, require = __createRequire(__here);
+const __place = (to) => __toPath(new URL(to, __here));`;
+
+// Bundled files that ask where they are hear of their old place, where all that
+// they could be looking for still is. From the new place, since both may be moved.
+function placePlugin(folder) {
+  const place = (file) => `__place(${quote(path.relative(folder, file))})`;
+  const onLoad = async ({ path: file }) => {
+    const source = await fs.promises.readFile(file, "utf8");
+    if (!/\b__(?:dir|file)name\b/.test(source)) return undefined;
+    const names = `var __filename = ${place(file)}, __dirname = ${place(path.dirname(file))};`;
+    return { contents: `${names} ${source}`, loader: "js" };
+  };
+  return {
+    name: "place",
+    setup: (build) => build.onLoad({ filter: /\.c?js$/ }, onLoad),
+  };
+}
+
+/** Tells of the files which of them are CommonJS. */
+export async function commonFiles(files) {
+  const { metafile } = await build({
+    ...NODE_OPTIONS,
+    entryPoints: [...new Set(files)],
+    write: false,
+    metafile: true,
+    outdir: "/unused",
+  });
+  const common = Object.entries(metafile.inputs)
+    .filter(([, { format }]) => format === "cjs")
+    .map(([file]) => path.resolve(file));
+  return (file) => common.includes(path.resolve(file));
+}
+
+/**
+ * Packs `entries`, files of `index` and `source`, into ES modules for `folder`,
+ * one each and what they share; gives `outputs` and the files that they are of.
+ */
+export async function packModules(entries, folder) {
+  if (entries.length === 0) return { outputs: [], inputs: [] };
+  const { outputFiles, metafile } = await build({
+    ...outputOptions(folder),
+    entryPoints: entries.map(({ source }) => source),
+    outdir: folder,
+    chunkNames: "[hash]",
+    outExtension: { ".js": ".mjs" },
+    splitting: true,
+    write: false,
+    metafile: true,
+  });
+  for (const { text } of outputFiles) refuse(PLACE_DEPENDENT, text);
+  return { outputs: outputFiles, inputs: inputsOf(metafile) };
+}
+
+/**
+ * Packs `entries` into one script for `folder`, which common.mjs evaluates; gives
+ * its `text` and the files that it is of. Rejects what would behave otherwise.
+ */
+export async function packScript(entries, folder) {
+  const { text, inputs } = await script(entries, folder, {});
+  refuse(SCRIPT_DEPENDENT, text);
+  return { text, inputs };
+}
+
+/** The same of code that is known to import by file name, and to ask where it is. */
+export function packImportingScript(entries, folder) {
+  if (vm.constants?.USE_MAIN_CONTEXT_DEFAULT_LOADER === undefined)
+    throw new Error("a script of this Node cannot import");
+  return script(entries, folder, { define: { "import.meta.url": "__here" } });
+}
+
+async function script(entries, folder, options) {
+  const getters = entries.map(
+    ({ index, source }) =>
+      `get ${index}() { return require(${quote(source)}); }`,
+  );
+  const { outputFiles, metafile } = await build({
+    ...outputOptions(folder),
+    ...options,
+    format: "cjs",
+    banner: {},
+    stdin: { contents: `module.exports = {${getters}};`, resolveDir: folder },
+    write: false,
+    metafile: true,
+  });
+  const text = `(function (require, __place, __here) { const module = { exports: {} }; ${outputFiles[0].text}
+return module.exports; })`;
+  return { text, inputs: inputsOf(metafile) };
+}
+
+function inputsOf({ inputs }) {
+  return Object.keys(inputs).filter((file) => !file.startsWith("<"));
+}
+
+/**
+ * Writes a script with its loader into `folder`, and for each entry a `target`
+ * file there, an ES module that exports its `names`.
+ */
+export function writeScript(text, entries, folder) {
+  fs.writeFileSync(path.join(folder, "common.js"), text);
+  const loader = new URL("./common.mjs", import.meta.url);
+  fs.copyFileSync(loader, path.join(folder, "common.mjs"));
+  for (const { index, names, target } of entries) {
+    const locals = names.map((name, at) => `${name}: v${at}`).join(", ");
+    const list = names.map((name, at) => `v${at} as ${name}`).join(", ");
+    fs.writeFileSync(
+      path.join(folder, target),
+      `import common from "./common.mjs"; const { ${locals} } = common[${index}]; export { ${list} };`,
+    );
+  }
+}
+
+/**
+ * Puts the code of a script, which has been written to `folder`, beside it. V8
+ * believes what it reads, so it is on the disk before anybody can find it.
+ */
+export async function writeCode(folder, rehearsed) {
+  const code = await codeOf(path.join(folder, "common.mjs"), rehearsed);
+  const file = fs.openSync(path.join(folder, "common.cache"), "w");
+  fs.writeFileSync(file, code);
+  fs.fsyncSync(file);
+  fs.closeSync(file);
+}
+
+export function quote(value) {
+  return JSON.stringify(value);
+}
+
+export function refuse(pattern, text) {
+  const found = pattern.exec(text)?.[0];
+  if (found !== undefined) throw new Error(`it has ${found}`);
+}
+
