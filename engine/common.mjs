@@ -21,11 +21,15 @@ function readCache() {
 const script = new vm.Script(fs.readFileSync(pathOf("common.js"), "utf8"), {
   filename: pathOf("common.js"),
   cachedData: readCache(),
-  importModuleDynamically: vm.constants?.USE_MAIN_CONTEXT_DEFAULT_LOADER,
 });
 
 /** The packages' exports by their index in the bundle; one is loaded when it is read. */
-const packages = script.runInThisContext()(createRequire(here), pathOf, here);
+const packages = script.runInThisContext()(
+  createRequire(here),
+  pathOf,
+  (specifier, options) => import(specifier, options),
+  import.meta,
+);
 export default packages;
 
 /** The code of everything that was compiled so far, as a Buffer. */

@@ -2,7 +2,6 @@
 
 import fs from "node:fs";
 import path from "node:path";
-import vm from "node:vm";
 
 import { build } from "esbuild";
 
@@ -108,11 +107,14 @@ export async function packScript(entries, folder) {
   return { text, inputs };
 }
 
-/** The same of code that is known to import by file name, and to ask where it is. */
-export function packImportingScript(entries, folder) {
-  if (vm.constants?.USE_MAIN_CONTEXT_DEFAULT_LOADER === undefined)
-    throw new Error("a script of this Node cannot import");
-  return script(entries, folder, { define: { "import.meta.url": "__here" } });
+/**
+ * The same of code that is known to import by file name and to ask where it is,
+ * which its loader does for it.
+ */
+export async function packImportingScript(entries, folder) {
+  const define = { "import.meta": "__meta" };
+  const { text, inputs } = await script(entries, folder, { define });
+  return { text: text.replace(/\bimport\(/g, "__import("), inputs };
 }
 
 async function script(entries, folder, options) {
@@ -129,7 +131,7 @@ async function script(entries, folder, options) {
     write: false,
     metafile: true,
   });
-  const text = `(function (require, __place, __here) { const module = { exports: {} }; ${outputFiles[0].text}
+  const text = `(function (require, __place, __import, __meta) { const module = { exports: {} }; ${outputFiles[0].text}
 return module.exports; })`;
   return { text, inputs: inputsOf(metafile) };
 }
