@@ -13,6 +13,7 @@
 
 pub mod config;
 pub mod engine_pool;
+pub mod errand;
 pub mod events;
 pub mod lightning;
 pub mod metrics;

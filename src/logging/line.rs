@@ -3,12 +3,16 @@
 use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
 
-use log::kv::{Key, Value, VisitSource};
+use actors::errand::run_at_work;
+use log::kv::{Key, Value, VisitSource, VisitValue};
 use log::{Level, Record};
 use serde_json::Map;
 
 use super::MARK;
 use super::scrub::Scrubber;
+
+/// The field that names a run.
+const RUN_ID: &str = "run_id";
 
 /// How a line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,13 +49,13 @@ pub(super) struct TextLine {
 pub(super) fn text(record: &Record<'_>, scrubber: &Scrubber) -> TextLine {
     let fields = fields(record);
     let mut message = record.args().to_string();
-    if let Some((_, run)) = fields.iter().find(|(key, _)| key == "run_id") {
+    if let Some((_, run)) = fields.iter().find(|(key, _)| key == RUN_ID) {
         let run = plain(run);
         if !mentions(&message, &run) {
             message.insert_str(0, &format!("{run} "));
         }
     }
-    for (key, value) in fields.iter().filter(|(key, _)| key != "run_id") {
+    for (key, value) in fields.iter().filter(|(key, _)| key != RUN_ID) {
         let value = plain(value);
         if !mentions(&message, &value) {
             write!(message, " {key}={value}").expect("writing to a String does not fail");
@@ -101,8 +105,8 @@ pub(super) fn json(record: &Record<'_>, ts: &impl Display, scrubber: &Scrubber) 
 
 /// The run that a line is about.
 pub(super) fn run_id(record: &Record<'_>) -> Option<String> {
-    let run = record.key_values().get("run_id".into())?;
-    Some(run.to_string())
+    let (_, run) = fields(record).into_iter().find(|(key, _)| key == RUN_ID)?;
+    Some(plain(&run).into_owned())
 }
 
 fn component(target: &str) -> &'static str {
@@ -143,12 +147,16 @@ fn plain(value: &serde_json::Value) -> Cow<'_, str> {
     }
 }
 
-/// The fields of a record but for its mark.
+/// The fields of a record but for its mark and those without a value; the run for which the present task works is one.
 fn fields(record: &Record<'_>) -> Vec<(String, serde_json::Value)> {
     let mut fields = Fields(Vec::new());
     // The visitor below never fails, and a source that does has at worst fewer fields to show.
     if record.key_values().visit(&mut fields).is_err() {
         fields.0.push(("incomplete".to_owned(), true.into()));
+    }
+    let named = fields.0.iter().any(|(key, _)| key == RUN_ID);
+    if !named && let Some(run) = run_at_work() {
+        fields.0.push((RUN_ID.to_owned(), run.as_str().into()));
     }
     fields.0
 }
@@ -157,11 +165,30 @@ struct Fields(Vec<(String, serde_json::Value)>);
 
 impl<'kvs> VisitSource<'kvs> for Fields {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), log::kv::Error> {
-        if key.as_str() != MARK {
+        if key.as_str() != MARK && !is_absent(&value) {
             self.0.push((key.as_str().to_owned(), json_value(&value)));
         }
         Ok(())
     }
+}
+
+/// Whether a value is the `None` of an option.
+fn is_absent(value: &Value<'_>) -> bool {
+    struct Absent(bool);
+
+    impl<'v> VisitValue<'v> for Absent {
+        fn visit_any(&mut self, _: Value<'_>) -> Result<(), log::kv::Error> {
+            Ok(())
+        }
+
+        fn visit_null(&mut self) -> Result<(), log::kv::Error> {
+            self.0 = true;
+            Ok(())
+        }
+    }
+
+    let mut absent = Absent(false);
+    value.visit(&mut absent).is_ok() && absent.0
 }
 
 fn json_value(value: &Value<'_>) -> serde_json::Value {
@@ -237,6 +264,17 @@ mod tests {
             ),
             "[RUN] ⚠ run r-1 of manual>*:5 is late"
         );
+    }
+
+    #[test]
+    fn a_field_without_a_value_is_left_out() {
+        let fields = [("run_id", None::<&str>), ("job_id", Some("a"))];
+        let record = Record::builder()
+            .args(format_args!("killed"))
+            .key_values(&fields)
+            .build();
+        assert_eq!(text(&record, &scrubber()).message, "killed job_id=a");
+        assert_eq!(run_id(&record), None);
     }
 
     #[test]

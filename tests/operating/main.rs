@@ -4,6 +4,7 @@
 mod support;
 
 mod health;
+mod logs;
 mod metrics;
 mod secrets;
 mod status;

@@ -168,6 +168,11 @@ impl Worker {
         self.lines.try_iter().collect()
     }
 
+    /// What it logs from now until it has ended.
+    pub(crate) fn until_ended(&self) -> Vec<String> {
+        std::iter::from_fn(|| self.lines.recv_timeout(DEADLINE).ok()).collect()
+    }
+
     /// Waits until it logs a line with this text.
     pub(crate) fn waits_for_line(&self, text: &str) {
         loop {

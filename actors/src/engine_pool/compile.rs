@@ -29,7 +29,7 @@ pub(super) async fn compile_plan(plan: ExecutionPlan) -> CompiledPlan {
     match tokio::task::spawn_blocking(move || compile_here(plan)).await {
         Ok(compiled) => compiled,
         Err(error) => {
-            log::error!("compiling the jobs of run {} failed: {error}", fallback.id);
+            log::error!(run_id = fallback.id.as_str(); "compiling the jobs of run {} failed: {error}", fallback.id);
             let outcome = Outcome {
                 reason: ExitReason::Exception,
                 error_type: Some("ExecutionError".to_owned()),

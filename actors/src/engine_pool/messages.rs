@@ -143,11 +143,7 @@ pub(crate) struct EngineEvent {
 #[derive(Debug)]
 pub(crate) enum EngineEventBody {
     /// The run is loaded.
-    Started {
-        thread_id: u64,
-        time: Timestamp,
-        warm: bool,
-    },
+    Started { thread_id: u64, warm: bool },
     /// A line; `message` is a JSON array.
     Log {
         level: Option<String>,

@@ -139,7 +139,10 @@ impl EnginePool {
             return;
         }
         let specifiers = engine.config.preload.clone();
-        let installing = engine.installer.send(Install { specifiers });
+        let installing = engine.installer.send(Install {
+            run: None,
+            specifiers,
+        });
         ctx.spawn(
             installing
                 .into_actor(self)
@@ -305,7 +308,10 @@ impl Handler<Prepare> for EnginePool {
                 }
             }
             let located = installer
-                .send(Install { specifiers })
+                .send(Install {
+                    run: Some(message.run_id.clone()),
+                    specifiers,
+                })
                 .await
                 .map_err(|_| lost())??;
             link(&mut plan, &located);

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use bytes::Bytes;
 use protocol::engine::{Frame, FrameDecoder, FrameLimits};
+use protocol::ids::RunId;
 use tokio::io::{
     AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader,
 };
@@ -54,8 +55,17 @@ pub(super) struct Allowance {
     pub(super) body: usize,
 }
 
-/// The allowance of the run in work, shared with the task that reads its events.
-pub(super) type Allowed = Rc<RefCell<Option<Allowance>>>;
+/// The run in a child, as far as the tasks that read from the child need to know it.
+#[derive(Debug, Default)]
+pub(super) struct Guest {
+    /// Of the run in work.
+    pub(super) allowance: Option<Allowance>,
+    /// The run in work, else the one before it.
+    pub(super) last: Option<RunId>,
+}
+
+/// Shared between the child and the tasks that read from it.
+pub(super) type SharedGuest = Rc<RefCell<Guest>>;
 
 /// A started process. Dropping it kills the process.
 pub(super) struct Process {
@@ -134,7 +144,7 @@ pub(super) struct Launch {
 /// A text that names what could not be started.
 pub(super) fn start(
     launch: &Launch,
-    allowed: Allowed,
+    guest: SharedGuest,
     events: Recipient<FromProcess>,
 ) -> Result<Process, String> {
     let failed = |what: &str, error: std::io::Error| format!("{what}: {error}");
@@ -208,15 +218,20 @@ pub(super) fn start(
     let (kill, killed) = oneshot::channel();
     let stderr = Rc::new(RefCell::new(String::new()));
     if let Some(output) = child.stdout.take() {
-        actix_rt::spawn(log_lines(output, pid, None));
+        actix_rt::spawn(log_lines(output, pid, Rc::clone(&guest), None));
     }
     if let Some(output) = child.stderr.take() {
-        actix_rt::spawn(log_lines(output, pid, Some(Rc::clone(&stderr))));
+        actix_rt::spawn(log_lines(
+            output,
+            pid,
+            Rc::clone(&guest),
+            Some(Rc::clone(&stderr)),
+        ));
     }
     let (answers, writer) = writer.into_split();
     actix_rt::spawn(write(writer, queue));
     actix_rt::spawn(watch(answers, events.clone()));
-    actix_rt::spawn(read(reader, allowed, events.clone()));
+    actix_rt::spawn(read(reader, guest, events.clone()));
     let folder = private.path().to_owned();
     actix_rt::spawn(reap(child, killed, events, private));
     Ok(Process {
@@ -247,17 +262,21 @@ async fn watch(mut socket: OwnedReadHalf, events: Recipient<FromProcess>) {
     events.do_send(FromProcess::CommandsEnded(what.to_owned()));
 }
 
-async fn read(mut socket: UnixStream, allowed: Allowed, events: Recipient<FromProcess>) {
+async fn read(mut socket: UnixStream, guest: SharedGuest, events: Recipient<FromProcess>) {
     let mut decoder = FrameDecoder::new(FrameLimits::default());
     let ended = loop {
-        let body = allowed.borrow().as_ref().map_or(0, |allowed| allowed.body);
+        let body = guest
+            .borrow()
+            .allowance
+            .as_ref()
+            .map_or(0, |of_run| of_run.body);
         decoder.set_limits(FrameLimits {
             body,
             ..FrameLimits::default()
         });
         match decoder.next_frame() {
             Ok(Some(frame)) => {
-                let permit = afford(&allowed, frame.body.len()).await;
+                let permit = afford(&guest, frame.body.len()).await;
                 events.do_send(FromProcess::Frame(frame, permit));
                 continue;
             }
@@ -275,8 +294,8 @@ async fn read(mut socket: UnixStream, allowed: Allowed, events: Recipient<FromPr
 
 /// Waits until the run's outbox can hold this event: meanwhile the descriptor is not read, so the job waits in its write. The
 /// run's time goes on: a job that writes faster than Lightning takes it is a slow job.
-async fn afford(allowed: &Allowed, bytes: usize) -> Option<OwnedSemaphorePermit> {
-    let semaphore = allowed.borrow().as_ref()?.budget.clone();
+async fn afford(guest: &SharedGuest, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    let semaphore = guest.borrow().allowance.as_ref()?.budget.clone();
     // An event larger than the whole budget takes what there is.
     let most = semaphore.available_permits().max(EVENT_OVERHEAD);
     let wanted = u32::try_from((bytes + EVENT_OVERHEAD).min(most)).unwrap_or(u32::MAX);
@@ -317,6 +336,7 @@ async fn reap(
 async fn log_lines(
     output: impl AsyncRead + Unpin,
     pid: Option<u32>,
+    guest: SharedGuest,
     tail: Option<Rc<RefCell<String>>>,
 ) {
     let pid = pid.unwrap_or_default();
@@ -333,7 +353,7 @@ async fn log_lines(
             Ok(0) => return,
             Ok(_) => {}
             Err(error) => {
-                log::debug!(target: "engine", "[{pid}] its output cannot be read: {error}");
+                log::debug!(target: "engine", "engine child {pid}: its output cannot be read: {error}");
                 return;
             }
         }
@@ -351,7 +371,11 @@ async fn log_lines(
                 tail.drain(..cut);
             }
         }
-        let shown: String = text.chars().take(LONGEST_LINE).collect();
-        log::debug!(target: "engine", "[{pid}] {shown}");
+        if let Some(run) = &guest.borrow().last {
+            log::trace!(target: "engine", run_id = run.as_str(); "engine child {pid} wrote {} bytes to its output in run {run}, which may hold its data", text.len());
+        } else {
+            let shown: String = text.chars().take(LONGEST_LINE).collect();
+            log::debug!(target: "engine", "engine child {pid}: {shown}");
+        }
     }
 }

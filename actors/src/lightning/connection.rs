@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use protocol::backoff::ReconnectBackoff;
-use protocol::ids::{MessageRef, Topic};
+use protocol::ids::{MessageRef, RunId, Topic};
 use protocol::lightning::QueueJoin;
 use protocol::phoenix::encode_push;
 use protocol::token::worker_token;
@@ -221,7 +221,7 @@ impl LightningConnection {
         payload: &[u8],
     ) {
         if let State::Connected(connected) = &self.state {
-            log::trace!("-> {topic} {event} ({} bytes)", payload.len());
+            log::trace!(run_id = topic.run_id().as_ref().map(RunId::as_str); "-> {topic} {event} ({} bytes)", payload.len());
             connected.socket.send(Outgoing::Text(encode_push(
                 join_ref, reference, topic, event, payload,
             )));

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use protocol::ids::Topic;
+use protocol::ids::{RunId, Topic};
 use protocol::phoenix::{Frame, Payload, ReplyStatus, ServerMessage};
 
 use super::channels::Waiting;
@@ -56,7 +56,9 @@ impl LightningConnection {
                     .answered(&topic, &reference, join_ref.as_deref());
                 match waiting {
                     // Heartbeats, leaves, and refs that were answered already.
-                    None => log::trace!("ignored a reply on {topic} to ref {reference}"),
+                    None => {
+                        log::trace!(run_id = topic.run_id().as_ref().map(RunId::as_str); "ignored a reply on {topic} to ref {reference}");
+                    }
                     Some(waiting) => self.answered(waiting, status, response, ctx),
                 }
             }

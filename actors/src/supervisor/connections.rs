@@ -93,8 +93,14 @@ impl Supervisor {
 
     fn connection_ended(&mut self, index: ConnectionIndex, ended: &Ended, ctx: &mut Context<Self>) {
         let wait = self.connections.0[index.0].intensity.died(Instant::now());
-        let Some(wait) = self.death("connection", "the Lightning connection", ended, wait, ctx)
-        else {
+        let Some(wait) = self.death(
+            "connection",
+            "the Lightning connection",
+            None,
+            ended,
+            wait,
+            ctx,
+        ) else {
             return;
         };
         ctx.run_later(wait, move |this, ctx| {

@@ -19,6 +19,7 @@ impl Supervisor {
         &mut self,
         name: &'static str,
         what: &str,
+        run: Option<&RunId>,
         ended: &Ended,
         wait: Option<Duration>,
         ctx: &mut Context<Self>,
@@ -27,15 +28,16 @@ impl Supervisor {
             return None;
         }
         self.config.metrics.restarted(name);
+        let run = run.map(RunId::as_str);
         let how = match ended {
             Ended::Stopped => "stopped unexpectedly".to_owned(),
             Ended::Panicked(text) => format!("panicked: {text}"),
             Ended::Killed => "was killed".to_owned(),
         };
         if let Some(wait) = wait {
-            log::error!("{what} {how}; restarting it in {} ms", wait.as_millis());
+            log::error!(run_id = run; "{what} {how}; restarting it in {} ms", wait.as_millis());
         } else {
-            log::error!("{what} {how}; it died too often to be restarted");
+            log::error!(run_id = run; "{what} {how}; it died too often to be restarted");
             let why = format!("{what} died too often, last: it {how}");
             self.give_up(Exit::GaveUp(why), ctx);
         }
@@ -44,7 +46,8 @@ impl Supervisor {
 
     pub(super) fn engine_ended(&mut self, ended: &Ended, ctx: &mut Context<Self>) {
         let wait = self.engine_intensity.died(Instant::now());
-        let Some(wait) = self.death("engine pool", "the engine pool", ended, wait, ctx) else {
+        let Some(wait) = self.death("engine pool", "the engine pool", None, ended, wait, ctx)
+        else {
             self.tell_engine_lost();
             return;
         };
@@ -73,7 +76,7 @@ impl Supervisor {
         };
         let wait = group.intensity.died(Instant::now());
         let what = format!("workloop {id}");
-        let Some(wait) = self.death("workloop", &what, ended, wait, ctx) else {
+        let Some(wait) = self.death("workloop", &what, None, ended, wait, ctx) else {
             if let Some(group) = self.groups.get_mut(id) {
                 group.drained = true;
             }
@@ -101,7 +104,9 @@ impl Supervisor {
         self.engine.do_send(StopJob { run_id: id.clone() });
         let wait = self.run_intensity.died(Instant::now());
         let what = format!("the actor of run {id}");
-        let restart = self.death("run", &what, ended, wait, ctx).is_some();
+        let restart = self
+            .death("run", &what, Some(id), ended, wait, ctx)
+            .is_some();
         if restart && origin == Origin::Claimed {
             // At once: the slot stays taken, and Lightning hears of it as soon as it can.
             self.start_run(claimed, workloop, Origin::Successor, ctx);

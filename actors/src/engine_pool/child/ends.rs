@@ -47,7 +47,7 @@ impl EngineChild {
     }
 
     pub(super) fn run_ended(&mut self, run: RunId, ctx: &mut Context<Self>) {
-        *self.allowed.borrow_mut() = None;
+        self.guest.borrow_mut().allowance = None;
         // The next run must not find what this one wrote.
         let reusable = self
             .process
@@ -81,7 +81,7 @@ impl EngineChild {
             // It is being killed already: what it says meanwhile is of no interest.
             return;
         }
-        log::error!("engine child {}: {what}", self.pid());
+        log::error!(run_id = self.run(); "engine child {}: {what}", self.pid());
         if let State::Busy(mut busy) = std::mem::replace(&mut self.state, State::Dying) {
             if !busy.conversation.is_over() && busy.stop == Stop::No {
                 busy.fail("EngineProtocolError", "crash", what.clone());
@@ -90,7 +90,7 @@ impl EngineChild {
             } else if busy.stop == Stop::OverMemory {
                 busy.out_of_memory();
             }
-            *self.allowed.borrow_mut() = None;
+            self.guest.borrow_mut().allowance = None;
         }
         self.kill(what);
     }
@@ -148,7 +148,7 @@ impl EngineChild {
                     );
                 }
             }
-            *self.allowed.borrow_mut() = None;
+            self.guest.borrow_mut().allowance = None;
         }
         let mut why = std::mem::take(&mut self.why);
         if why.is_empty() {

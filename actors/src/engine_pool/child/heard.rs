@@ -82,16 +82,10 @@ impl EngineChild {
         let state = || (!body.is_empty()).then(|| body.clone());
         let told = match event {
             RunProgress::WorkflowStart {
-                thread_id,
-                time,
-                warm,
+                thread_id, warm, ..
             } => {
                 self.metrics.run_loaded(warm, busy.begun.elapsed());
-                EngineEventBody::Started {
-                    thread_id,
-                    time,
-                    warm,
-                }
+                EngineEventBody::Started { thread_id, warm }
             }
             RunProgress::Log {
                 level, name, time, ..

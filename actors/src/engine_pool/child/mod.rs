@@ -10,7 +10,6 @@
 //! *Accepts* [`RunOn`], [`Proceed`], [`StopJob`], [`Retire`]. *Emits* [`EngineEvent`]s to the run, [`ChildReady`],
 //! [`ChildIdle`], [`ChildDead`], [`ChildGone`] to the pool. *If it dies* the process is killed with it, and the pool ends its run.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -30,7 +29,7 @@ pub(super) use self::messages::{
 };
 use super::memory;
 use super::messages::{ExecuteOptions, Proceed, StopJob};
-use super::spawn::{Allowance, Allowed, FromProcess, Process};
+use super::spawn::{Allowance, FromProcess, Guest, Process, SharedGuest};
 use crate::config::NodeConfig;
 use crate::metrics::Metrics;
 
@@ -81,14 +80,14 @@ pub(super) struct EngineChild {
     metrics: Metrics,
     born: Instant,
     process: Option<Process>,
-    allowed: Allowed,
+    guest: SharedGuest,
     state: State,
     is_ready: bool,
     retiring: bool,
     events_ended: bool,
     exited: Option<Option<std::process::ExitStatus>>,
     why: String,
-    start: Box<dyn Fn(Allowed, Recipient<FromProcess>) -> Result<Process, String>>,
+    start: Box<dyn Fn(SharedGuest, Recipient<FromProcess>) -> Result<Process, String>>,
 }
 
 impl EngineChild {
@@ -97,7 +96,7 @@ impl EngineChild {
         config: NodeConfig,
         owner: Owner,
         metrics: Metrics,
-        start: Box<dyn Fn(Allowed, Recipient<FromProcess>) -> Result<Process, String>>,
+        start: Box<dyn Fn(SharedGuest, Recipient<FromProcess>) -> Result<Process, String>>,
     ) -> Self {
         Self {
             id,
@@ -106,7 +105,7 @@ impl EngineChild {
             metrics,
             born: Instant::now(),
             process: None,
-            allowed: Rc::new(RefCell::new(None)),
+            guest: SharedGuest::default(),
             state: State::Spawning,
             is_ready: false,
             retiring: false,
@@ -126,12 +125,20 @@ impl EngineChild {
     }
 
     fn kill(&mut self, why: String) {
-        log::debug!("killing engine child {}: {why}", self.pid());
+        log::debug!(run_id = self.run(); "killing engine child {}: {why}", self.pid());
         if self.why.is_empty() {
             self.why = why;
         }
         if let Some(process) = &mut self.process {
             process.kill();
+        }
+    }
+
+    /// The run that it executes.
+    fn run(&self) -> Option<&str> {
+        match &self.state {
+            State::Busy(busy) => Some(busy.execution.run_id.as_str()),
+            State::Spawning | State::Idle | State::Dying => None,
         }
     }
 
@@ -165,7 +172,7 @@ impl Actor for EngineChild {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        match (self.start)(Rc::clone(&self.allowed), ctx.address().recipient()) {
+        match (self.start)(Rc::clone(&self.guest), ctx.address().recipient()) {
             Ok(process) => self.process = Some(process),
             Err(why) => {
                 self.why = why;
@@ -254,10 +261,13 @@ impl Handler<RunOn> for EngineChild {
             process.limit_memory(limits.memory_mb);
         }
         let sent = self.send(&command, &execution.input);
-        *self.allowed.borrow_mut() = Some(Allowance {
-            budget: execution.budget.clone(),
-            body: largest_body(limits),
-        });
+        *self.guest.borrow_mut() = Guest {
+            allowance: Some(Allowance {
+                budget: execution.budget.clone(),
+                body: largest_body(limits),
+            }),
+            last: Some(execution.run_id.clone()),
+        };
         let mut busy = Busy::new(execution);
         match sent {
             Ok(()) => self.state = State::Busy(Box::new(busy)),

@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use indexmap::IndexMap;
+use protocol::ids::RunId;
 
 pub(super) use self::lock::{FolderLock, Pace, blocking};
 pub(super) use self::npm::{Npm, SECRETS};
@@ -30,6 +31,7 @@ use self::specifier::{Package, Unsafe, Wanted};
 use super::bundler::Bundler;
 use super::messages::{Located, PrepareError};
 use crate::config::{Config, NodeConfig};
+use crate::errand::on_behalf_of;
 use crate::metrics::Metrics;
 
 /// How long the answer to `latest` or `next` is good: a burst of runs asks npm once, a new release is seen within a minute.
@@ -43,6 +45,8 @@ const COLLECTIONS: &str = "@openfn/language-collections";
 #[derive(Message)]
 #[rtype(result = "Result<IndexMap<String, Located>, PrepareError>")]
 pub(super) struct Install {
+    /// For which run, if for one.
+    pub(super) run: Option<RunId>,
     pub(super) specifiers: Vec<String>,
 }
 
@@ -102,7 +106,9 @@ impl Handler<Install> for AdaptorInstaller {
 
     fn handle(&mut self, message: Install, _: &mut Self::Context) -> Self::Result {
         let work = Arc::clone(&self.work);
-        Box::pin(async move { work.install(message.specifiers).await })
+        Box::pin(on_behalf_of(message.run, async move {
+            work.install(message.specifiers).await
+        }))
     }
 }
 

@@ -23,7 +23,6 @@ use self::control::Control;
 use self::emit::Emitter;
 use self::workflow::Workflow;
 use super::messages::{EngineEventBody, Execute};
-use crate::clock;
 
 /// A job may use a quarter of it: see `script.rs`.
 const STACK_BYTES: usize = 2 << 20;
@@ -212,7 +211,6 @@ fn work(shared: &Arc<Shared>, id: u64) {
         ending.emitter.send(
             EngineEventBody::Started {
                 thread_id: id,
-                time: clock::now(),
                 warm,
             },
             0,

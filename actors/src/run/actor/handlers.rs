@@ -118,9 +118,9 @@ impl Handler<EngineEvent> for Run {
             log::error!(run_id = self.claimed.id.as_str(); "run {} was told of run {run_id} by the engine; ignored", self.claimed.id);
             return;
         }
-        if let EngineEventBody::Started { time, warm, .. } = &body {
+        if let EngineEventBody::Started { warm, .. } = &body {
             let temperature = if *warm { "warm" } else { "cold" };
-            log::debug!(run_id = self.claimed.id.as_str(); "run {} was loaded by a {temperature} thread at {time}", self.claimed.id);
+            log::debug!(run_id = self.claimed.id.as_str(); "run {} was loaded by a {temperature} thread", self.claimed.id);
         }
         let over = matches!(body, EngineEventBody::Ended);
         if let Phase::Stopping(outcome) = &mut self.phase {

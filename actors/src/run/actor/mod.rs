@@ -165,7 +165,9 @@ impl Run {
     }
 
     fn enter(&mut self, phase: Phase) {
-        log::debug!(run_id = self.claimed.id.as_str(); "run {}: {} -> {}", self.claimed.id, self.phase.name(), phase.name());
+        if self.phase.name() != phase.name() {
+            log::debug!(run_id = self.claimed.id.as_str(); "run {}: {} -> {}", self.claimed.id, self.phase.name(), phase.name());
+        }
         self.phase = phase;
         self.since = Instant::now();
     }

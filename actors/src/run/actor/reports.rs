@@ -67,7 +67,7 @@ impl Run {
                     // Only what was valid JSON before goes into a report, so this cannot be the job's doing.
                     log::error!(run_id = self.claimed.id.as_str(); "{event} cannot be written as JSON: {error}");
                     let dropped = self.outbox.answered(ticket, None);
-                    log::debug!("{event} was dropped: {dropped:?}");
+                    log::debug!(run_id = self.claimed.id.as_str(); "{event} was dropped: {dropped:?}");
                 }
             }
         }
