@@ -11,3 +11,8 @@ export function setFlags() {
   // growing it step by step costs a fifth of that loading.
   v8.setFlagsFromString("--min-semi-space-size=16");
 }
+
+/** Stands for all flags of V8: another one when any of them has changed. */
+export function flagsTag() {
+  return v8.cachedDataVersionTag();
+}

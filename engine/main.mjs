@@ -3,11 +3,12 @@
 // run's events to fd 4. The wire is defined by `protocol::engine`.
 
 import fs from "node:fs";
+import inspector from "node:inspector";
 import net from "node:net";
 import { fileURLToPath } from "node:url";
 import vm from "node:vm";
 
-import { setFlags } from "./flags.mjs";
+import { flagsTag, setFlags } from "./flags.mjs";
 import { EngineThread } from "./threads.mjs";
 import { COMMAND_FD, EVENT_FD, FrameReader, FrameWriter } from "./wire.mjs";
 
@@ -40,6 +41,8 @@ class EngineProcess {
   /** `{ run, thread }` of the run in work, else null. */
   #current = null;
   #lastRun = null;
+  /** What stands for V8's flags, which are the process's and not a thread's. */
+  #flags;
   /** Commands that came before `ready`, which must be the first event. */
   #early = [];
   #isEnding = false;
@@ -52,6 +55,7 @@ class EngineProcess {
       return;
     }
     setFlags();
+    this.#flags = flagsTag();
     this.#listen();
     // The first run, or the first `warm`, finds this thread.
     const first = this.#addSpare();
@@ -189,8 +193,17 @@ class EngineProcess {
       this.#leaveBroken("the run's thread ended inside an event");
       return;
     }
-    this.#send({ type: "exit", run, cause, code, message });
-    this.#refill();
+    const tainted = this.#isTainted();
+    this.#send({ type: "exit", run, cause, code, message, tainted });
+    if (!tainted) this.#refill();
+  }
+
+  // What a thread can change of the process without native code, and every later
+  // run would meet: V8's flags, and a debugger that listens.
+  #isTainted() {
+    return (
+      flagsTag() !== this.#flags || inspector.url() !== undefined
+    );
   }
 
   #takeSpare(memoryLimitMb) {

@@ -65,6 +65,14 @@ fn run(lightning: &MockHandle, project: &str, input: &Value) -> Value {
         .unwrap_or_else(|| panic!("{:?}", run.error_message))
 }
 
+/// Two runs in one process. A run that is claimed before the thread of the one before it is gone gets another.
+fn in_one_process(runs: impl Fn() -> (Value, Value)) -> (Value, Value) {
+    let mut tries = (0..10).map(|_| runs());
+    tries
+        .find(|(first, next)| first["pid"] == next["pid"])
+        .expect("the process of a run is used again")
+}
+
 fn untouched() -> Value {
     json!({
         "variable": "undefined", "global": "undefined", "prototype": "undefined", "hostPrototype": "undefined",
@@ -76,13 +84,14 @@ fn untouched() -> Value {
 fn two_runs_of_a_project_share_nothing_but_the_process() {
     let lightning = lightning();
     let _worker = worker(&lightning, "project");
-    let first = run(&lightning, "p", &json!({"leave": true}));
-    let second = run(&lightning, "p", &json!({}));
+    let (first, second) = in_one_process(|| {
+        let first = run(&lightning, "p", &json!({"leave": true}));
+        (first, run(&lightning, "p", &json!({})))
+    });
     assert_eq!(
         (&first["found"], &second["found"]),
         (&untouched(), &untouched())
     );
-    assert_eq!(first["pid"], second["pid"]);
 }
 
 #[test]
@@ -134,8 +143,85 @@ fn no_process_serves_two_runs_where_that_is_asked_for() {
 fn one_process_serves_all_projects_where_that_is_asked_for_and_threads_still_share_nothing() {
     let lightning = lightning();
     let _worker = worker(&lightning, "always");
-    let first = run(&lightning, "p", &json!({"leave": true}));
-    let second = run(&lightning, "q", &json!({}));
+    let (_, second) = in_one_process(|| {
+        let first = run(&lightning, "p", &json!({"leave": true}));
+        (first, run(&lightning, "q", &json!({})))
+    });
     assert_eq!(second["found"], untouched());
-    assert_eq!(first["pid"], second["pid"]);
+}
+
+/// What is the process's and not a thread's, as far as Node lets a thread reach it.
+const CHANGES: &str = "fn(async (state) => {
+    const process = console.log.constructor('return process')();
+    const use = (name) => process.getBuiltinModule(name);
+    const outcome = (act) => { try { act(); return 'done'; } catch (error) { return error.code ?? error.message; } };
+    const found = {
+        collector: use('vm').runInNewContext('typeof gc'),
+        debugger: use('inspector').url() !== undefined,
+        zone: new Date(0).getHours(),
+    };
+    const changes = {
+        flags: () => use('v8').setFlagsFromString('--expose-gc'),
+        debugger: () => use('inspector').open(0, '127.0.0.1'),
+        signal: () => process.kill(process.pid, 'SIGUSR1'),
+        nested: () => new (use('worker_threads').Worker)(
+            `require('v8').setFlagsFromString('--expose-gc')`, { eval: true }),
+        zone: () => { process.env.TZ = 'Asia/Tokyo'; },
+        mask: () => process.umask(0),
+        folder: () => process.chdir('/'),
+        user: () => process.setuid(1),
+        priority: () => use('os').setPriority(5),
+    };
+    const change = state.data.change;
+    const done = change && outcome(changes[change]);
+    // A debugger that listens, and a nested thread, need a moment.
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    return { found, done, pid: process.pid };
+})";
+
+/// Has one run change something, and gives what came of it, and what the next one in the same slot found.
+fn after(lightning: &MockHandle, change: &str) -> (Value, Value) {
+    let run = |input: Value| {
+        let mut plan = one(CHANGES);
+        plan["project_id"] = json!("p");
+        plan["dataclip"] = json!({"data": input});
+        let run = ended(lightning, &enqueue(lightning, &plan));
+        run.final_state
+            .unwrap_or_else(|| panic!("{:?}", run.error_message))
+    };
+    (run(json!({"change": change})), run(json!({})))
+}
+
+#[test]
+fn a_run_that_changes_its_process_takes_it_with_it() {
+    let lightning = lightning();
+    let _worker = worker(&lightning, "project");
+    for change in ["flags", "nested", "signal"] {
+        let (first, next) = after(&lightning, change);
+        assert_eq!(first["done"], "done", "{change}");
+        let untouched = json!({"collector": "undefined", "debugger": false, "zone": 0});
+        assert_eq!(next["found"], untouched, "{change}");
+        assert_ne!(first["pid"], next["pid"], "{change}");
+    }
+}
+
+#[test]
+fn what_a_thread_cannot_change_of_its_process_leaves_the_process_in_use() {
+    let lightning = lightning();
+    let _worker = worker(&lightning, "project");
+    let refused = "ERR_WORKER_UNSUPPORTED_OPERATION";
+    for (change, outcome) in [
+        ("zone", "done"),
+        ("mask", refused),
+        ("folder", refused),
+        ("user", refused),
+        ("priority", "ERR_SYSTEM_ERROR"),
+        // The thread's own, which ends with it.
+        ("debugger", "done"),
+    ] {
+        let (first, next) = in_one_process(|| after(&lightning, change));
+        assert_eq!(first["done"], outcome, "{change}");
+        let untouched = json!({"collector": "undefined", "debugger": false, "zone": 0});
+        assert_eq!(next["found"], untouched, "{change}");
+    }
 }

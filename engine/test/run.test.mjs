@@ -137,6 +137,7 @@ test("each event carries what the parent reports", async () => {
     run: start.run,
     cause: "done",
     code: 0,
+    tainted: false,
   });
 });
 

@@ -157,6 +157,8 @@ pub enum RunProgress {
         code: Option<i64>,
         /// The text of an uncaught error.
         message: Option<String>,
+        /// The run has changed something of the process that the next one would meet.
+        tainted: bool,
     },
 }
 
@@ -309,7 +311,8 @@ mod tests {
             RunProgress::Exit {
                 cause: ExitCause::Oom,
                 code: Some(1),
-                message: None
+                message: None,
+                tainted: false
             }
         ));
     }

@@ -34,6 +34,8 @@ pub(super) struct Header {
     pub(super) cause: Option<ExitCause>,
     pub(super) code: Option<i64>,
     pub(super) message: Option<String>,
+    #[serde(default)]
+    pub(super) tainted: bool,
     pub(super) protocol: Option<u32>,
     pub(super) node: Option<String>,
     pub(super) runtime: Option<String>,
@@ -121,6 +123,7 @@ impl TryFrom<Header> for RunProgress {
                 cause: kind.needs("cause", header.cause)?,
                 code: header.code,
                 message: header.message,
+                tainted: header.tainted,
             },
             Kind::Ready | Kind::ProtocolError => {
                 return Err(EventError::Missing {

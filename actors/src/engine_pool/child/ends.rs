@@ -15,6 +15,7 @@ impl EngineChild {
         cause: ExitCause,
         code: Option<i64>,
         message: Option<String>,
+        tainted: bool,
         ctx: &mut Context<Self>,
     ) {
         let State::Busy(mut busy) = std::mem::replace(&mut self.state, State::Idle) else {
@@ -43,16 +44,14 @@ impl EngineChild {
         }
         let run = busy.execution.run_id.clone();
         drop(busy);
-        self.run_ended(run, ctx);
+        self.run_ended(run, tainted, ctx);
     }
 
-    pub(super) fn run_ended(&mut self, run: RunId, ctx: &mut Context<Self>) {
+    pub(super) fn run_ended(&mut self, run: RunId, tainted: bool, ctx: &mut Context<Self>) {
         self.guest.borrow_mut().allowance = None;
-        // The next run must not find what this one wrote.
-        let reusable = self
-            .process
-            .as_ref()
-            .is_some_and(|process| !process.has_files());
+        // The next run must not find what this one wrote or changed.
+        let left_nothing = |process: &Process| !tainted && !process.has_files();
+        let reusable = self.process.as_ref().is_some_and(left_nothing);
         self.owner.idle.do_send(ChildIdle {
             id: self.id,
             run,

@@ -118,8 +118,9 @@ impl EngineChild {
                 cause,
                 code,
                 message,
+                tainted,
             } => {
-                self.thread_ended(cause, code, message, ctx);
+                self.thread_ended(cause, code, message, tainted, ctx);
                 return;
             }
         };

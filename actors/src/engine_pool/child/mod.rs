@@ -275,7 +275,7 @@ impl Handler<RunOn> for EngineChild {
                 busy.fail("ExecutionError", "exception", why);
                 let run = busy.execution.run_id.clone();
                 drop(busy);
-                self.run_ended(run, ctx);
+                self.run_ended(run, false, ctx);
             }
         }
     }
