@@ -65,11 +65,11 @@ fn run(lightning: &MockHandle, project: &str, input: &Value) -> Value {
         .unwrap_or_else(|| panic!("{:?}", run.error_message))
 }
 
-/// Two runs in one process. A run that is claimed before the thread of the one before it is gone gets another.
-fn in_one_process(runs: impl Fn() -> (Value, Value)) -> (Value, Value) {
-    let mut tries = (0..10).map(|_| runs());
+/// Executes runs until one is in the process of `first`: one that is claimed before the thread of another is gone gets another.
+fn in_the_process_of(first: &Value, next: impl Fn() -> Value) -> Value {
+    let mut tries = (0..10).map(|_| next());
     tries
-        .find(|(first, next)| first["pid"] == next["pid"])
+        .find(|next| next["pid"] == first["pid"])
         .expect("the process of a run is used again")
 }
 
@@ -84,10 +84,8 @@ fn untouched() -> Value {
 fn two_runs_of_a_project_share_nothing_but_the_process() {
     let lightning = lightning();
     let _worker = worker(&lightning, "project");
-    let (first, second) = in_one_process(|| {
-        let first = run(&lightning, "p", &json!({"leave": true}));
-        (first, run(&lightning, "p", &json!({})))
-    });
+    let first = run(&lightning, "p", &json!({"leave": true}));
+    let second = in_the_process_of(&first, || run(&lightning, "p", &json!({})));
     assert_eq!(
         (&first["found"], &second["found"]),
         (&untouched(), &untouched())
@@ -143,10 +141,8 @@ fn no_process_serves_two_runs_where_that_is_asked_for() {
 fn one_process_serves_all_projects_where_that_is_asked_for_and_threads_still_share_nothing() {
     let lightning = lightning();
     let _worker = worker(&lightning, "always");
-    let (_, second) = in_one_process(|| {
-        let first = run(&lightning, "p", &json!({"leave": true}));
-        (first, run(&lightning, "q", &json!({})))
-    });
+    let first = run(&lightning, "p", &json!({"leave": true}));
+    let second = in_the_process_of(&first, || run(&lightning, "q", &json!({})));
     assert_eq!(second["found"], untouched());
 }
 
@@ -179,17 +175,14 @@ const CHANGES: &str = "fn(async (state) => {
     return { found, done, pid: process.pid };
 })";
 
-/// Has one run change something, and gives what came of it, and what the next one in the same slot found.
-fn after(lightning: &MockHandle, change: &str) -> (Value, Value) {
-    let run = |input: Value| {
-        let mut plan = one(CHANGES);
-        plan["project_id"] = json!("p");
-        plan["dataclip"] = json!({"data": input});
-        let run = ended(lightning, &enqueue(lightning, &plan));
-        run.final_state
-            .unwrap_or_else(|| panic!("{:?}", run.error_message))
-    };
-    (run(json!({"change": change})), run(json!({})))
+/// Has a run change this, if anything, and gives what came of it and what it found before.
+fn changing(lightning: &MockHandle, change: Option<&str>) -> Value {
+    let mut plan = one(CHANGES);
+    plan["project_id"] = json!("p");
+    plan["dataclip"] = json!({"data": {"change": change}});
+    let run = ended(lightning, &enqueue(lightning, &plan));
+    run.final_state
+        .unwrap_or_else(|| panic!("{:?}", run.error_message))
 }
 
 #[test]
@@ -197,11 +190,14 @@ fn a_run_that_changes_its_process_takes_it_with_it() {
     let lightning = lightning();
     let _worker = worker(&lightning, "project");
     for change in ["flags", "nested", "signal"] {
-        let (first, next) = after(&lightning, change);
-        assert_eq!(first["done"], "done", "{change}");
+        let first = changing(&lightning, Some(change));
         let untouched = json!({"collector": "undefined", "debugger": false, "zone": 0});
-        assert_eq!(next["found"], untouched, "{change}");
-        assert_ne!(first["pid"], next["pid"], "{change}");
+        // As many as there are processes for it, and one more.
+        for _ in 0..3 {
+            let next = changing(&lightning, None);
+            assert_eq!(next["found"], untouched, "{change}");
+            assert_ne!(first["pid"], next["pid"], "{change}");
+        }
     }
 }
 
@@ -219,7 +215,8 @@ fn what_a_thread_cannot_change_of_its_process_leaves_the_process_in_use() {
         // The thread's own, which ends with it.
         ("debugger", "done"),
     ] {
-        let (first, next) = in_one_process(|| after(&lightning, change));
+        let first = changing(&lightning, Some(change));
+        let next = in_the_process_of(&first, || changing(&lightning, None));
         assert_eq!(first["done"], outcome, "{change}");
         let untouched = json!({"collector": "undefined", "debugger": false, "zone": 0});
         assert_eq!(next["found"], untouched, "{change}");
