@@ -191,6 +191,7 @@ fn a_run_that_changes_its_process_takes_it_with_it() {
     let _worker = worker(&lightning, "project");
     for change in ["flags", "nested", "signal"] {
         let first = changing(&lightning, Some(change));
+        assert_eq!(first["done"], "done", "{change}");
         let untouched = json!({"collector": "undefined", "debugger": false, "zone": 0});
         // As many as there are processes for it, and one more.
         for _ in 0..3 {
