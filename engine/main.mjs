@@ -25,6 +25,13 @@ const EXIT_EVENTS_LOST = 70;
 // waiting for it.
 const TERMINATE_GRACE_MS = 1000;
 
+// A run that has lasted so long is likely to last until a spare is loaded.
+const LONG_RUN_MS = 250;
+
+// The worker sees the size of the process, and takes it for the run's: a spare,
+// some 30 MB, may only be a small part of what the run may use.
+const ROOMY_LIMIT_MB = 300;
+
 // A spare that dies by itself (an adaptor that calls `process.exit` when it is
 // loaded) is replaced once; then the child waits for the next run.
 const MAX_SPARE_DEATHS = 2;
@@ -152,7 +159,8 @@ class EngineProcess {
     this.#spareTarget = threads;
     this.#spareDeaths = 0;
     for (const spare of this.#spares) spare.preload(adaptors);
-    this.#refill();
+    if (this.#current === null) this.#refill();
+    else this.#refillBehind(this.#current);
   }
 
   #execute({ run, plan, options }, header, body) {
@@ -217,10 +225,17 @@ class EngineProcess {
     return undefined;
   }
 
-  // Spares are made only while no run is in work: loading one takes a core for
-  // a good part of a second.
+  // Loading a spare takes a core for a tenth of a second, which a short run would
+  // feel. A long one mostly waits for others, and when it ends the next is there.
+  #refillBehind(current) {
+    if (this.#memoryLimitMb < ROOMY_LIMIT_MB) return;
+    setTimeout(() => {
+      if (this.#current === current) this.#refill();
+    }, LONG_RUN_MS);
+  }
+
   #refill() {
-    if (this.#current !== null || this.#spareDeaths >= MAX_SPARE_DEATHS) return;
+    if (this.#spareDeaths >= MAX_SPARE_DEATHS) return;
     for (const spare of this.#spares.splice(this.#spareTarget))
       void spare.cancel();
     while (this.#spares.length < this.#spareTarget) this.#addSpare();
@@ -241,7 +256,7 @@ class EngineProcess {
     if (index < 0) return;
     this.#spares.splice(index, 1);
     this.#spareDeaths += 1;
-    this.#refill();
+    if (this.#current === null) this.#refill();
   }
 
   #createThread() {

@@ -46,6 +46,21 @@ test("a spare thread has its adaptors loaded before the run comes", async (t) =>
   await child.kill();
 });
 
+test("a spare is made beside a run that lasts, when the child is warmed during it", async (t) => {
+  const folder = announced(scratchRepo(t), "@openfn/language-beside");
+  const child = await Child.ready();
+  const long = job("return state;");
+  child.send(long);
+  child.send({ type: "warm", threads: 1, adaptors: [folder] });
+  await child.printed("loaded @openfn/language-beside");
+  assert.equal(child.events.filter(isExitOf(long.run)).length, 0);
+  child.send({ type: "go", run: long.run });
+  await child.event(isExitOf(long.run));
+  const next = await child.run(job("return state;"));
+  assert.equal(next.of("workflow-start").warm, true);
+  await child.kill();
+});
+
 test("an adaptor of the plan is loaded before go", async (t) => {
   const folder = announced(scratchRepo(t), "@openfn/language-early");
   const child = await Child.ready();

@@ -228,6 +228,9 @@ impl Children {
                 deaths: 0,
             });
         child.address.do_send(RunOn(execution));
+        if self.config.warm > 0 && self.config.reuse != Reuse::Never {
+            child.address.do_send(Warm(self.recent.clone()));
+        }
     }
 
     /// Retires an idle child of another project when there are as many as there may be.

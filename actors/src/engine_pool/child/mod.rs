@@ -326,7 +326,7 @@ impl Handler<Warm> for EngineChild {
     type Result = ();
 
     fn handle(&mut self, Warm(adaptors): Warm, _: &mut Self::Context) {
-        if matches!(self.state, State::Spawning | State::Idle) && !self.retiring {
+        if !matches!(self.state, State::Dying) && !self.retiring {
             let command = Command::Warm {
                 threads: self.config.warm,
                 adaptors: &adaptors,
