@@ -157,15 +157,34 @@ fn sent(lightning: &MockHandle, recording: &Recording) -> Vec<String> {
         .unwrap();
     let topic = format!("run:{run}");
     let mut comparable = Comparable::new(&run, plan);
-    lightning
+    let reports: Vec<_> = lightning
         .events()
         .iter()
         .filter(|event| event.direction == Direction::FromWorker && event.topic == topic)
         .flat_map(log_lines)
+        .collect();
+    start_is_in_order_of_time(&reports);
+    reports
+        .into_iter()
         // A warning that the reference does not have; where it falls is a matter of time.
         .filter(|(_, payload)| !payload["message"].to_string().contains("% of its "))
         .map(|(event, payload)| line(&(event, comparable.value("", payload, false))))
         .collect()
+}
+
+/// Lightning shows log lines by their time: those from before the first step have to stay in the order they were sent in.
+/// Not so the later ones, of which the worker dates the last back.
+fn start_is_in_order_of_time(reports: &[(String, Value)]) {
+    let start: Vec<_> = reports
+        .iter()
+        .filter(|(event, _)| !event.starts_with("phx_") && !event.starts_with("fetch:"))
+        .take_while(|(event, _)| event != "step:start" && event != "run:complete")
+        .filter(|(event, _)| event != "run:start")
+        .map(|(_, line)| (line["timestamp"].as_str(), line["message"].to_string()))
+        .take_while(|(_, message)| !message.contains("Run complete with status"))
+        .collect();
+    let sorted = start.windows(2).all(|pair| pair[0].0 <= pair[1].0);
+    assert!(sorted, "{start:#?}");
 }
 
 /// A batch counts as its lines: where one batch ends and the next begins is a matter of time.

@@ -119,7 +119,7 @@ impl Reporter {
         self.active.as_ref().map(|step| &step.job)
     }
 
-    /// A line of the worker or engine, which belongs to no step.
+    /// A line of the worker, which belongs to no step and joins no batch (protocol spec, section 5.2).
     pub(super) fn worker_line(
         &self,
         source: &str,
@@ -128,11 +128,26 @@ impl Reporter {
         timestamp: Timestamp,
     ) -> Said {
         let line = LogLine::text(source, level, text, timestamp);
-        Said::Report(Report::Logs(LogLines {
+        Said::Report(Report::Logs(self.one(line)))
+    }
+
+    /// A line of the engine from before the first step.
+    pub(super) fn engine_line(
+        &self,
+        source: &str,
+        level: &str,
+        text: &str,
+        timestamp: Timestamp,
+    ) -> Said {
+        Said::Line(self.one(LogLine::text(source, level, text, timestamp)))
+    }
+
+    fn one(&self, line: LogLine) -> LogLines {
+        LogLines {
             run_id: self.run_id.clone(),
             batched: self.batching,
             lines: vec![line],
-        }))
+        }
     }
 
     /// What an event of the engine means for Lightning; `new_id` makes UUIDs, `now` is the present time.
@@ -250,11 +265,7 @@ impl Reporter {
             time,
             self.active.as_ref().map(|step| step.id.clone()),
         ) {
-            Ok(Some(line)) => vec![Said::Line(LogLines {
-                run_id: self.run_id.clone(),
-                batched: self.batching,
-                lines: vec![line],
-            })],
+            Ok(Some(line)) => vec![Said::Line(self.one(line))],
             Ok(None) => Vec::new(),
             Err(error) => {
                 log::warn!(run_id = self.run_id.as_str(); "dropped a log line of the engine that is no JSON array: {error}");

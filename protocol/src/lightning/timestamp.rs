@@ -24,6 +24,11 @@ impl Timestamp {
     pub fn minus_millis(self, millis: u64) -> Self {
         Self(self.0.saturating_sub(millis.saturating_mul(1000)))
     }
+
+    /// This many microseconds later.
+    pub fn plus_micros(self, micros: u64) -> Self {
+        Self(self.0.saturating_add(micros))
+    }
 }
 
 impl fmt::Display for Timestamp {

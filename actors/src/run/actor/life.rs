@@ -38,8 +38,10 @@ impl Run {
             .begin(plan.clone(), dataclip_id, options.output_dataclips);
         self.enter(Phase::Starting);
         let now = clock::now();
+        let earlier = now.minus_millis(10);
         for text in logs::limit_lines(options.memory_mb, options.timeout) {
-            let line = self.reporter.worker_line("RTE", "info", &text, now);
+            // Lightning shows lines by their time: these stay ahead of the worker's own, which are dated back.
+            let line = self.reporter.engine_line("RTE", "info", &text, earlier);
             self.say(line, ctx);
         }
         let worker = &self.context.config.identity.version;
@@ -53,25 +55,30 @@ impl Run {
             })),
             ctx,
         );
-        let earlier = now.minus_millis(10);
         for (source, text) in [("RTE", payload_line), ("VER", block)] {
-            let line = self.reporter.worker_line(source, "info", &text, earlier);
+            let line = self
+                .reporter
+                .worker_line(source, "info", &text, earlier.plus_micros(1));
             self.say(line, ctx);
         }
         let (lines, failure) = match compiled {
             Ok(lines) => (lines, None),
             Err(CompileFailure { lines, outcome }) => (lines, Some(outcome)),
         };
+        // Jobs are compiled while the run is loaded; the log shows it after the start, in order.
+        let mut time = now;
         for line in lines {
+            time = line.timestamp.max(time.plus_micros(1));
             let said = self
                 .reporter
-                .worker_line("R/T", line.level, &line.text, line.timestamp);
+                .engine_line("R/T", line.level, &line.text, time);
             self.say(said, ctx);
         }
         if let Some(outcome) = failure {
+            let time = clock::now().max(time.plus_micros(1));
             let line = self
                 .reporter
-                .worker_line("RTE", "info", logs::COMPILE_FAILED, clock::now());
+                .engine_line("RTE", "info", logs::COMPILE_FAILED, time);
             self.say(line, ctx);
             self.end_with(&outcome, ctx);
             return;

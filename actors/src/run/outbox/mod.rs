@@ -43,9 +43,19 @@ struct Entry {
     crashes: u8,
     /// Taken as delivered because its repetition crashed the channel; a later event said that it was not.
     contradicted: bool,
-    /// An open batch takes further lines.
-    open: bool,
+    batch: Batch,
     permits: Vec<OwnedSemaphorePermit>,
+}
+
+/// Whether lines of the log may join an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Batch {
+    /// None may: it is full, or no batch of the job's and engine's lines.
+    Closed,
+    /// It is held back for them.
+    Open,
+    /// It goes out as soon as its turn comes, and takes lines until then.
+    Due,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,17 +168,15 @@ impl Outbox {
             report: Report::Logs(batch),
             state: Delivery::Waiting,
             permits,
-            open,
+            batch: state @ (Batch::Open | Batch::Due),
             resent: false,
             ..
         }) = self.entries.back_mut()
-            && batch.batched
-            && batch.lines.len() < limit
         {
             batch.lines.extend(lines.lines);
             permits.extend(permit);
             if batch.lines.len() >= limit {
-                *open = false;
+                *state = Batch::Closed;
             }
             return false;
         }
@@ -179,15 +187,19 @@ impl Outbox {
             }),
             permit.into_iter().collect(),
         );
-        entry.open = limit > 1;
+        if limit > 1 {
+            entry.batch = Batch::Open;
+        }
         self.entries.push_back(entry);
         true
     }
 
     /// The batch interval is over: an open batch may be sent. It still takes lines until it is.
     pub(super) fn close_batch(&mut self) {
-        if let Some(entry) = self.entries.back_mut() {
-            entry.open = false;
+        if let Some(entry) = self.entries.back_mut()
+            && entry.batch == Batch::Open
+        {
+            entry.batch = Batch::Due;
         }
     }
 
@@ -209,7 +221,7 @@ impl Outbox {
                 .any(|entry| matches!(entry.report, Report::RunStart(_)))
                 || matches!(self.entries[index].report, Report::RunComplete(_)));
         let entry = &mut self.entries[index];
-        if behind_barrier || entry.open {
+        if behind_barrier || entry.batch == Batch::Open {
             return None;
         }
         entry.state = Delivery::InFlight {
@@ -459,7 +471,7 @@ impl Entry {
             resent: false,
             crashes: 0,
             contradicted: false,
-            open: false,
+            batch: Batch::Closed,
             permits,
         }
     }

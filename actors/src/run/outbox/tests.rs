@@ -275,6 +275,20 @@ fn lines_gather_in_a_batch_until_it_is_full_or_something_else_follows() {
 }
 
 #[test]
+fn a_line_of_the_worker_is_a_batch_of_one() {
+    let mut outbox = Outbox::new(32, Some(3));
+    let own = LogLines {
+        batched: true,
+        ..lines(1)
+    };
+    outbox.push(Report::Logs(own), Vec::new());
+    assert!(outbox.push_log(lines(1), None), "another batch is opened");
+    outbox.push(step(), Vec::new());
+    let sent = send(&mut outbox, 5);
+    assert_eq!(sent, ["run:batch_logs", "run:batch_logs", "step:start"]);
+}
+
+#[test]
 fn silence_is_first_told_and_later_ends_in_a_rejoin() {
     let mut outbox = outbox(vec![step()]);
     let sent = Instant::now();
