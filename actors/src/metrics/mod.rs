@@ -4,27 +4,18 @@
 //! (slots, children, the socket) is no business of this module: it is read from [`crate::supervisor::WorkerStatus`] when
 //! somebody asks. Labels are small sets; ids never are one.
 
+mod families;
 mod sums;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::core::Collector;
-use prometheus::{Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts};
 use protocol::ids::WorkloopId;
 use protocol::lightning::RunEvent;
 
+use self::families::Families;
 pub use self::sums::{Timed, Totals};
-
-/// Bounds for what takes milliseconds when all is well, in seconds.
-const LATENCY: &[f64] = &[
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-];
-
-/// Bounds for the work of runs and steps, in seconds; the default limit of a run is 300 s.
-const WORK: &[f64] = &[
-    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0,
-];
 
 /// The ways in which a run or a step can end, with the one of runs whose end Lightning did not hear of.
 const REASONS: [&str; 7] = [
@@ -69,163 +60,6 @@ impl ClaimResult {
 /// The handle through which actors count; cheap to clone, all clones count into the same place.
 #[derive(Debug, Clone)]
 pub struct Metrics(Arc<Families>);
-
-#[derive(Debug)]
-struct Families {
-    runs: IntCounterVec,
-    run_duration: Histogram,
-    claim_to_start: Histogram,
-    steps: IntCounterVec,
-    step_duration: Histogram,
-    claims: IntCounterVec,
-    claim_latency: Histogram,
-    round_trip: HistogramVec,
-    smoothed_round_trip: Gauge,
-    resends: IntCounterVec,
-    refusals: IntCounterVec,
-    log_lines_dropped: IntCounter,
-    connects: IntCounter,
-    connection_losses: IntCounter,
-    restarts: IntCounterVec,
-    threads: IntCounterVec,
-    spawn: Histogram,
-    load: Histogram,
-    child_exits: IntCounter,
-    installs: IntCounterVec,
-    install_duration: Histogram,
-}
-
-impl Families {
-    fn new() -> Self {
-        Self {
-            runs: counters(
-                "runs_total",
-                "Runs that have left the worker, by how they ended",
-                &["reason", "workloop"],
-            ),
-            run_duration: histogram(
-                "run_duration_seconds",
-                "Time from the answer to a run's claim to the end of its last report",
-                WORK,
-            ),
-            claim_to_start: histogram(
-                "claim_to_start_seconds",
-                "Time from the answer to a run's claim to its run:start being sent",
-                LATENCY,
-            ),
-            steps: counters("steps_total", "Steps that have ended, by how", &["reason"]),
-            step_duration: histogram("step_duration_seconds", "Time that steps took", WORK),
-            claims: counters(
-                "claims_total",
-                "Claims by what they brought: runs, empty, failed or late",
-                &["workloop", "result"],
-            ),
-            claim_latency: histogram(
-                "claim_latency_seconds",
-                "Time from a claim to its answer",
-                LATENCY,
-            ),
-            round_trip: histograms(
-                "event_round_trip_seconds",
-                "Time from an event of a run to Lightning's answer",
-                &["event"],
-                LATENCY,
-            ),
-            smoothed_round_trip: gauge(
-                "smoothed_round_trip_seconds",
-                "Moving average of the round trips of all events",
-            ),
-            resends: counters(
-                "event_resends_total",
-                "Events that were sent again after a loss or an error",
-                &["event"],
-            ),
-            refusals: counters(
-                "event_refusals_total",
-                "Events that Lightning answered with an error",
-                &["event"],
-            ),
-            log_lines_dropped: counter(
-                "log_lines_dropped_total",
-                "Log lines of runs that Lightning refused for good",
-            ),
-            connects: counter(
-                "socket_connects_total",
-                "Sockets to Lightning that were opened",
-            ),
-            connection_losses: counter(
-                "socket_losses_total",
-                "Open sockets to Lightning that were lost",
-            ),
-            restarts: counters(
-                "actor_restarts_total",
-                "Actors that died and were replaced",
-                &["actor"],
-            ),
-            threads: counters(
-                "engine_loads_total",
-                "Runs loaded by a thread that was ready before (warm) or not (cold)",
-                &["start"],
-            ),
-            spawn: histogram(
-                "engine_spawn_seconds",
-                "Time from the start of an engine child to its handshake",
-                LATENCY,
-            ),
-            load: histogram(
-                "engine_load_seconds",
-                "Time from handing a run to the engine to its being loaded",
-                LATENCY,
-            ),
-            child_exits: counter(
-                "engine_child_exits_total",
-                "Engine children that have ended",
-            ),
-            installs: counters(
-                "adaptor_installs_total",
-                "Adaptor installs by outcome: installed or failed",
-                &["outcome"],
-            ),
-            install_duration: histogram(
-                "adaptor_install_seconds",
-                "Time that adaptor installs took",
-                WORK,
-            ),
-        }
-    }
-}
-
-/// What every name begins with.
-const NAMESPACE: &str = "openfn_worker";
-
-/// Why making a family cannot fail.
-const VALID: &str = "names and labels are constants, which the tests of this module try";
-
-fn counter(name: &str, help: &str) -> IntCounter {
-    IntCounter::with_opts(Opts::new(name, help).namespace(NAMESPACE)).expect(VALID)
-}
-
-fn counters(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-    IntCounterVec::new(Opts::new(name, help).namespace(NAMESPACE), labels).expect(VALID)
-}
-
-fn gauge(name: &str, help: &str) -> Gauge {
-    Gauge::with_opts(Opts::new(name, help).namespace(NAMESPACE)).expect(VALID)
-}
-
-fn histogram(name: &str, help: &str, bounds: &[f64]) -> Histogram {
-    Histogram::with_opts(options(name, help, bounds)).expect(VALID)
-}
-
-fn histograms(name: &str, help: &str, labels: &[&str], bounds: &[f64]) -> HistogramVec {
-    HistogramVec::new(options(name, help, bounds), labels).expect(VALID)
-}
-
-fn options(name: &str, help: &str, bounds: &[f64]) -> HistogramOpts {
-    HistogramOpts::new(name, help)
-        .namespace(NAMESPACE)
-        .buckets(bounds.to_vec())
-}
 
 impl Default for Metrics {
     fn default() -> Self {
