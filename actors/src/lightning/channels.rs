@@ -19,7 +19,7 @@ pub(super) enum Waiting {
     /// A claim of a group.
     Claim {
         workloop: WorkloopId,
-        ticket: Ticket,
+        claimant: Claimant,
         sent: Instant,
     },
     /// A join or push of a run topic.
@@ -29,6 +29,15 @@ pub(super) enum Waiting {
         event: &'static str,
         sent: Instant,
     },
+}
+
+/// Which workloop of a group sent a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Claimant {
+    /// The present one, with this ticket.
+    Present(Ticket),
+    /// One that has died since.
+    Earlier,
 }
 
 /// The subscriptions, which outlive a socket, and what is open on the present one.
@@ -68,6 +77,17 @@ impl Channels {
         workloop: WorkloopId,
         subscriber: Recipient<QueueEvent>,
     ) {
+        for waiting in self.waiting.values_mut() {
+            if let Waiting::Claim {
+                workloop: of,
+                claimant,
+                ..
+            } = waiting
+                && *of == workloop
+            {
+                *claimant = Claimant::Earlier;
+            }
+        }
         self.workloops.insert(workloop, subscriber);
     }
 
@@ -172,7 +192,7 @@ impl Channels {
             reference,
             Waiting::Claim {
                 workloop,
-                ticket,
+                claimant: Claimant::Present(ticket),
                 sent: Instant::now(),
             },
         );
@@ -191,9 +211,11 @@ impl Channels {
         let mut claims = Vec::new();
         self.waiting.retain(|_, waiting| match waiting {
             Waiting::Claim {
-                workloop, ticket, ..
+                workloop, claimant, ..
             } => {
-                claims.push((workloop.clone(), *ticket));
+                if let Claimant::Present(ticket) = claimant {
+                    claims.push((workloop.clone(), *ticket));
+                }
                 false
             }
             Waiting::QueueJoin => false,

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use protocol::backoff::ReconnectBackoff;
-use protocol::ids::{MessageRef, RunId, Topic};
-use protocol::lightning::QueueJoin;
+use protocol::ids::{MessageRef, RunId, Topic, WorkloopId};
+use protocol::lightning::{ClaimedRun, QueueJoin};
 use protocol::phoenix::encode_push;
 use protocol::token::worker_token;
 
@@ -74,6 +74,8 @@ pub struct LightningConnection {
     pub(super) backoff: ReconnectBackoff,
     pub(super) queue_refusals: usize,
     pub(super) channels: Channels,
+    /// Claimed runs whose workloop died before it took them.
+    pub(super) inheritance: Vec<(WorkloopId, Vec<ClaimedRun>)>,
     pub(super) connects: u64,
     pub(super) last_error: Option<String>,
     pub(super) metrics: Metrics,
@@ -103,6 +105,7 @@ impl LightningConnection {
             backoff: ReconnectBackoff::default(),
             queue_refusals: 0,
             channels: Channels::default(),
+            inheritance: Vec::new(),
             connects: 0,
             last_error: None,
             metrics,

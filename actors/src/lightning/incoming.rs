@@ -117,7 +117,7 @@ impl LightningConnection {
             }
             Waiting::Claim {
                 workloop,
-                ticket,
+                claimant,
                 sent,
             } => {
                 let smoothed = self.smooth(sent.elapsed());
@@ -125,8 +125,8 @@ impl LightningConnection {
                 let gone = matches!(&outcome, Err(ClaimError::Refused(words)) if words.contains("unmatched topic"));
                 if let Some(subscriber) = self.channels.workloop(&workloop) {
                     subscriber.do_send(QueueEvent::RoundTrip(smoothed));
-                    subscriber.do_send(QueueEvent::ClaimAnswered { ticket, outcome });
                 }
+                self.claim_answered(workloop, claimant, outcome, ctx);
                 if gone {
                     self.queue_ended("is not open on Lightning's side", ctx);
                 }

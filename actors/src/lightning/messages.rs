@@ -61,13 +61,14 @@ pub struct Leave {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct SubscribeQueue {
-    /// The group; a second registration replaces the first.
+    /// The group; a second registration replaces the first, and inherits the runs that it has not taken.
     pub workloop: WorkloopId,
     /// Who hears of it.
     pub subscriber: Recipient<QueueEvent>,
 }
 
-/// Sends one claim for a group. Always answered by one [`QueueEvent::ClaimAnswered`], unless this actor dies.
+/// Sends one claim for a group. Always answered by one [`QueueEvent::ClaimAnswered`], unless this actor dies or the
+/// workloop does: the next subscriber of the group inherits the runs.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Claim {
@@ -141,6 +142,8 @@ pub enum QueueEvent {
         /// The runs, possibly none.
         outcome: Result<Vec<ClaimedRun>, ClaimError>,
     },
+    /// The runs that a claim of an earlier workloop of this group has brought, which died before it took them.
+    Inherited(Vec<ClaimedRun>),
 }
 
 /// Why a claim brought no answer that can be used.

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use bytes::Bytes;
-use protocol::ids::Topic;
-use protocol::lightning::ClaimReply;
+use protocol::ids::{Topic, WorkloopId};
+use protocol::lightning::{ClaimReply, ClaimedRun};
 use protocol::phoenix::{Payload, ReplyStatus};
 
+use super::channels::Claimant;
 use super::connection::{Connected, LightningConnection, QueueState, State};
 use super::messages::{Claim, ClaimError, QueueEvent, SubscribeQueue};
 
@@ -139,29 +140,92 @@ impl LightningConnection {
     }
 }
 
+impl LightningConnection {
+    /// Hands the outcome of a claim to the workloop. The runs are this worker's from here on: where the workloop dies
+    /// before it has taken them, they are kept for the next one.
+    pub(super) fn claim_answered(
+        &mut self,
+        workloop: WorkloopId,
+        claimant: Claimant,
+        outcome: Result<Vec<ClaimedRun>, ClaimError>,
+        ctx: &mut Context<Self>,
+    ) {
+        let Some(subscriber) = self.channels.workloop(&workloop) else {
+            return;
+        };
+        let kept = match &outcome {
+            Ok(runs) => runs.clone(),
+            Err(_) => Vec::new(),
+        };
+        let message = match (claimant, outcome) {
+            (Claimant::Present(ticket), outcome) => QueueEvent::ClaimAnswered { ticket, outcome },
+            (Claimant::Earlier, Ok(runs)) => QueueEvent::Inherited(runs),
+            (Claimant::Earlier, Err(_)) => return,
+        };
+        if kept.is_empty() {
+            subscriber.do_send(message);
+            return;
+        }
+        let taken = subscriber.send(message).into_actor(self);
+        ctx.spawn(taken.map(move |taken, this, ctx| {
+            if taken.is_ok() {
+                return;
+            }
+            let alive = this.channels.workloop(&workloop);
+            if alive.is_some_and(Recipient::connected) {
+                this.claim_answered(workloop, Claimant::Earlier, Ok(kept), ctx);
+            } else {
+                this.inheritance.push((workloop, kept));
+            }
+        }));
+    }
+
+    /// A new workloop takes over what its predecessor has claimed.
+    fn inherits(&mut self, heir: &WorkloopId, ctx: &mut Context<Self>) {
+        let (due, others) = std::mem::take(&mut self.inheritance)
+            .into_iter()
+            .partition(|(workloop, _)| workloop == heir);
+        self.inheritance = others;
+        for (workloop, runs) in due {
+            self.claim_answered(workloop, Claimant::Earlier, Ok(runs), ctx);
+        }
+    }
+}
+
 pub(super) fn claim_outcome(
     status: &ReplyStatus,
     response: &Payload,
-) -> Result<Vec<protocol::lightning::ClaimedRun>, ClaimError> {
+) -> Result<Vec<ClaimedRun>, ClaimError> {
     if *status != ReplyStatus::Ok {
         return Err(ClaimError::Refused(protocol::phoenix::error_detail(
             "claim", response,
         )));
     }
-    ClaimReply::from_payload(response)
-        .map(|reply| reply.runs)
-        .map_err(|error| ClaimError::Malformed(error.to_string()))
+    let reply = ClaimReply::from_payload(response)
+        .map_err(|error| ClaimError::Malformed(error.to_string()))?;
+    for why in &reply.unreadable {
+        log::error!(
+            "Lightning handed out a run that cannot be executed, for its entry is no run: {why}"
+        );
+    }
+    Ok(reply.runs)
 }
 
 impl Handler<SubscribeQueue> for LightningConnection {
     type Result = ();
 
-    fn handle(&mut self, message: SubscribeQueue, _: &mut Self::Context) {
-        if self.is_queue_joined() {
-            message.subscriber.do_send(QueueEvent::Joined);
-        }
+    fn handle(&mut self, message: SubscribeQueue, ctx: &mut Self::Context) {
+        let SubscribeQueue {
+            workloop,
+            subscriber,
+        } = message;
+        let joined = self.is_queue_joined();
         self.channels
-            .subscribe_workloop(message.workloop, message.subscriber);
+            .subscribe_workloop(workloop.clone(), subscriber.clone());
+        self.inherits(&workloop, ctx);
+        if joined {
+            subscriber.do_send(QueueEvent::Joined);
+        }
     }
 }
 

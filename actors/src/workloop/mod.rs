@@ -3,8 +3,8 @@
 //! *Owns* the slots of its group, its claims and its backoff; the states and transitions are in [`slots`]. *Accepts*
 //! [`QueueEvent`]s, [`SlotFreed`], [`ClaimNow`], [`ConnectionReplaced`], [`Drain`], [`GetWorkloopStatus`]. *Emits* claims to
 //! the connection and, to the supervisor, [`StartRun`], [`TokenRefused`], [`WorkloopDrained`]. *Started and stopped* by the
-//! supervisor. *If it dies* the supervisor starts another one with the runs that are still active; a claim that was
-//! outstanding is Lightning's to hand out again.
+//! supervisor. *If it dies* the supervisor starts another one with the runs that are still active; the connection hands it the
+//! runs of a claim that was outstanding.
 
 mod pace;
 mod slots;
@@ -311,6 +311,9 @@ impl Handler<QueueEvent> for Workloop {
                 self.heard(smoothed);
                 return;
             }
+            QueueEvent::Inherited(runs) => Event::Inherited {
+                runs: self.verified(runs),
+            },
             QueueEvent::ClaimAnswered {
                 ticket,
                 outcome: Ok(runs),

@@ -68,6 +68,10 @@ pub(super) enum Event {
         ticket: Ticket,
         runs: Option<Vec<ClaimedRun>>,
     },
+    /// Runs that an earlier workloop of the group has claimed and not started.
+    Inherited {
+        runs: Vec<ClaimedRun>,
+    },
     ClaimLate {
         ticket: Ticket,
     },
@@ -221,6 +225,9 @@ impl Slots {
             Event::WorkAvailable if self.pace.is_slow() && self.looping => {}
             Event::WorkAvailable => self.claim(Cause::WorkAvailable, &mut effects),
             Event::Answered { ticket, runs } => self.answered(ticket, runs, &mut effects),
+            Event::Inherited { runs } => {
+                self.take(runs, &mut effects);
+            }
             Event::ClaimLate { ticket } => {
                 if let Some(cause) = self.pending.remove(&ticket) {
                     self.late.insert(ticket);
@@ -317,23 +324,7 @@ impl Slots {
         if cause.is_none() && !self.late.remove(&ticket) {
             return;
         }
-        let runs: Vec<_> = runs
-            .unwrap_or_default()
-            .into_iter()
-            .filter(|run| {
-                !self.active.contains(&run.id)
-                    && !self.waiting.iter().any(|waiting| waiting.id == run.id)
-            })
-            .collect();
-        let claimed = !runs.is_empty();
-        for run in runs {
-            if self.active.len() < self.slots {
-                self.active.insert(run.id.clone());
-                effects.push(Effect::Start(run));
-            } else {
-                self.waiting.push_back(run);
-            }
-        }
+        let claimed = self.take(runs.unwrap_or_default(), effects);
         let Some(cause) = cause else { return };
         if !claimed {
             self.brought_nothing(cause, ticket, effects);
@@ -352,6 +343,27 @@ impl Slots {
             Cause::WorkAvailable if self.looping => self.claim(Cause::WorkAvailable, effects),
             Cause::Loop | Cause::WorkAvailable => {}
         }
+    }
+
+    /// Starts runs that are ours, or lets them wait for a slot; whether there was one that is not in hand already.
+    fn take(&mut self, runs: Vec<ClaimedRun>, effects: &mut Vec<Effect>) -> bool {
+        let mut claimed = false;
+        for run in runs {
+            // A server may hand out a run that is in hand, or name one twice in an answer: it is executed once.
+            let known = self.active.contains(&run.id)
+                || self.waiting.iter().any(|waiting| waiting.id == run.id);
+            if known {
+                continue;
+            }
+            claimed = true;
+            if self.active.len() < self.slots {
+                self.active.insert(run.id.clone());
+                effects.push(Effect::Start(run));
+            } else {
+                self.waiting.push_back(run);
+            }
+        }
+        claimed
     }
 
     fn brought_nothing(&mut self, cause: Cause, ticket: Ticket, effects: &mut Vec<Effect>) {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::ids::RunId;
 use crate::phoenix::Payload;
@@ -66,10 +67,17 @@ impl fmt::Debug for ClaimedRun {
 }
 
 /// The answer to a claim.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClaimReply {
     /// The runs, possibly none.
     pub runs: Vec<ClaimedRun>,
+    /// What is wrong with each entry of the list that is no run. Lightning counts these runs as claimed too.
+    pub unreadable: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Runs {
+    runs: Vec<Box<RawValue>>,
 }
 
 /// An answer to a claim that is no list of runs.
@@ -84,15 +92,27 @@ pub enum ClaimReplyError {
 }
 
 impl ClaimReply {
-    /// Reads the response of a claim. An answer without runs, which is `null` in some failures, is an error (W26).
+    /// Reads the response of a claim. An answer without a list, which is `null` in some failures, is an error (W26); one
+    /// entry that cannot be read costs no other run.
     ///
     /// # Errors
     /// [`ClaimReplyError`].
     pub fn from_payload(payload: &Payload) -> Result<Self, ClaimReplyError> {
-        match payload {
-            Payload::Json(json) => serde_json::from_str(json.get()).map_err(ClaimReplyError::Shape),
-            Payload::Binary(_) => Err(ClaimReplyError::Binary),
+        let Payload::Json(json) = payload else {
+            return Err(ClaimReplyError::Binary);
+        };
+        let list: Runs = serde_json::from_str(json.get()).map_err(ClaimReplyError::Shape)?;
+        let mut reply = Self {
+            runs: Vec::with_capacity(list.runs.len()),
+            unreadable: Vec::new(),
+        };
+        for entry in list.runs {
+            match serde_json::from_str(entry.get()) {
+                Ok(run) => reply.runs.push(run),
+                Err(error) => reply.unreadable.push(error.to_string()),
+            }
         }
+        Ok(reply)
     }
 }
 
@@ -127,8 +147,16 @@ mod tests {
         assert_eq!(reply.runs[0].id, RunId::new("r"));
         assert!(!format!("{reply:?}").contains("secret"));
         assert!(read(r#"{"runs":[]}"#).unwrap().runs.is_empty());
-        for bad in ["null", "{}", r#"{"runs":null}"#, r#"{"runs":[{"id":"r"}]}"#] {
+        for bad in ["null", "{}", r#"{"runs":null}"#, r#"{"runs":{}}"#] {
             assert!(read(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_entry_that_is_no_run_costs_no_other_run() {
+        let reply = read(r#"{"runs":[null,{"id":"x"},{"id":"r","token":"t"},7]}"#).unwrap();
+        assert_eq!(reply.runs.len(), 1);
+        assert_eq!(reply.runs[0].id, RunId::new("r"));
+        assert_eq!(reply.unreadable.len(), 3);
     }
 }

@@ -90,6 +90,23 @@ async fn a_workloop_that_panics_costs_no_run_and_claims_no_more_than_its_slots()
     assert_eq!(ends, vec![(RunState::Success, None); 5]);
 }
 
+/// Its answer comes while there is no workloop, and when there is the next one.
+#[actix_rt::test]
+async fn a_run_that_a_workloop_claimed_before_it_panicked_is_executed_by_the_next_one() {
+    for answered_after in [Duration::from_millis(20), Duration::from_secs(2)] {
+        let (lightning, worker) = world().await;
+        lightning.fault("claim", Fault::Delay(answered_after));
+        let run = enqueue(&lightning, "wait(1)");
+        while lightning.run(&run).unwrap().state == RunState::Available {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        worker.supervisor.do_send(ForcePanic(Victim::Workloop));
+        let ended = lightning.ended(&run, PATIENCE).await.unwrap();
+        assert_eq!((ended.state, ended.claims), (RunState::Success, 1));
+        end(lightning, worker).await;
+    }
+}
+
 #[actix_rt::test]
 async fn an_engine_pool_that_panics_ends_the_runs_that_it_executed() {
     let ends = panics(|_| Victim::EnginePool, "engine pool").await;

@@ -135,6 +135,19 @@ fn a_late_answer_is_executed_and_more_runs_than_slots_wait_for_one() {
 }
 
 #[test]
+fn a_run_that_an_answer_names_twice_is_executed_once() {
+    let mut slots = slots(1);
+    let ticket = claimed(&slots.on(Event::Joined));
+    let effects = answer(&mut slots, ticket, &["a", "a"]);
+    assert_eq!(effects, vec![Effect::Start(run("a"))]);
+    let effects = slots.on(Event::SlotFreed {
+        run: RunId::new("a"),
+    });
+    let again = |effect: &Effect| matches!(effect, Effect::Start(_));
+    assert!(!effects.iter().any(again), "{effects:?}");
+}
+
+#[test]
 fn an_answer_to_an_unknown_claim_is_ignored() {
     let mut slots = slots(1);
     assert!(answer(&mut slots, Ticket(77), &["a"]).is_empty());
