@@ -16,77 +16,117 @@ use crate::lightning::Ticket;
 /// Tries for a request that Lightning does not answer, or asks to repeat.
 pub(super) const TRIES: u32 = 3;
 
+/// Crashes of the channel under one request after which it is not made any more. With the waits between the joins that is
+/// a quarter of a minute: a database that is away for some seconds crashes the channel under everything.
+const CRASHES: u32 = 8;
+
 /// One thing that is fetched from Lightning.
 #[derive(Debug)]
 pub(super) enum Fetch<T> {
-    /// Not on the way: never asked, or the link was lost.
-    Unasked {
-        tries: u32,
-    },
+    /// To be asked for: never asked, not answered for too long, or the link was lost.
+    Unasked(Asking),
+    /// On the way since then.
     Asked {
-        ticket: Ticket,
         sent: Instant,
-        tries: u32,
+        asking: Asking,
     },
     Got(T),
     /// It cannot be had; in the words of section 4.5 of the protocol spec.
     Failed(String),
 }
 
+/// What was tried to fetch one thing.
+#[derive(Debug, Default)]
+pub(super) struct Asking {
+    /// The requests that the open channel may answer yet: where each answer takes longer than the patience, it is the
+    /// first of them that brings it.
+    tickets: Vec<Ticket>,
+    tries: u32,
+    crashes: u32,
+}
+
 impl<T> Fetch<T> {
-    pub(super) const NEW: Self = Self::Unasked { tries: 0 };
+    pub(super) fn new() -> Self {
+        Self::Unasked(Asking::default())
+    }
 
     pub(super) fn settled(&self) -> bool {
         matches!(self, Self::Got(_) | Self::Failed(_))
     }
 
+    fn asking(&self) -> Option<&Asking> {
+        match self {
+            Self::Unasked(asking) | Self::Asked { asking, .. } => Some(asking),
+            Self::Got(_) | Self::Failed(_) => None,
+        }
+    }
+
     /// How often it was asked for.
     pub(super) fn tries(&self) -> u32 {
-        match self {
-            Self::Unasked { tries } | Self::Asked { tries, .. } => *tries,
-            Self::Got(_) | Self::Failed(_) => 0,
-        }
+        self.asking().map_or(0, |asking| asking.tries)
     }
 
     /// Notes a further request, unless it is on the way or settled.
     pub(super) fn ask(&mut self, ticket: Ticket, now: Instant) -> bool {
-        match self {
-            Self::Unasked { tries } => {
-                *self = Self::Asked {
-                    ticket,
-                    sent: now,
-                    tries: *tries + 1,
-                };
-                true
-            }
-            Self::Asked { .. } | Self::Got(_) | Self::Failed(_) => false,
-        }
+        let Self::Unasked(asking) = self else {
+            return false;
+        };
+        let mut asking = std::mem::take(asking);
+        asking.tickets.push(ticket);
+        asking.tries += 1;
+        *self = Self::Asked { sent: now, asking };
+        true
     }
 
     pub(super) fn is_asked_by(&self, wanted: Ticket) -> bool {
-        matches!(self, Self::Asked { ticket, .. } if *ticket == wanted)
+        self.asking()
+            .is_some_and(|asking| asking.tickets.contains(&wanted))
     }
 
-    /// What was on the way has to be asked again.
+    /// It has to be asked for again; an earlier request may still be answered.
+    pub(super) fn again(&mut self) {
+        if let Self::Asked { asking, .. } = self {
+            *self = Self::Unasked(std::mem::take(asking));
+        }
+    }
+
+    /// What was on the way has to be asked again, and is not answered any more.
     pub(super) fn link_lost(&mut self) {
-        if let Self::Asked { tries, .. } = self {
-            *self = Self::Unasked { tries: *tries };
+        self.again();
+        if let Self::Unasked(asking) = self {
+            asking.tickets.clear();
         }
     }
 
-    /// A request that has been unanswered since before `since` is asked again, or failed after all its tries.
-    pub(super) fn expire(&mut self, since: Instant, event: &str) -> bool {
-        match self {
-            Self::Asked { sent, tries, .. } if *sent <= since => {
-                *self = if *tries < TRIES {
-                    Self::Unasked { tries: *tries }
-                } else {
-                    Self::Failed(format!("[{event}] timeout"))
-                };
-                true
-            }
-            _ => false,
+    /// The channel crashed with this request as the first that was unanswered.
+    pub(super) fn crashed(&mut self, suspect: Ticket, event: &str) {
+        if !self.is_asked_by(suspect) {
+            return;
         }
+        if let Self::Unasked(asking) | Self::Asked { asking, .. } = self {
+            asking.crashes += 1;
+            if asking.crashes >= CRASHES {
+                *self = Self::Failed(format!(
+                    "[{event}] the channel crashed each time it was asked for"
+                ));
+            }
+        }
+    }
+
+    /// Whether it has been unanswered since before `since`.
+    pub(super) fn is_overdue(&self, since: Instant) -> bool {
+        matches!(self, Self::Asked { sent, .. } if *sent <= since)
+    }
+
+    /// A request that has been unanswered since before `since` is made again, or failed after all its tries.
+    pub(super) fn expire(&mut self, since: Instant, event: &str) -> bool {
+        let overdue = self.is_overdue(since);
+        if overdue && self.tries() < TRIES {
+            self.again();
+        } else if overdue {
+            *self = Self::Failed(format!("[{event}] timeout"));
+        }
+        overdue
     }
 }
 
@@ -121,10 +161,10 @@ impl Loading {
         let credentials = plan
             .credential_ids()
             .into_iter()
-            .map(|id| (id, Fetch::NEW))
+            .map(|id| (id, Fetch::new()))
             .collect();
         let dataclip = match dataclip_id {
-            Some(_) => Fetch::NEW,
+            Some(_) => Fetch::new(),
             None => Fetch::Got(Bytes::new()),
         };
         Self {
@@ -151,6 +191,15 @@ impl Loading {
         self.dataclip.link_lost();
         for credential in self.credentials.values_mut() {
             credential.link_lost();
+        }
+    }
+
+    /// The channel crashed with this request as the first that was unanswered.
+    pub(super) fn crashed(&mut self, suspect: Ticket) {
+        self.dataclip
+            .crashed(suspect, RunEvent::FetchDataclip.name());
+        for credential in self.credentials.values_mut() {
+            credential.crashed(suspect, RunEvent::FetchCredential.name());
         }
     }
 
@@ -193,7 +242,7 @@ impl Loading {
                     format!("Failed to load dataclip {id}: {why}"),
                 ));
             }
-            Fetch::Unasked { .. } | Fetch::Asked { .. } => return Err(unfinished()),
+            Fetch::Unasked(_) | Fetch::Asked { .. } => return Err(unfinished()),
         };
         let prepared = match self.prepared {
             Some(Ok(prepared)) => prepared,
@@ -210,7 +259,7 @@ impl Loading {
                 Fetch::Failed(why) => {
                     failures.push(format!("Failed to load credential {id}: {why}"));
                 }
-                Fetch::Unasked { .. } | Fetch::Asked { .. } => return Err(unfinished()),
+                Fetch::Unasked(_) | Fetch::Asked { .. } => return Err(unfinished()),
             }
         }
         if !failures.is_empty() {
@@ -249,5 +298,53 @@ fn is_wiped(bytes: &[u8]) -> bool {
             !map.is_empty() && map.values().all(serde_json::Value::is_null)
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVENT: &str = "fetch:dataclip";
+
+    #[test]
+    fn an_answer_that_comes_after_the_request_was_repeated_is_the_answer() {
+        let mut fetch = Fetch::<()>::new();
+        let now = Instant::now();
+        for number in 1..=2 {
+            assert!(fetch.ask(Ticket(number), now));
+            assert!(fetch.expire(now, EVENT));
+        }
+        assert!(fetch.is_asked_by(Ticket(1)));
+        assert!(fetch.ask(Ticket(3), now));
+        assert!(fetch.is_asked_by(Ticket(1)) && fetch.is_asked_by(Ticket(3)));
+        fetch.link_lost();
+        assert!(!fetch.is_asked_by(Ticket(3)), "its channel is gone");
+        assert_eq!(fetch.tries(), 3);
+    }
+
+    #[test]
+    fn a_request_that_is_never_answered_fails_after_three_tries() {
+        let mut fetch = Fetch::<()>::new();
+        let now = Instant::now();
+        for number in 1..=u64::from(TRIES) {
+            assert!(!fetch.settled());
+            assert!(fetch.ask(Ticket(number), now));
+            assert!(fetch.expire(now, EVENT));
+        }
+        assert!(matches!(&fetch, Fetch::Failed(why) if why == "[fetch:dataclip] timeout"));
+    }
+
+    #[test]
+    fn a_request_under_which_the_channel_crashes_each_time_is_given_up() {
+        let mut fetch = Fetch::<()>::new();
+        for number in 1..=u64::from(CRASHES) {
+            assert!(!fetch.settled());
+            assert!(fetch.ask(Ticket(number), Instant::now()));
+            fetch.crashed(Ticket(1000), EVENT);
+            fetch.crashed(Ticket(number), EVENT);
+            fetch.link_lost();
+        }
+        assert!(fetch.settled(), "{fetch:?}");
     }
 }

@@ -1,8 +1,9 @@
 //! The run's channel: joins, rejoins, and what has to be said again after one.
 
 use super::{
-    AsyncContext, Context, CredentialId, Deadline, FetchCredential, Instant, Join, LinkState,
-    Payload, Phase, ReplyStatus, Run, RunEvent, RunJoin, error_detail,
+    AsyncContext, Context, CredentialId, Deadline, Fetch, FetchCredential, Instant, Join,
+    LinkState, Payload, Phase, ReplyStatus, Run, RunEvent, RunJoin, Ticket, error_detail,
+    exception,
 };
 
 /// Crashes of the channel under a repeated request for a credential after which none is made any more.
@@ -70,6 +71,35 @@ impl Run {
             | Phase::Stopping(_)
             | Phase::Settling
             | Phase::Done => {}
+        }
+    }
+
+    /// The channel crashed with this as the first push that was unanswered: which request it was, if any, counts it.
+    pub(super) fn request_crashed(&mut self, suspect: Ticket) {
+        if self.restoring.contains_key(&suspect) {
+            self.restore_crashes += 1;
+        }
+        match &mut self.phase {
+            Phase::Joining { plan } => plan.crashed(suspect, RunEvent::FetchPlan.name()),
+            Phase::Loading(loading) => loading.crashed(suspect),
+            Phase::Starting
+            | Phase::Executing
+            | Phase::Stopping(_)
+            | Phase::Settling
+            | Phase::Done => {}
+        }
+    }
+
+    /// Ends the run when what it needs cannot be had.
+    pub(super) fn end_when_denied(&mut self, ctx: &mut Context<Self>) {
+        if let Phase::Joining {
+            plan: Fetch::Failed(why),
+        } = &self.phase
+        {
+            let outcome = exception("LightningError", why.clone());
+            self.end_unstarted(&outcome);
+        } else {
+            self.start_when_loaded(ctx);
         }
     }
 

@@ -20,16 +20,16 @@ impl Handler<ChannelEvent> for Run {
             }
             ChannelEvent::Crashed { unanswered } => {
                 log::warn!(run_id = self.claimed.id.as_str(); "the channel of run {} crashed; joining it again", self.claimed.id);
-                self.requests_lost();
-                let suspect = unanswered.first();
-                if suspect.is_some_and(|ticket| self.restoring.contains_key(ticket)) {
-                    self.restore_crashes += 1;
+                if let Some(suspect) = unanswered.first() {
+                    self.request_crashed(*suspect);
                 }
+                self.requests_lost();
                 let outcome = self.outbox.channel_crashed(&unanswered);
                 if outcome != outbox::Outcome::Rejoin {
                     self.rejoin_later(ctx);
                 }
                 self.report_settled(outcome, ctx);
+                self.end_when_denied(ctx);
             }
             ChannelEvent::Closed => {
                 log::warn!(run_id = self.claimed.id.as_str(); "Lightning closed the channel of run {}; joining it again", self.claimed.id);

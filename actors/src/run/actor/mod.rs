@@ -142,7 +142,7 @@ impl Run {
         Self {
             topic: Topic::run(&claimed.id),
             link: Link::new(timeout, delivery.retry_delay),
-            phase: Phase::Joining { plan: Fetch::NEW },
+            phase: Phase::Joining { plan: Fetch::new() },
             since: now,
             born: now,
             outbox: Outbox::new(delivery.window, delivery.batch.map(|batch| batch.limit)),
@@ -185,11 +185,6 @@ impl Run {
             payload,
         });
     }
-}
-
-/// Whether a request has been unanswered since before `since`.
-fn is_overdue<T>(fetch: &Fetch<T>, since: Instant) -> bool {
-    matches!(fetch, Fetch::Asked { sent, .. } if *sent <= since)
 }
 
 /// A random UUID, version 4.

@@ -224,7 +224,7 @@ impl Run {
             }
             // The one error that Lightning itself calls temporary (protocol spec, section 4.4).
             if words.contains("Try again later") && fetch.tries() < crate::run::loading::TRIES {
-                fetch.link_lost();
+                fetch.again();
                 return;
             }
             *fetch = Fetch::Failed(words);

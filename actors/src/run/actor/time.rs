@@ -2,7 +2,7 @@
 
 use super::{
     AsyncContext, Context, Deadline, Duration, Instant, LONGEST_TICK, LinkState, Phase, Run,
-    RunEvent, SHORTEST_TICK, Silence, Subscribe, clock, is_overdue, unverified_expiry,
+    RunEvent, SHORTEST_TICK, Silence, Subscribe, clock, unverified_expiry,
 };
 
 impl Run {
@@ -38,8 +38,8 @@ impl Run {
         let since = now.checked_sub(late).unwrap_or(now);
         let expired = match &mut self.phase {
             // A plan can be fetched again at will.
-            Phase::Joining { plan } if is_overdue(plan, since) => {
-                plan.link_lost();
+            Phase::Joining { plan } if plan.is_overdue(since) => {
+                plan.again();
                 Some(RunEvent::FetchPlan.name())
             }
             Phase::Loading(loading) => loading
