@@ -7,6 +7,7 @@
 mod support;
 mod table;
 
+use lightning_mock::RunState;
 use table::{Bench, Cell, EVENTS};
 
 /// Faults after which every run still succeeds, whichever event they hit.
@@ -23,8 +24,13 @@ const FAULTS: [&str; 10] = [
     "away:1500",
 ];
 
-/// A run under this fault at each event in turn.
+/// A run under this fault at the first of each event in turn.
 fn survives(fault: &str) {
+    survives_at("@1", fault);
+}
+
+/// The same with the fault at those pushes of the event that `when` names.
+fn survives_at(when: &str, fault: &str) {
     let (plain, batched) = (Bench::new(&[]), Bench::new(&["--batch-logs"]));
     let cells: Vec<Cell> = EVENTS
         .iter()
@@ -34,7 +40,7 @@ fn survives(fault: &str) {
             } else {
                 &plain
             };
-            bench.cell(event, "@1", fault, 1)
+            bench.cell(event, when, fault, 1)
         })
         .collect();
     let log = [plain.worker.log(), batched.worker.log()].concat();
@@ -79,6 +85,33 @@ fn a_channel_that_the_server_closes_costs_no_run() {
 #[test]
 fn an_answer_that_is_later_than_the_timeout_costs_no_run() {
     survives("delay:1500");
+}
+
+#[test]
+fn a_server_whose_answers_are_all_later_than_the_timeout_costs_no_run() {
+    survives_at("", "delay:1500");
+}
+
+#[test]
+fn a_request_that_crashes_the_channel_every_time_ends_the_run_in_these_words() {
+    let ends = [
+        ("fetch:plan", "LightningError"),
+        ("fetch:dataclip", "DataClipError"),
+        ("fetch:credential", "CredentialLoadError"),
+    ];
+    // Each takes some seconds, for the waits between the joins.
+    std::thread::scope(|scope| {
+        for (event, error_type) in ends {
+            scope.spawn(move || {
+                let ended = Bench::new(&[]).ends_under(&format!("{event}=crash"));
+                assert_eq!(ended.state, RunState::Exception, "{event}: {ended:?}");
+                assert_eq!(ended.error_type.as_deref(), Some(error_type));
+                let words = ended.error_message.unwrap_or_default();
+                let expected = format!("[{event}] the channel crashed each time");
+                assert!(words.contains(&expected), "{words}");
+            });
+        }
+    });
 }
 
 #[test]

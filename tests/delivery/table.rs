@@ -62,6 +62,16 @@ impl Bench {
         cell
     }
 
+    /// How one run ends under this rule.
+    pub(crate) fn ends_under(&self, rule: &str) -> RunView {
+        let rule: Rule = rule.parse().expect("the rule is right");
+        self.lightning.chaos(vec![rule], 0);
+        let id = self.lightning.enqueue(plan()).expect("the plan is right");
+        self.lightning
+            .wait_for(&id, DEADLINE)
+            .expect("the run ends")
+    }
+
     /// The run when it has ended. A claim whose answer the worker never got is rolled back, as the server does for
     /// runs that nobody joins (protocol spec, section 3.5).
     fn end_of(&self, id: &str, deadline: Instant) -> Option<RunView> {

@@ -16,9 +16,9 @@ use crate::lightning::Ticket;
 /// Tries for a request that Lightning does not answer, or asks to repeat.
 pub(super) const TRIES: u32 = 3;
 
-/// Crashes of the channel under one request after which it is not made any more. With the waits between the joins that is
-/// a quarter of a minute: a database that is away for some seconds crashes the channel under everything.
-const CRASHES: u32 = 8;
+/// Crashes of the channel under one request after which it is not made any more. Not fewer: a database that is away for
+/// some seconds crashes the channel under everything.
+const CRASHES: u32 = 6;
 
 /// One thing that is fetched from Lightning.
 #[derive(Debug)]
@@ -185,6 +185,12 @@ impl Loading {
                 && self.prepared.is_some()
                 && (matches!(self.prepared, Some(Err(_)))
                     || self.credentials.values().all(Fetch::settled)))
+    }
+
+    pub(super) fn lacks_credential(&self, id: &CredentialId) -> bool {
+        self.credentials
+            .get(id)
+            .is_some_and(|fetch| !matches!(fetch, Fetch::Got(_)))
     }
 
     pub(super) fn link_lost(&mut self) {

@@ -146,6 +146,10 @@ impl Run {
             return;
         }
         for id in self.credentials.clone() {
+            // What the run has yet to get is read with that.
+            if matches!(&self.phase, Phase::Loading(loading) if loading.lacks_credential(&id)) {
+                continue;
+            }
             let ticket = self.ticket();
             if let Ok(payload) = serde_json::to_vec(&FetchCredential { id: id.clone() }) {
                 self.restoring.insert(ticket, id);

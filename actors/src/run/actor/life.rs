@@ -121,6 +121,8 @@ impl Run {
 
     /// The run ends before its job has begun.
     pub(super) fn end_unstarted(&mut self, outcome: &Outcome) {
+        // No job had them, so no line shows them.
+        self.credentials.clear();
         let said = self.reporter.end_with(outcome, &clock::now(), &mut new_id);
         self.reason = self.reporter.reason();
         for said in said {
