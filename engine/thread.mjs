@@ -91,13 +91,14 @@ parentPort.on("message", (message) => {
 });
 parentPort.postMessage("loaded");
 
-// `process.memoryUsage` reads /proc/self, which a sandbox may hide; the runtime
-// calls it after each step.
+// `process.memoryUsage` reads /proc/self, which a sandbox may hide, and for which
+// a job may have left no descriptor; the runtime calls it after each step.
 function keepMemoryUsageWorking() {
-  try {
-    process.memoryUsage();
-  } catch {
-    process.memoryUsage = () => {
+  const original = process.memoryUsage;
+  process.memoryUsage = () => {
+    try {
+      return original();
+    } catch {
       const heap = v8.getHeapStatistics();
       return {
         rss: process.resourceUsage().maxRSS * 1024,
@@ -106,8 +107,9 @@ function keepMemoryUsageWorking() {
         external: heap.external_memory,
         arrayBuffers: 0,
       };
-    };
-  }
+    }
+  };
+  process.memoryUsage.rss = original.rss;
 }
 
 async function warmUp() {

@@ -10,6 +10,7 @@
 mod support;
 
 mod jobs;
+mod reach;
 mod siege;
 mod states;
 

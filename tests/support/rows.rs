@@ -95,6 +95,11 @@ impl Row {
         self
     }
 
+    /// What to enqueue, where more than the row is looked at.
+    pub(crate) fn into_plan(self) -> Value {
+        self.plan
+    }
+
     /// Lightning is not told that the run has started.
     pub(crate) fn unstarted(mut self) -> Self {
         self.starts = false;

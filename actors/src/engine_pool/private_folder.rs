@@ -3,9 +3,9 @@
 //! The folders of one worker are in a root of its own, which it holds a lock on as long as it lives: the kernel lets go of
 //! the lock however the worker ends. A worker that starts removes the roots whose locks nobody holds.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -78,11 +78,50 @@ fn is_ours(path: &Path) -> bool {
 }
 
 fn remove(path: &Path) {
-    if let Err(error) = fs::remove_dir_all(path)
+    if let Err(error) = remove_all(path)
         && error.kind() != io::ErrorKind::NotFound
     {
         log::warn!("{} cannot be removed: {error}", path.display());
     }
+}
+
+/// Removes a folder and all in it. Without a recursion and with two folders open at most, however deep a job has nested its
+/// own: what is in a folder of `top` is lifted up into `top`, until there are no folders left.
+fn remove_all(top: &Path) -> io::Result<()> {
+    let lifted = uuid::Uuid::new_v4();
+    let mut count = 0_u64;
+    let mut folders = true;
+    open_up(top)?;
+    while folders {
+        folders = false;
+        for entry in fs::read_dir(top)? {
+            let entry = entry?;
+            if !entry.file_type()?.is_dir() {
+                fs::remove_file(entry.path())?;
+                continue;
+            }
+            folders = true;
+            let folder = entry.path();
+            open_up(&folder)?;
+            for inner in fs::read_dir(&folder)? {
+                let inner = inner?;
+                if inner.file_type()?.is_dir() {
+                    open_up(&inner.path())?;
+                    fs::rename(inner.path(), top.join(format!("{lifted}-{count}")))?;
+                    count += 1;
+                } else {
+                    fs::remove_file(inner.path())?;
+                }
+            }
+            fs::remove_dir(&folder)?;
+        }
+    }
+    fs::remove_dir(top)
+}
+
+/// A folder can be made so that not even its owner may enter or move it.
+fn open_up(folder: &Path) -> io::Result<()> {
+    fs::set_permissions(folder, Permissions::from_mode(0o700))
 }
 
 /// A fresh folder of one child, removed with everything in it when dropped.
@@ -117,8 +156,6 @@ impl Drop for PrivateFolder {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     fn mode(path: &Path) -> u32 {
@@ -142,6 +179,36 @@ mod tests {
         assert!(!path.exists() && second.path().exists());
         drop(second);
         assert!(!root_path.exists());
+    }
+
+    #[test]
+    fn folders_nested_deeper_than_a_recursion_can_follow_and_closed_ones_are_removed() {
+        let temporary = tempfile::tempdir().unwrap();
+        let root = Root::create_below(temporary.path()).unwrap();
+        let folder = PrivateFolder::create(&root).unwrap();
+        let chain = "d/".repeat(1500);
+        let mut nested = folder.path().join("0");
+        fs::create_dir(&nested).unwrap();
+        for number in 1..10 {
+            let next = folder.path().join(number.to_string());
+            fs::create_dir_all(next.join(&chain)).unwrap();
+            fs::rename(&nested, next.join(&chain).join("x")).unwrap();
+            nested = next;
+        }
+        let closed = folder.path().join("closed");
+        DirBuilder::new().mode(0o700).create(&closed).unwrap();
+        fs::write(closed.join("file"), "x").unwrap();
+        DirBuilder::new()
+            .mode(0o0)
+            .create(closed.join("inner"))
+            .unwrap();
+        fs::set_permissions(&closed, Permissions::from_mode(0o0)).unwrap();
+        let other = tempfile::tempdir().unwrap();
+        fs::write(other.path().join("kept"), "x").unwrap();
+        std::os::unix::fs::symlink(other.path(), folder.path().join("link")).unwrap();
+        drop((folder, root));
+        assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0);
+        assert!(other.path().join("kept").exists());
     }
 
     #[test]

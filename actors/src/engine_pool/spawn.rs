@@ -41,8 +41,10 @@ pub(super) enum FromProcess {
     Frame(Frame, Option<OwnedSemaphorePermit>),
     /// The events have ended; why, if not by the end of the stream.
     EventsEnded(Option<String>),
-    /// The process has closed its commands, or written to them; what it did.
-    CommandsEnded(String),
+    /// The process has closed its descriptor of commands.
+    CommandsClosed,
+    /// It has written to it.
+    CommandsWritten,
     Exited(Option<ExitStatus>),
 }
 
@@ -255,11 +257,10 @@ async fn write(mut socket: OwnedWriteHalf, mut queue: mpsc::UnboundedReceiver<By
 
 /// A process that reads commands never answers there: whatever happens on the socket is job code's doing, or its end.
 async fn watch(mut socket: OwnedReadHalf, events: Recipient<FromProcess>) {
-    let what = match socket.read(&mut [0; 1]).await {
-        Ok(0) | Err(_) => "it closed its descriptor of commands",
-        Ok(_) => "it wrote to its descriptor of commands",
-    };
-    events.do_send(FromProcess::CommandsEnded(what.to_owned()));
+    events.do_send(match socket.read(&mut [0; 1]).await {
+        Ok(0) | Err(_) => FromProcess::CommandsClosed,
+        Ok(_) => FromProcess::CommandsWritten,
+    });
 }
 
 async fn read(mut socket: UnixStream, guest: SharedGuest, events: Recipient<FromProcess>) {

@@ -64,6 +64,8 @@ impl EngineChild {
 
     /// One of the sockets has ended. Both do when the process ends, which then says how; one that lives on has closed it.
     pub(super) fn closed(&mut self, what: String, ctx: &mut Context<Self>) {
+        // The next run would find a child that is about to be killed.
+        self.retiring = true;
         ctx.run_later(DEAF, move |this, _| {
             if this.exited.is_none() {
                 this.broke_protocol(&what);

@@ -132,5 +132,8 @@ impl EngineChild {
         if busy.stop == Stop::No || !ends {
             busy.tell(told, permit);
         }
+        if ends {
+            Self::expect_the_end_of(busy.execution.run_id.clone(), ctx);
+        }
     }
 }

@@ -7,7 +7,7 @@ use protocol::engine::Command;
 use protocol::ids::RunId;
 
 use super::busy::Stop;
-use super::{EngineChild, State, UNSTOPPED, WATCH};
+use super::{EngineChild, OVERSTAY, State, UNSTOPPED, WATCH};
 use crate::engine_pool::memory::{self, Verdict};
 
 impl EngineChild {
@@ -39,6 +39,15 @@ impl EngineChild {
             Verdict::Near | Verdict::Fine => {}
         }
         ctx.run_later(WATCH, move |this, ctx| this.watch(run, ctx));
+    }
+
+    /// Kills the child unless the thread of its run, which is over, ends soon.
+    pub(super) fn expect_the_end_of(run: RunId, ctx: &mut Context<Self>) {
+        ctx.run_later(OVERSTAY, move |this, _| {
+            if matches!(&this.state, State::Busy(busy) if *busy.conversation.run() == run) {
+                this.kill("the thread of a run that was over did not end".to_owned());
+            }
+        });
     }
 
     /// Tells the run that its time is nearly over.

@@ -37,6 +37,8 @@ use crate::metrics::Metrics;
 const DEAF: Duration = Duration::from_secs(1);
 /// How long it may take to end a thread: a cancelled job stops within a second, of which the kill needs some.
 const UNSTOPPED: Duration = Duration::from_millis(800);
+/// How long the thread of a run that is over may take to end. A job can keep it from it, and would hold a process for ever.
+const OVERSTAY: Duration = Duration::from_secs(5);
 /// How long events may still arrive after the process has ended: its group is killed with it, so only a process that left the
 /// group can keep the descriptor open.
 const LEFTOVERS: Duration = Duration::from_secs(30);
@@ -206,7 +208,12 @@ impl Handler<FromProcess> for EngineChild {
                     None => self.closed("it closed its descriptor of events".to_owned(), ctx),
                 }
             }
-            FromProcess::CommandsEnded(what) => self.closed(what, ctx),
+            FromProcess::CommandsClosed => {
+                self.closed("it closed its descriptor of commands".to_owned(), ctx);
+            }
+            FromProcess::CommandsWritten => {
+                self.broke_protocol("it wrote to its descriptor of commands");
+            }
             FromProcess::Exited(status) => {
                 self.exited = Some(status);
                 if self.events_ended {
