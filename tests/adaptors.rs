@@ -64,6 +64,19 @@ fn a_package_that_is_no_adaptor_is_never_loaded() {
 }
 
 #[test]
+fn the_first_run_of_a_worker_waits_for_the_newest_version_of_collections() {
+    let lightning = lightning();
+    let collections = format!("{}/collections", lightning.url());
+    let job = "collections.get('people', { key: '*' });";
+    let id = lightning
+        .enqueue(plan_with_adaptor(job, "@openfn/language-common@3.3.4"))
+        .unwrap();
+    let _worker = Worker::with_engine(&lightning, &["--collections-url", &collections]);
+    let run = lightning.wait_for(&id, DEADLINE).unwrap();
+    assert_eq!(run.state, RunState::Success, "{:#?}", run.log_texts());
+}
+
+#[test]
 fn a_job_stores_reads_and_removes_items_of_a_collection() {
     let lightning = lightning();
     let collections = format!("{}/collections", lightning.url());

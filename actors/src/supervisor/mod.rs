@@ -232,12 +232,12 @@ impl Supervisor {
         let Some(collections) = &self.config.collections else {
             return;
         };
+        self.collections_version = Some(collections.version.clone());
         if collections.version != "latest" {
-            self.collections_version = Some(collections.version.clone());
             return;
         }
-        // The reference connects to Lightning only when npm has answered (W23): here runs that need it wait for the
-        // installer, and a worker without npm still works for the others.
+        // The reference connects to Lightning only when npm has answered (W23): here a run that needs it before waits for
+        // the installer, which asks too, and a worker without npm still works for the others.
         let config = Arc::clone(&self.config);
         let looking = async move { crate::engine_pool::latest_collections_version(&config).await };
         ctx.spawn(looking.into_actor(self).map(|found, this, _| match found {
@@ -246,7 +246,7 @@ impl Supervisor {
                 this.collections_version = Some(version);
             }
             Err(error) => log::error!(
-                "collections are off: their newest version cannot be looked up: {error}"
+                "the newest version of collections cannot be looked up: runs that use them ask again, and fail without: {error}"
             ),
         }));
     }
