@@ -111,11 +111,12 @@ fn present(status: &WorkerStatus) -> Registry {
     memory
         .with_label_values(&["worker"])
         .set(resident(std::process::id()));
+    // Not `sum`, which is -0 where there are none.
     let sum = children
         .iter()
         .filter_map(|child| child.pid)
         .map(resident)
-        .sum();
+        .fold(0.0, |sum, child| sum + child);
     memory.with_label_values(&["children"]).set(sum);
     gauges
         .family(

@@ -129,6 +129,49 @@ fn a_server_that_is_away_for_a_while_costs_no_run() {
     survives("away:1500");
 }
 
+/// What the worker has logged of this kind about this run, with these words: one line.
+fn assert_one_line(log: &[String], level: char, run: &str, words: &str) {
+    let said = |line: &&String| line.contains(run) && line.contains(words);
+    let lines: Vec<_> = log.iter().filter(said).collect();
+    assert_eq!(lines.len(), 1, "{words}: {lines:?}\n{}", log.join("\n"));
+    assert!(lines[0].contains(level), "{lines:?}");
+}
+
+#[test]
+fn what_an_operator_has_to_know_is_one_line_with_the_run_and_a_count() {
+    let (info, warning, error) = ('ℹ', '⚠', '✘');
+    let bench = Bench::new(&[]);
+
+    let resent = bench.ends_under("step:complete@1=cut-before");
+    let log = bench.worker.log();
+    assert_one_line(&log, warning, "", "the connection to Lightning was lost");
+    assert_one_line(&log, info, "", "reconnected to Lightning");
+    assert_one_line(&log, info, &resent.id, "is back on its channel");
+
+    let refused = bench.ends_under("run:complete@1=error");
+    let log = bench.worker.log();
+    assert_one_line(&log, warning, &refused.id, "refused run:complete");
+
+    let aborted = bench.ends_under("step:start@1=error");
+    let log = bench.worker.log();
+    assert_one_line(&log, error, &aborted.id, "refused step:start");
+
+    let counted = support::http::get(bench.worker.url(), "/metrics").body;
+    for series in [
+        "event_resends_total{event=\"step:complete\"}",
+        "event_refusals_total{event=\"run:complete\"}",
+        "event_refusals_total{event=\"step:start\"}",
+        "socket_losses_total",
+    ] {
+        let prefix = format!("openfn_worker_{series} ");
+        let count = counted.lines().find_map(|line| line.strip_prefix(&prefix));
+        assert!(
+            count.is_some_and(|count| count != "0"),
+            "{series}: {count:?}"
+        );
+    }
+}
+
 /// Every fault at every event, 20 runs each, as a table: `cargo test --test delivery -- --ignored --nocapture table`.
 #[test]
 #[ignore = "takes some 20 minutes"]

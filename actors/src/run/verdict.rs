@@ -25,13 +25,12 @@ pub(super) enum Verdict {
     GiveUp,
 }
 
-/// Judges an error reply with these words.
-pub(super) fn judge(report: &Report, words: &str) -> Verdict {
+/// Judges an error reply with these words; `resent` reports were on their way before.
+pub(super) fn judge(report: &Report, resent: bool, words: &str) -> Verdict {
     if words.contains("unmatched topic") {
         return Verdict::ChannelGone;
     }
-    // The ids of steps and dataclips are ours: only an earlier sending can have taken them.
-    if report.is_step_event() && words.contains("already been taken") {
+    if was_there(report, resent, words) {
         return Verdict::Delivered;
     }
     match report {
@@ -68,6 +67,15 @@ pub(super) fn judge(report: &Report, words: &str) -> Verdict {
             None => Verdict::GiveUp,
         },
     }
+}
+
+/// Whether these words say that an earlier sending was stored. The ids of steps and dataclips are ours: nobody else can
+/// have taken them. A run may have been started by somebody else, unless this start was on its way before.
+fn was_there(report: &Report, resent: bool, words: &str) -> bool {
+    if !words.contains("already") || words.contains("completed state") {
+        return false;
+    }
+    report.is_step_event() || (matches!(report, Report::RunStart(_)) && resent)
 }
 
 /// Whether these words about `refused` say that `assumed`, taken as delivered on the evidence of a crash, is not there.

@@ -111,7 +111,8 @@ impl Run {
     ) {
         if *status == ReplyStatus::Ok {
             if self.link.joined() {
-                log::info!(run_id = self.claimed.id.as_str(); "run {} is back on its channel", self.claimed.id);
+                let again = self.outbox.unsettled();
+                log::info!(run_id = self.claimed.id.as_str(), resent = again; "run {} is back on its channel; reports to send again: {again}", self.claimed.id);
                 if self.webhook_response_sent {
                     log::warn!(run_id = self.claimed.id.as_str(); "run {}: Lightning may have forgotten the webhook response that it was sent before the connection was lost", self.claimed.id);
                 }

@@ -95,12 +95,23 @@ impl Run {
                 Some(protocol::phoenix::response_detail(response))
             }
         };
-        if error.is_some()
-            && let Some(event) = self.outbox.event_of(ticket)
-        {
-            self.context.config.metrics.refused(event);
-        }
+        let event = self.outbox.event_of(ticket);
         let outcome = self.outbox.answered(ticket, error.as_deref());
+        if let (Some(words), Some(event)) = (error, event) {
+            self.context.config.metrics.refused(event);
+            // Every other outcome has a line of its own.
+            if matches!(
+                outcome,
+                outbox::Outcome::Resend | outbox::Outcome::Delivered(_)
+            ) {
+                let next = if outcome == outbox::Outcome::Resend {
+                    "what it objects to is mended and sent again"
+                } else {
+                    "it counts as delivered"
+                };
+                log::warn!(run_id = self.claimed.id.as_str(), event = event; "Lightning refused {event} of run {}, {next}: {words}", self.claimed.id);
+            }
+        }
         self.report_settled(outcome, ctx);
     }
 }

@@ -57,6 +57,7 @@ impl Run {
             let starts = matches!(report, Report::RunStart(_));
             let metrics = &self.context.config.metrics;
             if self.outbox.is_resent(ticket) {
+                log::debug!(run_id = self.claimed.id.as_str(), event = event; "run {}: {event} is sent again", self.claimed.id);
                 metrics.resent(event);
             } else if starts {
                 metrics.run_started(self.born.elapsed());

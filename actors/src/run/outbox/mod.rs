@@ -239,6 +239,11 @@ impl Outbox {
             .is_some_and(|index| self.entries[index].resent)
     }
 
+    /// Reports that were on their way when the link was lost, and are not settled since.
+    pub(super) fn unsettled(&self) -> usize {
+        self.unsettled
+    }
+
     /// The event of the report that was sent with this ticket.
     pub(super) fn event_of(&self, ticket: Ticket) -> Option<&'static str> {
         let index = self.index_of(ticket)?;
@@ -417,7 +422,7 @@ impl Outbox {
             return Outcome::Resend;
         }
         let entry = &mut self.entries[index];
-        match verdict::judge(&entry.report, words) {
+        match verdict::judge(&entry.report, entry.resent, words) {
             Verdict::Delivered => self.delivered(index),
             Verdict::ChannelGone => {
                 self.link_lost();

@@ -155,6 +155,25 @@ fn a_repeated_step_event_that_crashes_the_channel_was_there() {
 }
 
 #[test]
+fn a_repeated_start_that_is_refused_for_being_there_already_was_there_and_a_first_one_was_not() {
+    let words = r#"{"errors":{"state":["already started"]}}"#;
+    let mut again = outbox(vec![run_start()]);
+    send(&mut again, 1);
+    again.link_lost();
+    send(&mut again, 10);
+    assert_eq!(
+        again.answered(Ticket(10), Some(words)),
+        Outcome::Delivered(Kind::RunStart)
+    );
+    let mut first = outbox(vec![run_start()]);
+    send(&mut first, 1);
+    assert!(matches!(
+        first.answered(Ticket(1), Some(words)),
+        Outcome::Refused { .. }
+    ));
+}
+
+#[test]
 fn a_step_that_was_not_there_after_all_is_said_again() {
     let mut outbox = outbox(vec![step(), Report::Logs(step_line())]);
     send(&mut outbox, 1);
