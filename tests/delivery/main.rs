@@ -174,7 +174,7 @@ fn what_an_operator_has_to_know_is_one_line_with_the_run_and_a_count() {
 
 /// Every fault at every event, 20 runs each, as a table: `cargo test --test delivery -- --ignored --nocapture table`.
 #[test]
-#[ignore = "takes some 20 minutes"]
+#[ignore = "takes some 12 minutes"]
 fn table_of_faults_and_events() {
     let mut lost = 0;
     for fault in FAULTS.iter().chain(&["error", "away:20000"]) {
