@@ -136,7 +136,7 @@ fn endpoint_and_secret(from: &mut Resolver, warnings: &mut Vec<String>) -> (Stri
         .is_some_and(|given| given.text() == "mock");
     let endpoint = from.required(&table::LIGHTNING, |text| match text {
         "mock" => Ok(MOCK_ENDPOINT.to_owned()),
-        url => values::url(&["ws", "wss"], url)
+        url => values::socket_url(url)
             .map_err(|_| "is neither a ws:// or wss:// URL nor `mock`".to_owned()),
     });
     let debug = from.switch(&table::DEBUG);

@@ -136,6 +136,16 @@ pub(crate) fn path(home: Option<&Path>, text: &str) -> Result<PathBuf, Why> {
     }
 }
 
+/// The endpoint of a socket; `http` and `https` stand for `ws` and `wss` (protocol spec, section 1.1).
+pub(crate) fn socket_url(text: &str) -> Result<String, Why> {
+    let text = match text.split_once("://") {
+        Some(("http", rest)) => format!("ws://{rest}"),
+        Some(("https", rest)) => format!("wss://{rest}"),
+        _ => text.to_owned(),
+    };
+    url(&["ws", "wss"], &text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,6 +207,21 @@ mod tests {
             assert!(ws(bad).is_err(), "{bad}");
         }
         assert!(ws("http://x").unwrap_err().contains("ws:// or wss://"));
+    }
+
+    #[test]
+    fn the_endpoint_of_a_socket_may_be_written_as_that_of_a_web_site() {
+        for (given, meant) in [
+            (
+                "https://app.openfn.org/worker",
+                "wss://app.openfn.org/worker",
+            ),
+            ("http://localhost:4000/worker", "ws://localhost:4000/worker"),
+            ("wss://app.openfn.org/worker", "wss://app.openfn.org/worker"),
+        ] {
+            assert_eq!(socket_url(given), Ok(meant.to_owned()));
+        }
+        assert!(socket_url("ftp://x/worker").is_err());
     }
 
     #[test]

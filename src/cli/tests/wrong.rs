@@ -73,7 +73,7 @@ fn said_of(flag: &str, value: &str) -> String {
 #[test]
 fn a_wrong_value_is_told_with_its_option_and_what_would_be_right() {
     for (flag, value, right) in [
-        ("--lightning", "http://lightning", "ws:// or wss://"),
+        ("--lightning", "ftp://lightning", "ws:// or wss://"),
         (
             "--lightning-public-key",
             "%%%",
