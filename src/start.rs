@@ -72,9 +72,13 @@ pub(crate) fn launch(settings: Settings, problems: Problems) -> Result<Launched,
     }
     let address = bound.address();
     let metrics = settings.worker.metrics.clone();
+    let looping = settings.worker.claims.looping;
     let worker = Supervisor::start(settings.worker).map_err(StartError::Worker)?;
     let server = bound.serve(worker.clone(), &settings.http, &metrics, problems)?;
     log::info!(mark = "always"; "listening on http://{address}");
+    if !looping {
+        log::info!(mark = "always"; "nothing is claimed until asked: curl -X POST http://localhost:{}/claim", address.port());
+    }
     Ok(Launched {
         worker,
         server,

@@ -152,3 +152,21 @@ fn a_token_is_asked_for_by_everything_but_health() {
     assert_eq!(ask(worker.url(), "GET", "/metrics", &[bearer]).status, 200);
     assert_eq!(worker.ends_after(Signal::SIGTERM), Some(0));
 }
+
+#[test]
+fn a_worker_without_a_loop_claims_when_it_is_asked_to() {
+    let lightning = lightning();
+    let id = lightning.enqueue(plan("fn(s => s)", "manual")).unwrap();
+    let worker = Worker::with_mock_engine(&lightning, &["--no-loop"]);
+    worker.waits_for_line("curl -X POST http://localhost:");
+    until_ready(&worker);
+    let claim = || ask(worker.url(), "POST", "/claim", &[]);
+    let answer = claim();
+    assert_eq!((answer.status, answer.body.as_str()), (200, "complete"));
+    let run = lightning.wait_for(&id, DEADLINE).unwrap();
+    assert_eq!(run.state, RunState::Success);
+    assert_eq!(claim().status, 204);
+    let claims = lightning.events();
+    let claims = claims.iter().filter(|event| event.event == "claim").count();
+    assert_eq!(claims, 2, "nothing is claimed unasked");
+}
