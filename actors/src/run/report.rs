@@ -78,6 +78,18 @@ impl Report {
         }
     }
 
+    /// The size of the state in it, bytes; everything else is small beside that.
+    pub(super) fn state_bytes(&self) -> usize {
+        match self {
+            Self::StepComplete(step) => step
+                .event
+                .output_dataclip
+                .as_ref()
+                .map_or(0, |dataclip| dataclip.as_str().len()),
+            Self::RunStart(_) | Self::StepStart(_) | Self::Logs(_) | Self::RunComplete(_) => 0,
+        }
+    }
+
     /// The payload as JSON.
     ///
     /// # Errors

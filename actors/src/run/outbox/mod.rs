@@ -34,8 +34,14 @@ const CRASHES_BEFORE_REPAIR: u8 = 3;
 /// How many reports that were taken as delivered are kept in case they have to be said again.
 const ASSUMED: usize = 4;
 
+/// Bytes of states in flight at most, unless one alone is larger: on its way a state is there three times, as itself, as a
+/// frame, and in the socket's buffer.
+const STATES_IN_FLIGHT: usize = 4 << 20;
+
 #[derive(Debug)]
 struct Entry {
+    /// Its place among all reports of the run.
+    place: u64,
     report: Report,
     state: Delivery,
     /// It was on a socket or channel that was lost: the server may have processed it.
@@ -130,6 +136,8 @@ pub(super) struct Outbox {
     unsettled: usize,
     /// The last reports that were taken as delivered on the evidence of a crash, and not proven since.
     assumed: VecDeque<Entry>,
+    /// The place of the next report.
+    places: u64,
 }
 
 impl Outbox {
@@ -142,13 +150,15 @@ impl Outbox {
             in_flight: 0,
             unsettled: 0,
             assumed: VecDeque::new(),
+            places: 0,
         }
     }
 
     /// Adds a report behind the others; an open batch goes out before it.
     pub(super) fn push(&mut self, report: Report, permits: Vec<OwnedSemaphorePermit>) {
         self.close_batch();
-        self.entries.push_back(Entry::new(report, permits));
+        let entry = self.entry(report, permits);
+        self.entries.push_back(entry);
     }
 
     /// Adds lines of the job's log. Whether a batch was opened, which goes out after the batch interval at the latest.
@@ -158,10 +168,8 @@ impl Outbox {
         permit: Option<OwnedSemaphorePermit>,
     ) -> bool {
         let Some(limit) = self.batch_limit else {
-            self.entries.push_back(Entry::new(
-                Report::Logs(lines),
-                permit.into_iter().collect(),
-            ));
+            let entry = self.entry(Report::Logs(lines), permit.into_iter().collect());
+            self.entries.push_back(entry);
             return false;
         };
         if let Some(Entry {
@@ -180,18 +188,21 @@ impl Outbox {
             }
             return false;
         }
-        let mut entry = Entry::new(
-            Report::Logs(LogLines {
-                batched: true,
-                ..lines
-            }),
-            permit.into_iter().collect(),
-        );
+        let lines = LogLines {
+            batched: true,
+            ..lines
+        };
+        let mut entry = self.entry(Report::Logs(lines), permit.into_iter().collect());
         if limit > 1 {
             entry.batch = Batch::Open;
         }
         self.entries.push_back(entry);
         true
+    }
+
+    fn entry(&mut self, report: Report, permits: Vec<OwnedSemaphorePermit>) -> Entry {
+        self.places += 1;
+        Entry::new(self.places, report, permits)
     }
 
     /// The batch interval is over: an open batch may be sent. It still takes lines until it is.
@@ -213,6 +224,14 @@ impl Outbox {
             .entries
             .iter()
             .position(|entry| entry.state == Delivery::Waiting)?;
+        let own = self.entries[index].report.state_bytes();
+        if own > 0 {
+            let ahead = self.entries.iter().take(index);
+            let ahead: usize = ahead.map(|entry| entry.report.state_bytes()).sum();
+            if ahead > 0 && ahead + own > STATES_IN_FLIGHT {
+                return None;
+            }
+        }
         let behind_barrier = index > 0
             && (self
                 .entries
@@ -417,7 +436,11 @@ impl Outbox {
             // Once more; a further crash is the payload's.
             assumed.contradicted = true;
             assumed.crashes = CRASHES_BEFORE_REFUSAL - 1;
-            self.entries.insert(index, assumed);
+            // Ahead of everything that was said after it, an unanswered report perhaps among that.
+            let place = self
+                .entries
+                .partition_point(|entry| entry.place < assumed.place);
+            self.entries.insert(place, assumed);
             self.unsettled = self.unsettled.max(index + 2);
             return Outcome::Resend;
         }
@@ -444,9 +467,10 @@ impl Outbox {
             }
             Verdict::Split(first, second) => {
                 let permits = std::mem::take(&mut entry.permits);
-                *entry = Entry::new(Report::Logs(second), permits);
+                let place = entry.place;
+                *entry = Entry::new(place, Report::Logs(second), permits);
                 self.entries
-                    .insert(index, Entry::new(Report::Logs(first), Vec::new()));
+                    .insert(index, Entry::new(place, Report::Logs(first), Vec::new()));
                 if index < self.unsettled {
                     self.unsettled += 1;
                 }
@@ -469,8 +493,9 @@ impl Outbox {
 }
 
 impl Entry {
-    fn new(report: Report, permits: Vec<OwnedSemaphorePermit>) -> Self {
+    fn new(place: u64, report: Report, permits: Vec<OwnedSemaphorePermit>) -> Self {
         Self {
+            place,
             report,
             state: Delivery::Waiting,
             resent: false,
@@ -482,6 +507,6 @@ impl Entry {
     }
 
     fn repaired(&mut self, report: Report) -> Self {
-        Self::new(report, std::mem::take(&mut self.permits))
+        Self::new(self.place, report, std::mem::take(&mut self.permits))
     }
 }

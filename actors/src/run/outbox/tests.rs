@@ -127,6 +127,22 @@ fn nothing_overtakes_the_start_and_the_end_comes_last() {
 }
 
 #[test]
+fn large_states_are_on_their_way_one_at_a_time() {
+    let large = || {
+        let state = format!("{{\"a\":\"{}\"}}", "x".repeat(5 << 20));
+        let mut report = step_complete("s", "d");
+        if let Report::StepComplete(step) = &mut report {
+            step.event.output_dataclip = OutputDataclip::from_json(state.into());
+        }
+        report
+    };
+    let mut outbox = outbox(vec![large(), step(), large(), step()]);
+    assert_eq!(send(&mut outbox, 1), ["step:complete", "step:start"]);
+    outbox.answered(Ticket(1), None);
+    assert_eq!(send(&mut outbox, 3), ["step:complete", "step:start"]);
+}
+
+#[test]
 fn what_was_in_flight_is_sent_again_one_at_a_time() {
     let mut outbox = outbox(vec![step(), Report::Logs(lines(1)), Report::Logs(lines(1))]);
     assert_eq!(send(&mut outbox, 1).len(), 3);
@@ -183,6 +199,22 @@ fn a_step_that_was_not_there_after_all_is_said_again() {
     send(&mut outbox, 20);
     let words = r#"{"errors":{"step_id":["must be associated with the run"]}}"#;
     assert_eq!(outbox.answered(Ticket(20), Some(words)), Outcome::Resend);
+    assert_eq!(send(&mut outbox, 30), ["step:start"]);
+}
+
+#[test]
+fn a_step_that_was_not_there_is_said_before_a_line_that_the_server_passed_over() {
+    let mut outbox = outbox(vec![step()]);
+    send(&mut outbox, 1);
+    outbox.link_lost();
+    send(&mut outbox, 10);
+    outbox.channel_crashed(&[Ticket(10)]);
+    outbox.push(Report::Logs(step_line()), Vec::new());
+    outbox.push(Report::Logs(step_line()), Vec::new());
+    assert_eq!(send(&mut outbox, 20).len(), 2);
+    let words = r#"{"errors":{"step_id":["must be associated with the run"]}}"#;
+    assert_eq!(outbox.answered(Ticket(21), Some(words)), Outcome::Resend);
+    outbox.link_lost();
     assert_eq!(send(&mut outbox, 30), ["step:start"]);
 }
 
