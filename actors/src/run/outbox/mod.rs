@@ -25,8 +25,8 @@ use super::verdict::{self, Verdict};
 use crate::lightning::Ticket;
 
 /// Crashes of the channel under one report after which its payload is held to be at fault. Not fewer: a database that is
-/// away for some seconds crashes the channel under everything.
-const CRASHES_BEFORE_REFUSAL: u8 = 5;
+/// away for some seconds crashes the channel under everything; with the waits between the joins these are 16 seconds.
+const CRASHES_BEFORE_REFUSAL: u8 = 8;
 
 /// The same where the payload holds what is the likely cause, and the report can do without it.
 const CRASHES_BEFORE_REPAIR: u8 = 3;
