@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::MOST_RESIDENT_KB;
-use crate::support::rows::{Row, SUCCESS, check, error, one};
+use crate::support::rows::{Row, SUCCESS, check, ended, enqueue, error, one};
 use crate::support::{MONOREPO, Worker, lightning};
 
 #[test]
@@ -58,4 +58,27 @@ fn states_that_json_does_not_know_are_written_as_the_reference_does() {
         ],
     );
     assert!(worker.peak_resident_kb() < MOST_RESIDENT_KB);
+}
+
+/// The mock's JSON has a limit of depth, so that it closes the socket over the frame with this state.
+#[test]
+fn a_state_over_which_lightning_closes_the_socket_is_withheld_and_other_runs_end_as_ever() {
+    let lightning = lightning();
+    let worker = Worker::with_engine(&lightning, &["--monorepo-dir", MONOREPO, "--capacity", "3"]);
+    let deep = "fn(() => { let deep = 1; for (let n = 0; n < 300; n += 1) deep = { deep }; return { data: deep }; })";
+    let nested = enqueue(&lightning, &one(deep));
+    let others: Vec<_> = (0..4)
+        .map(|_| enqueue(&lightning, &one("fn(() => ({ data: { n: 1 } }))")))
+        .collect();
+    for id in &others {
+        let run = ended(&lightning, id);
+        assert_eq!(run.final_state, Some(json!({"data": {"n": 1}})), "{run:?}");
+    }
+    let run = ended(&lightning, &nested);
+    assert_eq!(
+        (run.reason.as_deref(), run.final_state),
+        (Some("success"), None)
+    );
+    let closed = |line: &String| line.contains("closed the connection with code 1011");
+    assert!(worker.log().iter().any(closed));
 }

@@ -11,7 +11,7 @@ use protocol::token::worker_token;
 
 use super::channels::Channels;
 use super::messages::ChannelEvent;
-use super::socket::{self, Generation, Outgoing, Socket};
+use super::socket::{self, Ended, Generation, Outgoing, Socket};
 use crate::clock;
 use crate::config::{Identity, LightningConfig};
 use crate::metrics::Metrics;
@@ -198,7 +198,8 @@ impl LightningConnection {
         });
     }
 
-    pub(super) fn lost(&mut self, why: String, ctx: &mut Context<Self>) {
+    pub(super) fn lost(&mut self, ended: Ended, ctx: &mut Context<Self>) {
+        let Ended { why, over_a_frame } = ended;
         let wait = self.backoff.next(rand::random::<f64>());
         log::warn!(
             "the connection to Lightning was lost: {why}; reconnecting in {} ms",
@@ -211,7 +212,7 @@ impl LightningConnection {
         self.queue_lost();
         self.channels.reset();
         for run in self.channels.runs() {
-            run.do_send(ChannelEvent::SocketDown);
+            run.do_send(ChannelEvent::SocketDown { over_a_frame });
         }
     }
 
@@ -242,7 +243,10 @@ impl LightningConnection {
             }
             if connected.heard.elapsed() >= SILENCE {
                 let seconds = SILENCE.as_secs();
-                this.lost(format!("Lightning sent nothing for {seconds} s"), ctx);
+                this.lost(
+                    format!("Lightning sent nothing for {seconds} s").into(),
+                    ctx,
+                );
                 return;
             }
             connected.socket.send(Outgoing::Ping);

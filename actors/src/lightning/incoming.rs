@@ -25,8 +25,8 @@ impl Handler<SocketEvent> for LightningConnection {
         connected.heard = Instant::now();
         let frame = match event.kind {
             SocketEventKind::Life => return,
-            SocketEventKind::Ended(why) => {
-                self.lost(why, ctx);
+            SocketEventKind::Ended(ended) => {
+                self.lost(ended, ctx);
                 return;
             }
             SocketEventKind::Text(text) => Frame::decode_text_bytes(&text),

@@ -97,7 +97,10 @@ pub enum ChannelEvent {
     /// There is a socket; the topic is not joined on it yet.
     SocketUp,
     /// The socket is gone: nothing outstanding will be answered, nothing is joined.
-    SocketDown,
+    SocketDown {
+        /// Lightning closed it over a frame, as far as its close code tells (protocol spec, section 1.3).
+        over_a_frame: bool,
+    },
     /// The answer to a [`Join`] or a [`Push`].
     Reply {
         /// As given.

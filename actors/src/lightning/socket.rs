@@ -53,7 +53,24 @@ pub(super) enum SocketEventKind {
     /// A ping, pong or fragment: only a sign of life.
     Life,
     /// The last event of a socket.
-    Ended(String),
+    Ended(Ended),
+}
+
+/// How a socket ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) why: String,
+    /// Lightning closed it with a code that blames a frame of ours, or its own crash.
+    pub(super) over_a_frame: bool,
+}
+
+impl From<String> for Ended {
+    fn from(why: String) -> Self {
+        Self {
+            why,
+            over_a_frame: false,
+        }
+    }
 }
 
 /// What the connection tells the writer.
@@ -228,15 +245,21 @@ async fn read(
     let mut fragments = Fragments::default();
     let ended = loop {
         let kind = match stream.next().await {
-            None => break "the connection ended without a close frame".to_owned(),
-            Some(Err(error)) => break protocol_error(&error),
-            Some(Ok(Frame::Close(reason))) => break close_text(reason.as_ref()),
+            None => {
+                break "the connection ended without a close frame"
+                    .to_owned()
+                    .into();
+            }
+            Some(Err(error)) => break protocol_error(&error).into(),
+            Some(Ok(Frame::Close(reason))) => break closed(reason.as_ref()),
             Some(Ok(Frame::Text(text))) => SocketEventKind::Text(text),
             Some(Ok(Frame::Binary(bytes))) => SocketEventKind::Binary(bytes),
             Some(Ok(Frame::Ping(data))) => {
                 // The codec answers no ping by itself.
                 if outgoing.send(Outgoing::Pong(data)).is_err() {
-                    break "the connection ended while answering a ping".to_owned();
+                    break "the connection ended while answering a ping"
+                        .to_owned()
+                        .into();
                 }
                 SocketEventKind::Life
             }
@@ -244,7 +267,7 @@ async fn read(
             Some(Ok(Frame::Continuation(item))) => match fragments.add(item) {
                 Ok(Some(kind)) => kind,
                 Ok(None) => SocketEventKind::Life,
-                Err(what) => break what,
+                Err(what) => break what.into(),
             },
         };
         events.do_send(SocketEvent { generation, kind });
@@ -285,6 +308,22 @@ async fn write(mut sink: Sink, mut queue: mpsc::UnboundedReceiver<Outgoing>) {
 
 fn protocol_error(error: &ProtocolError) -> String {
     format!("the connection failed: {error}")
+}
+
+fn closed(reason: Option<&CloseReason>) -> Ended {
+    Ended {
+        why: close_text(reason),
+        over_a_frame: reason.is_some_and(|reason| {
+            matches!(
+                reason.code,
+                CloseCode::Protocol
+                    | CloseCode::Unsupported
+                    | CloseCode::Invalid
+                    | CloseCode::Size
+                    | CloseCode::Error
+            )
+        }),
+    }
 }
 
 fn close_text(reason: Option<&CloseReason>) -> String {

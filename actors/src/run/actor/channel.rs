@@ -1,13 +1,16 @@
 //! The run's channel: joins, rejoins, and what has to be said again after one.
 
 use super::{
-    AsyncContext, Context, CredentialId, Deadline, Fetch, FetchCredential, Instant, Join,
+    AsyncContext, Context, CredentialId, Deadline, Duration, Fetch, FetchCredential, Instant, Join,
     LinkState, Payload, Phase, ReplyStatus, Run, RunEvent, RunJoin, Ticket, error_detail,
     exception,
 };
 
 /// Crashes of the channel under a repeated request for a credential after which none is made any more.
 const MOST_RESTORE_CRASHES: u32 = 3;
+
+/// How long a run that is under suspicion lets others go first, at most.
+const LONGEST_TURN: Duration = Duration::from_secs(1);
 
 impl Run {
     pub(super) fn join(&mut self) {
@@ -34,6 +37,16 @@ impl Run {
         self.rejoin_later(ctx);
     }
 
+    /// Joins on a new socket. Which of several runs has the report over which Lightning closes every socket shows when each
+    /// is the first to send: the others have theirs answered before.
+    pub(super) fn join_in_turn(&mut self, ctx: &mut Context<Self>) {
+        if self.outbox.is_suspected() {
+            self.join_after(LONGEST_TURN.mul_f64(rand::random::<f64>()), ctx);
+        } else {
+            self.join();
+        }
+    }
+
     /// The channel is gone. Beyond the deadline it cannot be joined again.
     pub(super) fn link_gone(&mut self, ctx: &mut Context<Self>) {
         self.restoring.clear();
@@ -52,6 +65,10 @@ impl Run {
             self.join();
             return;
         }
+        self.join_after(delay, ctx);
+    }
+
+    fn join_after(&mut self, delay: Duration, ctx: &mut Context<Self>) {
         self.next_timer += 1;
         let timer = self.next_timer;
         self.link.state = LinkState::Waiting { timer };

@@ -11,11 +11,16 @@ impl Handler<ChannelEvent> for Run {
 
     fn handle(&mut self, event: ChannelEvent, ctx: &mut Self::Context) {
         match event {
-            ChannelEvent::SocketUp => self.join(),
-            ChannelEvent::SocketDown => {
+            ChannelEvent::SocketUp => self.join_in_turn(ctx),
+            ChannelEvent::SocketDown { over_a_frame } => {
                 self.link.state = LinkState::Down;
-                self.outbox.link_lost();
                 self.requests_lost();
+                if over_a_frame {
+                    let outcome = self.outbox.socket_crashed();
+                    self.report_settled(outcome, ctx);
+                } else {
+                    self.outbox.link_lost();
+                }
                 self.link_gone(ctx);
             }
             ChannelEvent::Crashed { unanswered } => {

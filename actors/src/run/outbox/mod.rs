@@ -47,6 +47,8 @@ struct Entry {
     /// It was on a socket or channel that was lost: the server may have processed it.
     resent: bool,
     crashes: u8,
+    /// Sockets that Lightning closed over a frame while this was on its way, and nothing else of the run.
+    sockets: u8,
     /// Taken as delivered because its repetition crashed the channel; a later event said that it was not.
     contradicted: bool,
     batch: Batch,
@@ -297,6 +299,31 @@ impl Outbox {
         }
     }
 
+    /// Lightning closed the socket over a frame, which may have been ours.
+    pub(super) fn socket_crashed(&mut self) -> Outcome {
+        let is_in_flight = |entry: &Entry| matches!(entry.state, Delivery::InFlight { .. });
+        let suspect = self.entries.iter().position(is_in_flight);
+        let alone = self.in_flight == 1;
+        self.link_lost();
+        let Some(index) = suspect.filter(|_| alone) else {
+            return Outcome::Resend;
+        };
+        let entry = &mut self.entries[index];
+        entry.sockets = entry.sockets.saturating_add(1);
+        let enough = entry
+            .report
+            .crashes_borne(CRASHES_BEFORE_REFUSAL, CRASHES_BEFORE_REFUSAL);
+        if enough.is_some_and(|enough| entry.sockets >= enough) {
+            return self.refused(index, "the connection crashed each time it was sent");
+        }
+        Outcome::Resend
+    }
+
+    /// Whether more than one socket was closed over what may have been a report of this run.
+    pub(super) fn is_suspected(&self) -> bool {
+        self.entries.iter().any(|entry| entry.sockets > 1)
+    }
+
     /// The channel crashed with these pushes unanswered: the first of them is the suspect (protocol spec, section 10.3),
     /// unless it is none of ours.
     pub(super) fn channel_crashed(&mut self, unanswered: &[Ticket]) -> Outcome {
@@ -500,6 +527,7 @@ impl Entry {
             state: Delivery::Waiting,
             resent: false,
             crashes: 0,
+            sockets: 0,
             contradicted: false,
             batch: Batch::Closed,
             permits,

@@ -340,6 +340,27 @@ fn a_line_of_the_worker_is_a_batch_of_one() {
 }
 
 #[test]
+fn a_report_over_which_every_socket_is_closed_is_given_up_and_others_are_not() {
+    let mut outbox = outbox(vec![step_complete("s", "d"), Report::Logs(lines(1))]);
+    send(&mut outbox, 1);
+    // Two were on their way: it says nothing about either.
+    assert_eq!(outbox.socket_crashed(), Outcome::Resend);
+    for socket in 1..u64::from(CRASHES_BEFORE_REFUSAL) {
+        assert_eq!(send(&mut outbox, 10 * socket), ["step:complete"]);
+        assert_eq!(outbox.socket_crashed(), Outcome::Resend);
+    }
+    assert!(outbox.is_suspected());
+    assert_eq!(send(&mut outbox, 1000), ["step:complete"]);
+    assert_eq!(
+        outbox.socket_crashed(),
+        Outcome::Withheld(DataclipId::new("d"))
+    );
+    assert_eq!(send(&mut outbox, 1010), ["step:complete"]);
+    outbox.answered(Ticket(1010), None);
+    assert!(!outbox.is_suspected());
+}
+
+#[test]
 fn silence_is_first_told_and_later_ends_in_a_rejoin() {
     let mut outbox = outbox(vec![step()]);
     let sent = Instant::now();
