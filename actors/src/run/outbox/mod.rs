@@ -9,19 +9,20 @@
 //!    └─ link lost, channel crashed, silence: resent, one at a time until what was in flight is settled
 //! ```
 
+mod answers;
+mod losses;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use protocol::ids::{DataclipId, JobId, StepId};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::report::{LogLines, Report};
-use super::verdict::{self, Verdict};
 use crate::lightning::Ticket;
 
 /// Crashes of the channel under one report after which its payload is held to be at fault. Not fewer: a database that is
@@ -271,112 +272,6 @@ impl Outbox {
         Some(self.entries[index].report.event())
     }
 
-    /// Lightning answered a report: `None` is ok, else the words of its error reply.
-    pub(super) fn answered(&mut self, ticket: Ticket, error: Option<&str>) -> Outcome {
-        let Some(index) = self.index_of(ticket) else {
-            return Outcome::Unknown;
-        };
-        self.in_flight -= 1;
-        self.entries[index].state = Delivery::Waiting;
-        match error {
-            None => self.delivered(index),
-            Some(words) => self.refused(index, words),
-        }
-    }
-
-    /// The link is gone: whatever was in flight may or may not have been processed.
-    pub(super) fn link_lost(&mut self) {
-        self.unsettled = self.unsettled.max(self.in_flight);
-        self.in_flight = 0;
-        for entry in &mut self.entries {
-            if matches!(entry.state, Delivery::InFlight { .. }) {
-                entry.state = Delivery::Waiting;
-                entry.resent = true;
-                // Whatever its crashes have said: it may be there by now.
-                entry.contradicted = false;
-                entry.crashes = 0;
-            }
-        }
-    }
-
-    /// Lightning closed the socket over a frame, which may have been ours.
-    pub(super) fn socket_crashed(&mut self) -> Outcome {
-        let is_in_flight = |entry: &Entry| matches!(entry.state, Delivery::InFlight { .. });
-        let suspect = self.entries.iter().position(is_in_flight);
-        let alone = self.in_flight == 1;
-        self.link_lost();
-        let Some(index) = suspect.filter(|_| alone) else {
-            return Outcome::Resend;
-        };
-        let entry = &mut self.entries[index];
-        entry.sockets = entry.sockets.saturating_add(1);
-        let enough = entry
-            .report
-            .crashes_borne(CRASHES_BEFORE_REFUSAL, CRASHES_BEFORE_REFUSAL);
-        if enough.is_some_and(|enough| entry.sockets >= enough) {
-            return self.refused(index, "the connection crashed each time it was sent");
-        }
-        Outcome::Resend
-    }
-
-    /// Whether more than one socket was closed over what may have been a report of this run.
-    pub(super) fn is_suspected(&self) -> bool {
-        self.entries.iter().any(|entry| entry.sockets > 1)
-    }
-
-    /// The channel crashed with these pushes unanswered: the first of them is the suspect (protocol spec, section 10.3),
-    /// unless it is none of ours.
-    pub(super) fn channel_crashed(&mut self, unanswered: &[Ticket]) -> Outcome {
-        let suspect = unanswered.first().and_then(|ticket| self.index_of(*ticket));
-        self.unsettled = self.unsettled.max(self.in_flight);
-        self.in_flight = 0;
-        for entry in &mut self.entries {
-            entry.state = Delivery::Waiting;
-        }
-        let Some(index) = suspect else {
-            return Outcome::Resend;
-        };
-        let entry = &mut self.entries[index];
-        let alone = unanswered.len() == 1;
-        if alone && entry.resent && entry.report.is_step_event() && !entry.contradicted {
-            return self.assume_delivered(index);
-        }
-        entry.resent = true;
-        if alone {
-            entry.crashes = entry.crashes.saturating_add(1);
-        }
-        let enough = entry
-            .report
-            .crashes_borne(CRASHES_BEFORE_REPAIR, CRASHES_BEFORE_REFUSAL);
-        if enough.is_some_and(|enough| entry.crashes >= enough) {
-            return self.refused(index, "the channel crashed each time it was sent");
-        }
-        Outcome::Resend
-    }
-
-    /// Whether the oldest report in flight has been unanswered for too long. A busy server is waited for: only much
-    /// later is the channel joined anew, which kills what the server was doing.
-    pub(super) fn silence(&mut self, now: Instant, late: Duration, too_long: Duration) -> Silence {
-        for entry in &mut self.entries {
-            if let Delivery::InFlight { sent, warned, .. } = &mut entry.state {
-                let age = now.saturating_duration_since(*sent);
-                if age >= too_long {
-                    return Silence::TooLong {
-                        event: entry.report.event(),
-                    };
-                }
-                if age >= late && !*warned {
-                    *warned = true;
-                    return Silence::Late {
-                        event: entry.report.event(),
-                    };
-                }
-                return Silence::None;
-            }
-        }
-        Silence::None
-    }
-
     /// Forgets every report: the run is not ours, or its deadline is over. How many were lost.
     pub(super) fn clear(&mut self) -> usize {
         let lost = self.entries.len();
@@ -384,138 +279,6 @@ impl Outbox {
         self.in_flight = 0;
         self.unsettled = 0;
         lost
-    }
-
-    /// The unanswered report before this one that is not there, as these words about this one say: the server passed over
-    /// it, else it would have handled it first.
-    fn missing_for(&self, index: usize, words: &str) -> Option<usize> {
-        let refused = &self.entries[index].report;
-        self.entries
-            .iter()
-            .take(index)
-            .position(|earlier| verdict::denies(words, refused, &earlier.report))
-    }
-
-    /// Sends a report again whose answer is not waited for any longer.
-    fn say_again(&mut self, index: usize) {
-        let entry = &mut self.entries[index];
-        if matches!(entry.state, Delivery::InFlight { .. }) {
-            entry.state = Delivery::Waiting;
-            entry.resent = true;
-            self.in_flight -= 1;
-        }
-    }
-
-    /// What waits names this dataclip no more.
-    fn withhold(&mut self, dataclip: &DataclipId) {
-        for entry in &mut self.entries {
-            if entry.state == Delivery::Waiting {
-                entry.report.withhold(dataclip);
-            }
-        }
-    }
-
-    fn index_of(&self, wanted: Ticket) -> Option<usize> {
-        self.entries.iter().position(
-            |entry| matches!(entry.state, Delivery::InFlight { ticket, .. } if ticket == wanted),
-        )
-    }
-
-    fn delivered(&mut self, index: usize) -> Outcome {
-        self.settle(index);
-        let Some(entry) = self.entries.remove(index) else {
-            return Outcome::Unknown;
-        };
-        self.assumed
-            .retain(|assumed| !verdict::proves(&entry.report, &assumed.report));
-        Outcome::Delivered(entry.report.kind())
-    }
-
-    fn assume_delivered(&mut self, index: usize) -> Outcome {
-        self.settle(index);
-        if let Some(mut entry) = self.entries.remove(index) {
-            // What it says is kept in case it has to be said again, the job need not wait for that.
-            entry.permits.clear();
-            self.assumed.push_back(entry);
-            if self.assumed.len() > ASSUMED {
-                self.assumed.pop_front();
-            }
-        }
-        Outcome::Rejoin
-    }
-
-    fn settle(&mut self, index: usize) {
-        if index < self.unsettled {
-            self.unsettled -= 1;
-        }
-    }
-
-    fn refused(&mut self, index: usize, words: &str) -> Outcome {
-        if let Some(missing) = self.missing_for(index, words) {
-            self.say_again(missing);
-            self.unsettled = self.unsettled.max(index + 1);
-            return Outcome::Resend;
-        }
-        let denied = self.assumed.iter().position(|assumed| {
-            verdict::denies(words, &self.entries[index].report, &assumed.report)
-        });
-        if let Some(mut assumed) = denied.and_then(|denied| self.assumed.remove(denied)) {
-            // Once more; a further crash is the payload's.
-            assumed.contradicted = true;
-            assumed.crashes = CRASHES_BEFORE_REFUSAL - 1;
-            // Ahead of everything that was said after it, an unanswered report perhaps among that.
-            let place = self
-                .entries
-                .partition_point(|entry| entry.place < assumed.place);
-            self.entries.insert(place, assumed);
-            self.unsettled = self.unsettled.max(index + 2);
-            return Outcome::Resend;
-        }
-        let entry = &mut self.entries[index];
-        match verdict::judge(&entry.report, entry.resent, words) {
-            Verdict::Delivered => self.delivered(index),
-            Verdict::ChannelGone => {
-                self.link_lost();
-                Outcome::Rejoin
-            }
-            Verdict::Repaired(report) => {
-                let withheld = match &entry.report {
-                    Report::StepComplete(step) => step.event.output_dataclip_id.clone(),
-                    _ => None,
-                };
-                *entry = entry.repaired(report);
-                match withheld {
-                    Some(dataclip) => {
-                        self.withhold(&dataclip);
-                        Outcome::Withheld(dataclip)
-                    }
-                    None => Outcome::Resend,
-                }
-            }
-            Verdict::Split(first, second) => {
-                let permits = std::mem::take(&mut entry.permits);
-                let place = entry.place;
-                *entry = Entry::new(place, Report::Logs(second), permits);
-                self.entries
-                    .insert(index, Entry::new(place, Report::Logs(first), Vec::new()));
-                if index < self.unsettled {
-                    self.unsettled += 1;
-                }
-                Outcome::Resend
-            }
-            Verdict::Drop(lines) => {
-                self.settle(index);
-                self.entries.remove(index);
-                Outcome::LinesDropped(lines, words.to_owned())
-            }
-            Verdict::NotOurs => Outcome::Abandoned(words.to_owned()),
-            Verdict::EndRun => Outcome::Refused {
-                event: entry.report.event(),
-                why: words.to_owned(),
-                open: entry.report.open_step(),
-            },
-            Verdict::GiveUp => Outcome::GaveUp(words.to_owned()),
-        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The outbox, case by case.
 
+use std::time::Duration;
+
 use indexmap::IndexMap;
 use protocol::ids::{JobId, RunId, StepId};
 use protocol::lightning::{

@@ -1,0 +1,108 @@
+//! What a lost link, a crash and silence mean for the reports that were on their way.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    CRASHES_BEFORE_REFUSAL, CRASHES_BEFORE_REPAIR, Delivery, Entry, Outbox, Outcome, Silence,
+};
+use crate::lightning::Ticket;
+
+impl Outbox {
+    /// The link is gone: whatever was in flight may or may not have been processed.
+    pub(in crate::run) fn link_lost(&mut self) {
+        self.unsettled = self.unsettled.max(self.in_flight);
+        self.in_flight = 0;
+        for entry in &mut self.entries {
+            if matches!(entry.state, Delivery::InFlight { .. }) {
+                entry.state = Delivery::Waiting;
+                entry.resent = true;
+                // Whatever its crashes have said: it may be there by now.
+                entry.contradicted = false;
+                entry.crashes = 0;
+            }
+        }
+    }
+
+    /// Lightning closed the socket over a frame, which may have been ours.
+    pub(in crate::run) fn socket_crashed(&mut self) -> Outcome {
+        let is_in_flight = |entry: &Entry| matches!(entry.state, Delivery::InFlight { .. });
+        let suspect = self.entries.iter().position(is_in_flight);
+        let alone = self.in_flight == 1;
+        self.link_lost();
+        let Some(index) = suspect.filter(|_| alone) else {
+            return Outcome::Resend;
+        };
+        let entry = &mut self.entries[index];
+        entry.sockets = entry.sockets.saturating_add(1);
+        let enough = entry
+            .report
+            .crashes_borne(CRASHES_BEFORE_REFUSAL, CRASHES_BEFORE_REFUSAL);
+        if enough.is_some_and(|enough| entry.sockets >= enough) {
+            return self.refused(index, "the connection crashed each time it was sent");
+        }
+        Outcome::Resend
+    }
+
+    /// Whether more than one socket was closed over what may have been a report of this run.
+    pub(in crate::run) fn is_suspected(&self) -> bool {
+        self.entries.iter().any(|entry| entry.sockets > 1)
+    }
+
+    /// The channel crashed with these pushes unanswered: the first of them is the suspect (protocol spec, section 10.3),
+    /// unless it is none of ours.
+    pub(in crate::run) fn channel_crashed(&mut self, unanswered: &[Ticket]) -> Outcome {
+        let suspect = unanswered.first().and_then(|ticket| self.index_of(*ticket));
+        self.unsettled = self.unsettled.max(self.in_flight);
+        self.in_flight = 0;
+        for entry in &mut self.entries {
+            entry.state = Delivery::Waiting;
+        }
+        let Some(index) = suspect else {
+            return Outcome::Resend;
+        };
+        let entry = &mut self.entries[index];
+        let alone = unanswered.len() == 1;
+        if alone && entry.resent && entry.report.is_step_event() && !entry.contradicted {
+            return self.assume_delivered(index);
+        }
+        entry.resent = true;
+        if alone {
+            entry.crashes = entry.crashes.saturating_add(1);
+        }
+        let enough = entry
+            .report
+            .crashes_borne(CRASHES_BEFORE_REPAIR, CRASHES_BEFORE_REFUSAL);
+        if enough.is_some_and(|enough| entry.crashes >= enough) {
+            return self.refused(index, "the channel crashed each time it was sent");
+        }
+        Outcome::Resend
+    }
+
+    /// Whether the oldest report in flight has been unanswered for too long. A busy server is waited for: only much
+    /// later is the channel joined anew, which kills what the server was doing.
+    pub(in crate::run) fn silence(
+        &mut self,
+        now: Instant,
+        late: Duration,
+        too_long: Duration,
+    ) -> Silence {
+        for entry in &mut self.entries {
+            if let Delivery::InFlight { sent, warned, .. } = &mut entry.state {
+                let age = now.saturating_duration_since(*sent);
+                if age >= too_long {
+                    return Silence::TooLong {
+                        event: entry.report.event(),
+                    };
+                }
+                if age >= late && !*warned {
+                    *warned = true;
+                    return Silence::Late {
+                        event: entry.report.event(),
+                    };
+                }
+                return Silence::None;
+            }
+        }
+        Silence::None
+    }
+}
