@@ -15,8 +15,8 @@ use support::random::Random;
 use support::{DEADLINE, Worker, lightning, plan};
 
 const TICK: Duration = Duration::from_millis(250);
-/// Ticks between two faults, on average.
-const TICKS_PER_FAULT: u64 = 8;
+/// Between two faults at most; half of it on average.
+const LONGEST_PEACE_MS: u64 = 4000;
 /// A run that was claimed for so long and is not started was lost with the answer to its claim.
 const UNSTARTED: Duration = Duration::from_secs(20);
 const EVENTS: [&str; 9] = [
@@ -121,6 +121,7 @@ fn ten_minutes_of_faults_lose_no_run_and_no_memory() {
         await new Promise(done => setTimeout(done, 40)); } return { ...s, x: 1 }; }]";
     let (mut ids, mut faults, mut claimed) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
     let (start, mut early) = (Instant::now(), None);
+    let mut next_fault = start;
     while start.elapsed() < length {
         let runs = lightning.runs();
         let waiting = runs
@@ -133,7 +134,8 @@ fn ten_minutes_of_faults_lose_no_run_and_no_memory() {
             ids.push(lightning.enqueue(plan).expect("the plan is right"));
         }
         roll_back(&lightning, &runs, &mut claimed);
-        if random.below(TICKS_PER_FAULT) == 0 {
+        while next_fault <= Instant::now() {
+            next_fault += Duration::from_millis(random.below(LONGEST_PEACE_MS));
             *faults
                 .entry(strike(&lightning, &worker, &mut random))
                 .or_insert(0) += 1;
