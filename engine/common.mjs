@@ -1,6 +1,7 @@
-// Copied into a bundle beside `common.js`: packages as one script. V8 takes its code from `common.cache`, which bundle.mjs
-// made when all of them had been loaded, and compiles it anew where Node is
-// another one. ES modules cannot be given a cache on every Node.
+// Copied into a bundle beside `common.js`: packages as one script. V8 takes its
+// code from `common.cache`, which bundle.mjs made when all of them had been
+// loaded, and compiles it anew where Node is another one. ES modules cannot be
+// given a cache on every Node.
 
 import fs from "node:fs";
 import { createRequire } from "node:module";

@@ -34,13 +34,9 @@ impl Outbox {
         };
         let entry = &mut self.entries[index];
         entry.sockets = entry.sockets.saturating_add(1);
-        let enough = entry
-            .report
-            .crashes_borne(CRASHES_BEFORE_REFUSAL, CRASHES_BEFORE_REFUSAL);
-        if enough.is_some_and(|enough| entry.sockets >= enough) {
-            return self.refused(index, "the connection crashed each time it was sent");
-        }
-        Outcome::Resend
+        let crashes = entry.sockets;
+        let words = "the connection crashed each time it was sent";
+        self.borne(index, crashes, CRASHES_BEFORE_REFUSAL, words)
     }
 
     /// Whether more than one socket was closed over what may have been a report of this run.
@@ -69,11 +65,17 @@ impl Outbox {
         if alone {
             entry.crashes = entry.crashes.saturating_add(1);
         }
-        let enough = entry
-            .report
-            .crashes_borne(CRASHES_BEFORE_REPAIR, CRASHES_BEFORE_REFUSAL);
-        if enough.is_some_and(|enough| entry.crashes >= enough) {
-            return self.refused(index, "the channel crashed each time it was sent");
+        let crashes = entry.crashes;
+        let words = "the channel crashed each time it was sent";
+        self.borne(index, crashes, CRASHES_BEFORE_REPAIR, words)
+    }
+
+    /// Refuses a report under which so much has crashed, else has it sent again.
+    fn borne(&mut self, index: usize, crashes: u8, repair: u8, words: &str) -> Outcome {
+        let report = &self.entries[index].report;
+        let enough = report.crashes_borne(repair, CRASHES_BEFORE_REFUSAL);
+        if enough.is_some_and(|enough| crashes >= enough) {
+            return self.refused(index, words);
         }
         Outcome::Resend
     }
