@@ -61,7 +61,12 @@ fn jobs_that_stop_their_thread_or_their_process_are_ended() {
     let broken = error("crash", "EngineProtocolError", "*");
     let everywhere = "for (let fd = 0; fd < 30; fd++) { try { fs.writeSync(fd, 'garbage'); } catch {} } return {};";
     all_end(vec![
-        ends("SIGSTOP", "process.kill(process.pid, 'SIGSTOP');", OVER),
+        // A stopped process ends when its other threads are told, which may be after the job.
+        ends(
+            "SIGSTOP",
+            "process.kill(process.pid, 'SIGSTOP'); while (true);",
+            OVER,
+        ),
         ends(
             "SIGTERM",
             "process.kill(process.pid, 'SIGTERM'); while (true);",

@@ -150,23 +150,26 @@ fn plans_that_cannot_be_executed_crash_before_any_step() {
 fn plans_that_name_what_they_do_not_have_crash_before_any_step() {
     let lightning = lightning();
     let _worker = worker(&lightning, &[]);
-    let mut plan = one("fn(s => s)");
-    plan["id"] = json!("lost-start");
-    let mut answer = plan.clone();
-    answer["starting_node_id"] = json!("nobody");
-    lightning.fault("fetch:plan", Fault::Answer(answer));
-    let lost = error(
-        "crash",
-        "ValidationError",
+    let lost = |what, message, change: &dyn Fn(&mut Value)| {
+        let plan = one("fn(s => s)");
+        let mut answer = plan.clone();
+        change(&mut answer);
+        // The mock refuses such a plan from who enqueues it, so it comes as the next answer.
+        lightning.fault("fetch:plan", Fault::Answer(answer));
+        let row = Row::new(what, plan)
+            .run(error("crash", "ValidationError", message))
+            .line("R/T", "error", "Error validating execution plan")
+            .line("R/T", "error", "Aborting");
+        check(&lightning, vec![row]);
+    };
+    lost(
+        "an unknown start job",
         "Could not find start job: nobody",
+        &|plan| plan["starting_node_id"] = json!("nobody"),
     );
-    check(
-        &lightning,
-        vec![
-            Row::new("an unknown start job", plan)
-                .run(lost)
-                .line("R/T", "error", "Error validating execution plan")
-                .line("R/T", "error", "Aborting"),
-        ],
+    lost(
+        "an edge to an unknown job",
+        "Cannot find job: nobody",
+        &|plan| plan["edges"][0]["target_job_id"] = json!("nobody"),
     );
 }
