@@ -3,7 +3,7 @@
 mod support;
 
 use lightning_mock::RunState;
-use support::{DEADLINE, Worker, lightning, plan};
+use support::{DEADLINE, Worker, eventually, lightning, plan};
 
 #[test]
 fn a_run_is_claimed_executed_and_reported() {
@@ -90,6 +90,35 @@ fn groups_keep_to_their_queues_and_slots() {
     );
     assert!(lightning.runs().iter().any(strict));
     assert!(lightning.runs().iter().all(|run| run.claims == 1));
+}
+
+#[test]
+fn a_hint_may_claim_several_runs_at_once() {
+    let lightning = lightning();
+    let _worker = Worker::with_mock_engine(
+        &lightning,
+        &["--no-loop", "--capacity", "5", "--claim-demand", "3"],
+    );
+    let ids: Vec<_> = (0..3)
+        .map(|_| lightning.enqueue(plan("fn(s => s)", "manual")).unwrap())
+        .collect();
+    let demands = || -> Vec<_> {
+        let events = lightning.events().into_iter();
+        let claims = events.filter(|event| event.event == "claim");
+        claims
+            .map(|event| event.payload["demand"].clone())
+            .collect()
+    };
+    // A hint before the worker has joined is lost.
+    eventually("the worker claims", || {
+        lightning.work_available();
+        !demands().is_empty()
+    });
+    for id in &ids {
+        let run = lightning.wait_for(id, DEADLINE).unwrap();
+        assert_eq!(run.state, RunState::Success);
+    }
+    assert_eq!(demands()[0], 3);
 }
 
 #[test]

@@ -99,6 +99,9 @@ pub struct ClaimConfig {
     pub looping: bool,
     /// Waits between claims of one group.
     pub backoff: ClaimBackoff,
+    /// Most runs that one claim asks for, where Lightning has said that there is work; 1 is the reference's way. An
+    /// answer that is lost costs the runs in it.
+    pub demand: usize,
 }
 
 /// How reports are delivered.

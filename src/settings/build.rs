@@ -66,6 +66,7 @@ pub(crate) fn resolve(
                 format!("cannot be used: {error}; give `min/max` in seconds, such as 1/10")
             })
         }),
+        demand: from.required(&table::CLAIM_DEMAND, values::count(1)) as usize,
     };
     let shutdown_grace = from.optional(&table::SHUTDOWN_GRACE, values::seconds_or_zero);
 

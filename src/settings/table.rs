@@ -159,6 +159,15 @@ pub(crate) static LOOP: Setting = Setting::switch(
     "Whether to claim on a timer. Without, runs are claimed only by POST /claim and when Lightning calls",
 );
 
+pub(crate) static CLAIM_DEMAND: Setting = Setting::text(
+    Workloops,
+    "claim-demand",
+    "COUNT",
+    "Runs that one claim may ask for when Lightning says that there is work. An answer that is lost costs as many",
+)
+.env(&["WORKER_CLAIM_DEMAND"])
+.default("1");
+
 pub(crate) static BACKOFF: Setting = Setting::text(
     Workloops,
     "backoff",
@@ -464,6 +473,7 @@ pub(crate) static ALL: &[&Setting] = &[
     &WORKLOOPS,
     &LOOP,
     &BACKOFF,
+    &CLAIM_DEMAND,
     &SHUTDOWN_GRACE,
     &REPO_DIR,
     &REPO_LOCK,

@@ -20,7 +20,7 @@ use protocol::workloop::Workloop as Group;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use self::slots::{DEMAND, Effect, Event, Slots};
+use self::slots::{Effect, Event, Slots};
 use crate::clock;
 use crate::config::{ClaimConfig, Config};
 use crate::events::ConnectionReplaced;
@@ -65,7 +65,7 @@ pub struct WorkloopStatus {
     pub slots: u32,
     /// Runs in progress.
     pub active: usize,
-    /// Claims without an answer.
+    /// Runs asked for by claims without an answer.
     pub pending: usize,
     /// Why fewer runs are claimed than there are slots for: `memory`, `latency`, both or none.
     pub held_by: Vec<&'static str>,
@@ -109,12 +109,7 @@ impl Workloop {
         owner: WorkloopOwner,
         room: Room,
     ) -> Self {
-        let slots = Slots::new(
-            group.slots,
-            config.claims.looping,
-            config.claims.backoff.clone(),
-            active,
-        );
+        let slots = Slots::new(group.slots, &config.claims, active);
         Self {
             group,
             claims: config.claims.clone(),
@@ -197,13 +192,13 @@ impl Workloop {
 
     fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) {
         match effect {
-            Effect::Claim { ticket } => {
+            Effect::Claim { ticket, demand } => {
                 self.sent.insert(ticket, Instant::now());
                 self.connection.do_send(Claim {
                     workloop: self.group.id.clone(),
                     ticket,
                     request: ClaimRequest {
-                        demand: DEMAND,
+                        demand: u32::try_from(demand).unwrap_or(u32::MAX),
                         worker_name: self.worker_name.clone(),
                         queues: self.group.queues.clone(),
                     },
@@ -361,7 +356,7 @@ impl Handler<ClaimNow> for Workloop {
     fn handle(&mut self, _: ClaimNow, ctx: &mut Self::Context) -> Self::Result {
         let effects = self.decide(Event::ClaimNow);
         let Some(ticket) = effects.iter().find_map(|effect| match effect {
-            Effect::Claim { ticket } => Some(*ticket),
+            Effect::Claim { ticket, .. } => Some(*ticket),
             _ => None,
         }) else {
             return Box::pin(std::future::ready(false));

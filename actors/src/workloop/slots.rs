@@ -16,10 +16,8 @@ use protocol::ids::RunId;
 use protocol::lightning::ClaimedRun;
 
 use super::pace::Pace;
+use crate::config::ClaimConfig;
 use crate::lightning::Ticket;
-
-/// Runs asked for by one claim. The reference always asks for one; so a lost answer can cost one run at most.
-pub(super) const DEMAND: u32 = 1;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -58,6 +56,13 @@ enum Cause {
     Manual,
 }
 
+/// A claim without an answer; it uses as many slots as it asks for runs.
+#[derive(Debug, Clone, Copy)]
+struct Pending {
+    cause: Cause,
+    demand: usize,
+}
+
 #[derive(Debug)]
 pub(super) enum Event {
     Joined,
@@ -89,8 +94,10 @@ pub(super) enum Event {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Effect {
+    /// Ask for so many runs.
     Claim {
         ticket: Ticket,
+        demand: usize,
     },
     Arm {
         timer: u64,
@@ -110,10 +117,12 @@ pub(super) enum Effect {
 pub(super) struct Slots {
     slots: usize,
     looping: bool,
+    /// Most runs that a claim asks for after a hint.
+    demand: usize,
     backoff: ClaimBackoff,
     phase: Phase,
     active: HashSet<RunId>,
-    pending: HashMap<Ticket, Cause>,
+    pending: HashMap<Ticket, Pending>,
     /// Claims whose patience is over; a late answer is still honoured, for its runs are ours.
     late: HashSet<Ticket>,
     /// Runs that are ours without a free slot: from late answers, or from a server that gives more than was asked for.
@@ -126,16 +135,12 @@ pub(super) struct Slots {
 }
 
 impl Slots {
-    pub(super) fn new(
-        slots: u32,
-        looping: bool,
-        backoff: ClaimBackoff,
-        active: HashSet<RunId>,
-    ) -> Self {
+    pub(super) fn new(slots: u32, claims: &ClaimConfig, active: HashSet<RunId>) -> Self {
         Self {
             slots: usize::try_from(slots).unwrap_or(usize::MAX),
-            looping,
-            backoff,
+            looping: claims.looping,
+            demand: claims.demand,
+            backoff: claims.backoff.clone(),
             phase: Phase::Offline,
             active,
             pending: HashMap::new(),
@@ -161,7 +166,7 @@ impl Slots {
 
     /// Runs and claims: what uses slots, and memory before long.
     pub(super) fn used(&self) -> usize {
-        self.active.len() + self.pending.len() + self.waiting.len()
+        self.active.len() + self.pending() + self.waiting.len()
     }
 
     /// Whether there are slots, but no memory for one more run.
@@ -186,8 +191,9 @@ impl Slots {
         self.active.len()
     }
 
+    /// Runs asked for by claims without an answer.
     pub(super) fn pending(&self) -> usize {
-        self.pending.len()
+        self.pending.values().map(|pending| pending.demand).sum()
     }
 
     /// The claims that were sent and not answered.
@@ -229,7 +235,7 @@ impl Slots {
                 self.take(runs, &mut effects);
             }
             Event::ClaimLate { ticket } => {
-                if let Some(cause) = self.pending.remove(&ticket) {
+                if let Some(Pending { cause, .. }) = self.pending.remove(&ticket) {
                     self.late.insert(ticket);
                     self.brought_nothing(cause, ticket, &mut effects);
                 }
@@ -269,10 +275,15 @@ impl Slots {
 
     fn claim(&mut self, cause: Cause, effects: &mut Vec<Effect>) {
         if self.may_claim() {
+            let free = self.slots.min(self.allowed) - self.used();
+            let demand = match cause {
+                Cause::WorkAvailable => free.min(self.demand),
+                Cause::Loop | Cause::Manual => 1,
+            };
             self.next += 1;
             let ticket = Ticket(self.next);
-            self.pending.insert(ticket, cause);
-            effects.push(Effect::Claim { ticket });
+            self.pending.insert(ticket, Pending { cause, demand });
+            effects.push(Effect::Claim { ticket, demand });
         }
     }
 
@@ -320,12 +331,14 @@ impl Slots {
         runs: Option<Vec<ClaimedRun>>,
         effects: &mut Vec<Effect>,
     ) {
-        let cause = self.pending.remove(&ticket);
-        if cause.is_none() && !self.late.remove(&ticket) {
+        let pending = self.pending.remove(&ticket);
+        if pending.is_none() && !self.late.remove(&ticket) {
             return;
         }
         let claimed = self.take(runs.unwrap_or_default(), effects);
-        let Some(cause) = cause else { return };
+        let Some(Pending { cause, .. }) = pending else {
+            return;
+        };
         if !claimed {
             self.brought_nothing(cause, ticket, effects);
             return;

@@ -108,6 +108,7 @@ fn a_wrong_value_is_told_with_its_option_and_what_would_be_right() {
         ),
         ("--run-memory", "12abc", "give a number of MiB, more than 0"),
         ("--event-window", "0", "a whole number of at least 1"),
+        ("--claim-demand", "0", "a whole number of at least 1"),
         (
             "--port",
             "99999",

@@ -41,6 +41,7 @@ fn config(lightning: &MockHandle) -> Config {
             looping: true,
             backoff: ClaimBackoff::try_new(Duration::from_millis(20), Duration::from_millis(50))
                 .unwrap(),
+            demand: 1,
         },
         delivery: DeliveryConfig {
             window: 32,

@@ -2,9 +2,22 @@
 
 use super::*;
 
+fn claims() -> ClaimConfig {
+    ClaimConfig {
+        looping: true,
+        backoff: ClaimBackoff::try_new(Duration::from_secs(1), Duration::from_secs(10)).unwrap(),
+        demand: 1,
+    }
+}
+
 fn slots(count: u32) -> Slots {
-    let backoff = ClaimBackoff::try_new(Duration::from_secs(1), Duration::from_secs(10)).unwrap();
-    Slots::new(count, true, backoff, HashSet::new())
+    Slots::new(count, &claims(), HashSet::new())
+}
+
+/// Slots whose claims may ask for so many runs.
+fn asking_for(demand: usize, count: u32) -> Slots {
+    let claims = ClaimConfig { demand, ..claims() };
+    Slots::new(count, &claims, HashSet::new())
 }
 
 fn run(id: &str) -> ClaimedRun {
@@ -19,7 +32,7 @@ fn claimed(effects: &[Effect]) -> Ticket {
         .iter()
         .find(|effect| matches!(effect, Effect::Claim { .. }))
     {
-        Some(Effect::Claim { ticket }) => *ticket,
+        Some(Effect::Claim { ticket, .. }) => *ticket,
         _ => panic!("no claim in {effects:?}"),
     }
 }
@@ -44,7 +57,13 @@ fn answer(slots: &mut Slots, ticket: Ticket, ids: &[&str]) -> Vec<Effect> {
 fn a_joined_queue_is_asked_at_once() {
     let mut slots = slots(1);
     let effects = slots.on(Event::Joined);
-    assert_eq!(effects, vec![Effect::Claim { ticket: Ticket(1) }]);
+    assert_eq!(
+        effects,
+        vec![Effect::Claim {
+            ticket: Ticket(1),
+            demand: 1
+        }]
+    );
     assert_eq!(slots.phase(), Phase::Claiming);
 }
 
@@ -96,6 +115,36 @@ fn pending_claims_count_as_used_slots() {
     claimed(&slots.on(Event::WorkAvailable));
     assert!(slots.on(Event::WorkAvailable).is_empty());
     assert_eq!(slots.pending(), 2);
+}
+
+#[test]
+fn a_hint_asks_for_all_free_slots_up_to_the_demand() {
+    let asked = |slots: &mut Slots| match slots.on(Event::WorkAvailable)[..] {
+        [Effect::Claim { demand, ticket }] => (demand, ticket),
+        ref effects => panic!("{effects:?}"),
+    };
+    let mut slots = asking_for(3, 5);
+    let looped = claimed(&slots.on(Event::Joined));
+    let (demand, hinted) = asked(&mut slots);
+    assert_eq!((demand, slots.pending()), (3, 4));
+    assert_eq!(asked(&mut slots).0, 1, "one slot is left");
+    assert!(slots.on(Event::WorkAvailable).is_empty());
+
+    let effects = answer(&mut slots, hinted, &["a"]);
+    let [
+        Effect::Start(_),
+        Effect::Claim {
+            ticket: again,
+            demand: 2,
+        },
+    ] = effects[..]
+    else {
+        panic!("{effects:?}")
+    };
+    answer(&mut slots, again, &[]);
+    answer(&mut slots, looped, &[]);
+    slots.allow(3);
+    assert_eq!(asked(&mut slots).0, 1, "memory for one more");
 }
 
 #[test]
@@ -155,8 +204,12 @@ fn an_answer_to_an_unknown_claim_is_ignored() {
 
 #[test]
 fn without_the_loop_only_hints_and_manual_claims_claim() {
-    let backoff = ClaimBackoff::try_new(Duration::from_secs(1), Duration::from_secs(10)).unwrap();
-    let mut slots = Slots::new(2, false, backoff, HashSet::new());
+    let looping = false;
+    let claims = ClaimConfig {
+        looping,
+        ..claims()
+    };
+    let mut slots = Slots::new(2, &claims, HashSet::new());
     assert!(slots.on(Event::Joined).is_empty());
     let ticket = claimed(&slots.on(Event::ClaimNow));
     assert_eq!(
