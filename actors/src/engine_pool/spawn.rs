@@ -87,9 +87,9 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Queues a command. A child takes one run at a time, so only a handful ever wait.
-    pub(super) fn send(&self, frame: Bytes) {
-        if self.commands.send(frame).is_err() {
+    /// Queues a command, or the next part of one. A child takes one run at a time, so only a handful ever wait.
+    pub(super) fn send(&self, part: Bytes) {
+        if self.commands.send(part).is_err() {
             log::debug!("an engine child ended before a command was written to it");
         }
     }

@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use protocol::backoff::ReconnectBackoff;
 use protocol::ids::{MessageRef, RunId, Topic, WorkloopId};
-use protocol::lightning::{ClaimedRun, QueueJoin};
-use protocol::phoenix::encode_push;
+use protocol::lightning::{ClaimedRun, LongPayload, QueueJoin};
+use protocol::phoenix::{encode_push, encode_push_around};
 use protocol::token::worker_token;
 
 use super::channels::Channels;
+use super::client::{http_client, url};
 use super::messages::ChannelEvent;
-use super::socket::{self, Ended, Generation, Outgoing, Socket};
+use super::socket::{self, Ended, Generation, Long, Outgoing, Socket};
 use crate::clock;
 use crate::config::{Identity, LightningConfig};
 use crate::metrics::Metrics;
@@ -95,7 +96,7 @@ impl LightningConnection {
         metrics: Metrics,
     ) -> Result<Self, String> {
         Ok(Self {
-            client: socket::client(config.extra_ca_file.as_deref())?,
+            client: http_client(config.extra_ca_file.as_deref())?,
             config,
             identity,
             queue_join,
@@ -134,7 +135,7 @@ impl LightningConnection {
                 return;
             }
         };
-        let url = socket::url(&self.config.endpoint, &token, &self.identity.version);
+        let url = url(&self.config.endpoint, &token, &self.identity.version);
         let events = ctx.address().recipient();
         let opening = socket::open(self.client.clone(), url, generation, events).into_actor(self);
         ctx.spawn(opening.map(move |opened, this, ctx| {
@@ -213,6 +214,26 @@ impl LightningConnection {
         self.channels.reset();
         for run in self.channels.runs() {
             run.do_send(ChannelEvent::SocketDown { over_a_frame });
+        }
+    }
+
+    /// Sends a push whose payload is made while it is written.
+    pub(super) fn send_long(
+        &self,
+        join_ref: MessageRef,
+        reference: MessageRef,
+        topic: &Topic,
+        event: &str,
+        payload: LongPayload,
+    ) {
+        if let State::Connected(connected) = &self.state {
+            log::trace!(run_id = topic.run_id().as_ref().map(RunId::as_str); "-> {topic} {event} ({} bytes)", payload.bytes());
+            let (begin, end) = encode_push_around(Some(join_ref), reference, topic, event);
+            connected.socket.send(Outgoing::Long(Box::new(Long {
+                begin,
+                payload,
+                end,
+            })));
         }
     }
 

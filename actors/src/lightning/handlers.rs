@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use protocol::ids::Topic;
+use protocol::lightning::PushPayload;
 
 use super::connection::{LightningConnection, State};
 use super::messages::{
@@ -51,13 +52,15 @@ impl Handler<Push> for LightningConnection {
             self.channels
                 .pushing_run(&message.topic, message.ticket, message.event)
         {
-            self.send_text(
-                Some(join_ref),
-                reference,
-                &message.topic,
-                message.event,
-                &message.payload,
-            );
+            let topic = &message.topic;
+            match message.payload {
+                PushPayload::Whole(json) => {
+                    self.send_text(Some(join_ref), reference, topic, message.event, &json);
+                }
+                PushPayload::Long(long) => {
+                    self.send_long(join_ref, reference, topic, message.event, long);
+                }
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use bytes::Bytes;
 use protocol::ids::{Topic, WorkloopId};
-use protocol::lightning::{ClaimRequest, ClaimedRun};
+use protocol::lightning::{ClaimRequest, ClaimedRun, PushPayload};
 use protocol::phoenix::{Payload, ReplyStatus};
 
 /// A subscriber's own number for a push, echoed in the answer; unique among the subscriber's outstanding pushes.
@@ -46,7 +46,7 @@ pub struct Push {
     /// The event's name.
     pub event: &'static str,
     /// A JSON object.
-    pub payload: Bytes,
+    pub payload: PushPayload,
 }
 
 /// Leaves the topic, if it is joined, and forgets its subscriber. The reply is never waited for (protocol spec, 2.1).

@@ -15,6 +15,8 @@
 //! one and tells runs and workloops, who subscribe again and resend what was not answered.
 
 mod channels;
+mod client;
+mod codec;
 mod connection;
 mod handlers;
 mod incoming;
@@ -22,9 +24,9 @@ mod messages;
 mod queue;
 mod socket;
 
+pub use self::client::http_client;
 pub use self::connection::LightningConnection;
 pub use self::messages::{
     ChannelEvent, Claim, ClaimError, ConnectionStatus, Disconnect, GetConnectionStatus, Join,
     Leave, Push, QueueEvent, Subscribe, SubscribeQueue, Ticket,
 };
-pub use self::socket::client as http_client;

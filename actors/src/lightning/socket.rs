@@ -3,30 +3,24 @@
 //! The tasks know nothing of channels. The reader joins fragments and hands whole messages to the connection; the writer
 //! sends whatever has gathered since its last write as one batch, so that a burst of reports costs one system call.
 
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Recipient;
 use actix_codec::Framed;
-use actix_http::ws::{CloseCode, CloseReason, Codec, Frame, Item, Message, ProtocolError};
-use actix_service::ServiceExt as _;
+use actix_http::ws::{CloseCode, CloseReason, Frame, Item, Message, ProtocolError};
 use awc::BoxedSocket;
 use awc::error::WsClientError;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
+use protocol::lightning::LongPayload;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::codec::{ClientCodec, Piece};
+
 /// As the reference's client: a larger message closes the socket with 1009 (protocol spec, section 1.1).
 pub(super) const MAX_MESSAGE_BYTES: usize = 100 * 1024 * 1024;
-
-/// A silent peer must not hold a connection attempt for ever; the reference sets no limit.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Which socket something came from; a message of an older socket is dropped by comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -77,9 +71,18 @@ impl From<String> for Ended {
 #[derive(Debug)]
 pub(super) enum Outgoing {
     Text(String),
+    Long(Box<Long>),
     Ping,
     Pong(Bytes),
     Close,
+}
+
+/// A text message that is made while it is written.
+#[derive(Debug)]
+pub(super) struct Long {
+    pub(super) begin: Vec<u8>,
+    pub(super) payload: LongPayload,
+    pub(super) end: &'static [u8],
 }
 
 /// The sending side of an open socket. Dropping it cuts the connection: a peer that is gone must not keep the tasks.
@@ -165,7 +168,7 @@ pub(super) async fn open(
         .max_frame_size(MAX_MESSAGE_BYTES)
         .connect()
         .await?;
-    let (sink, stream) = framed.split();
+    let (sink, stream) = framed.into_map_codec(ClientCodec::new).split();
     let (outgoing, queue) = mpsc::unbounded_channel();
     Ok(Socket {
         generation,
@@ -175,66 +178,8 @@ pub(super) async fn open(
     })
 }
 
-/// The HTTP client that opens sockets: HTTP/1.1 only, since a WebSocket cannot be opened over h2 here.
-///
-/// # Errors
-/// A text that says what is wrong when TLS cannot be set up or `extra_ca_file` cannot be used.
-pub fn client(extra_ca_file: Option<&Path>) -> Result<awc::Client, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut tls = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| format!("TLS cannot be set up: {error}"))?
-        .with_root_certificates(roots(extra_ca_file)?)
-        .with_no_client_auth();
-    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    // awc leaves Nagle's algorithm on, which holds a report back until the one before it was acknowledged.
-    let tcp = actix_tls::connect::ConnectorService::default().map(|connection| {
-        if let Err(error) = connection.io_ref().set_nodelay(true) {
-            log::debug!("TCP_NODELAY cannot be set: {error}");
-        }
-        connection
-    });
-    let connector = awc::Connector::new()
-        .connector(tcp)
-        .timeout(HANDSHAKE_TIMEOUT)
-        .handshake_timeout(HANDSHAKE_TIMEOUT)
-        .rustls_0_23(Arc::new(tls));
-    Ok(awc::Client::builder()
-        .connector(connector)
-        .timeout(HANDSHAKE_TIMEOUT)
-        .no_default_headers()
-        .finish())
-}
-
-/// The system's root certificates, or the bundled ones where it has none, and those of `extra_ca_file`.
-fn roots(extra_ca_file: Option<&Path>) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    let system = rustls_native_certs::load_native_certs();
-    for error in &system.errors {
-        log::debug!("a system certificate store cannot be read: {error}");
-    }
-    let (added, _) = roots.add_parsable_certificates(system.certs);
-    if added == 0 {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    if let Some(path) = extra_ca_file {
-        let unusable = |error: &dyn std::fmt::Display| {
-            format!(
-                "NODE_EXTRA_CA_CERTS: {} has no usable certificates: {error}",
-                path.display()
-            )
-        };
-        for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unusable(&error))? {
-            roots
-                .add(certificate.map_err(|error| unusable(&error))?)
-                .map_err(|error| unusable(&error))?;
-        }
-    }
-    Ok(roots)
-}
-
-type Stream = SplitStream<Framed<BoxedSocket, Codec>>;
-type Sink = SplitSink<Framed<BoxedSocket, Codec>, Message>;
+type Stream = SplitStream<Framed<BoxedSocket, ClientCodec>>;
+type Sink = SplitSink<Framed<BoxedSocket, ClientCodec>, Piece>;
 
 async fn read(
     mut stream: Stream,
@@ -285,6 +230,14 @@ async fn write(mut sink: Sink, mut queue: mpsc::UnboundedReceiver<Outgoing>) {
         let mut next = Some(first);
         while let Some(outgoing) = next {
             let message = match outgoing {
+                Outgoing::Long(long) => {
+                    if let Err(error) = write_long(&mut sink, *long).await {
+                        log::debug!("writing to Lightning failed: {error}");
+                        return;
+                    }
+                    next = queue.try_recv().ok();
+                    continue;
+                }
                 Outgoing::Text(text) => Message::Text(text.into()),
                 Outgoing::Ping => Message::Ping(Bytes::new()),
                 Outgoing::Pong(data) => Message::Pong(data),
@@ -293,7 +246,7 @@ async fn write(mut sink: Sink, mut queue: mpsc::UnboundedReceiver<Outgoing>) {
                     Message::Close(Some(CloseReason::from(CloseCode::Normal)))
                 }
             };
-            if let Err(error) = sink.feed(message).await {
+            if let Err(error) = sink.feed(Piece::Message(message)).await {
                 log::debug!("writing to Lightning failed: {error}");
                 return;
             }
@@ -304,6 +257,22 @@ async fn write(mut sink: Sink, mut queue: mpsc::UnboundedReceiver<Outgoing>) {
             return;
         }
     }
+}
+
+async fn write_long(sink: &mut Sink, long: Long) -> Result<(), ProtocolError> {
+    let Long {
+        begin,
+        payload,
+        end,
+    } = long;
+    let whole = begin.len() + payload.bytes() + end.len();
+    sink.feed(Piece::LongText(whole)).await?;
+    sink.feed(Piece::Part(begin)).await?;
+    for piece in payload.pieces() {
+        let piece = piece.map_err(std::io::Error::other)?;
+        sink.feed(Piece::Part(piece)).await?;
+    }
+    sink.feed(Piece::Part(end.to_vec())).await
 }
 
 fn protocol_error(error: &ProtocolError) -> String {
@@ -380,59 +349,9 @@ impl Fragments {
     }
 }
 
-/// The URL of the socket (protocol spec, section 1.1).
-pub(super) fn url(endpoint: &str, token: &str, worker_version: &str) -> String {
-    let separator = if endpoint.contains('?') { '&' } else { '?' };
-    format!(
-        "{endpoint}/websocket{separator}token={}&api_version=1.2&worker_version={}&vsn=2.0.0",
-        encode_component(token),
-        encode_component(worker_version)
-    )
-}
-
-/// JavaScript's `encodeURIComponent`, which leaves a set of characters that no library's preset leaves.
-fn encode_component(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z'
-            | b'a'..=b'z'
-            | b'0'..=b'9'
-            | b'-'
-            | b'_'
-            | b'.'
-            | b'!'
-            | b'~'
-            | b'*'
-            | b'\''
-            | b'('
-            | b')' => {
-                encoded.push(char::from(byte));
-            }
-            other => encoded.push_str(&format!("%{other:02X}")),
-        }
-    }
-    encoded
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_url_carries_token_and_versions_like_the_reference() {
-        assert_eq!(
-            url("ws://localhost:4000/worker", "a.b+c", "1.2.3"),
-            "ws://localhost:4000/worker/websocket?token=a.b%2Bc&api_version=1.2&worker_version=1.2.3&vsn=2.0.0"
-        );
-    }
-
-    #[test]
-    fn a_query_in_the_endpoint_is_continued() {
-        assert!(
-            url("ws://h/worker?x=1", "t", "1").starts_with("ws://h/worker?x=1/websocket&token=t&")
-        );
-    }
 
     #[test]
     fn fragments_are_joined_in_order() {

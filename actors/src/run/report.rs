@@ -1,9 +1,9 @@
 //! What a run reports, fixed when it is built, and the repairs that a refusal may ask for.
 
-use bytes::Bytes;
 use protocol::ids::{DataclipId, JobId, RunId, StepId};
 use protocol::lightning::{
-    BatchLogs, LogLine, RunComplete, RunEvent, RunLog, RunStart, StepComplete, StepStart,
+    BatchLogs, LogLine, OutputDataclip, PushPayload, RunComplete, RunEvent, RunLog, RunStart,
+    StepComplete, StepStart,
 };
 use protocol::reasons::{ExitReason, Outcome};
 
@@ -85,7 +85,7 @@ impl Report {
                 .event
                 .output_dataclip
                 .as_ref()
-                .map_or(0, |dataclip| dataclip.as_str().len()),
+                .map_or(0, OutputDataclip::len),
             Self::RunStart(_) | Self::StepStart(_) | Self::Logs(_) | Self::RunComplete(_) => 0,
         }
     }
@@ -94,15 +94,15 @@ impl Report {
     ///
     /// # Errors
     /// When a part cannot be written as JSON.
-    pub(super) fn payload(&self) -> Result<Bytes, serde_json::Error> {
+    pub(super) fn payload(&self) -> Result<PushPayload, serde_json::Error> {
         match self {
             Self::RunStart(start) => serde_json::to_vec(start),
             Self::StepStart(start) => serde_json::to_vec(start),
             Self::Logs(lines) => lines.payload(),
-            Self::StepComplete(complete) => serde_json::to_vec(&complete.event),
+            Self::StepComplete(complete) => return complete.event.payload(),
             Self::RunComplete(end) => serde_json::to_vec(&end.event),
         }
-        .map(Bytes::from)
+        .map(PushPayload::from)
     }
 }
 

@@ -79,6 +79,15 @@ impl OutputDataclip {
         Some(Self(cleaned.unwrap_or(state)))
     }
 
+    /// Bytes of the JSON text.
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "an object has two bytes at least"
+    )]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The JSON text.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("made of JSON or of a string, both of which are UTF-8")

@@ -3,6 +3,7 @@
 mod clean;
 mod dataclip;
 mod log_line;
+mod payload;
 mod queue;
 mod run;
 mod timestamp;
@@ -10,6 +11,7 @@ mod timestamp;
 pub use self::clean::{readable, storable};
 pub use self::dataclip::{DataclipError, OutputDataclip, dataclip_bytes};
 pub use self::log_line::{BatchLogs, LineError, LogLine, RunLog};
+pub use self::payload::{LongPayload, PushPayload};
 pub use self::queue::{
     ClaimReply, ClaimReplyError, ClaimRequest, ClaimedRun, QueueEvent, QueueJoin,
 };

@@ -6,9 +6,12 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{OutputDataclip, Timestamp};
+use super::{LongPayload, OutputDataclip, PushPayload, Timestamp};
 use crate::ids::{CredentialId, DataclipId, JobId, StepId};
 use crate::reasons::{ExitReason, Outcome};
+
+/// Bytes from which on a state is not copied into its report.
+const LONG_STATE: usize = 256 << 10;
 
 /// The events that a worker pushes on a run's channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -194,6 +197,26 @@ impl StepComplete {
             error_message: outcome.error_message,
         }
     }
+
+    /// The payload. A long state is its last field, not yet written.
+    ///
+    /// # Errors
+    /// When a part cannot be written as JSON.
+    pub fn payload(&self) -> Result<PushPayload, serde_json::Error> {
+        let state = self.output_dataclip.as_ref();
+        let Some(state) = state.filter(|state| state.len() >= LONG_STATE) else {
+            return serde_json::to_vec(self).map(PushPayload::from);
+        };
+        let others = Self {
+            output_dataclip: None,
+            ..self.clone()
+        };
+        let mut open = serde_json::to_vec(&others)?;
+        let brace = open.pop();
+        debug_assert_eq!(brace, Some(b'}'), "a struct is written as an object");
+        open.extend_from_slice(br#","output_dataclip":""#);
+        Ok(PushPayload::Long(LongPayload::new(open, state.clone())))
+    }
 }
 
 /// The payload of `run:complete`; no other key may be sent.
@@ -235,6 +258,24 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+
+    #[test]
+    fn a_long_state_is_written_piece_by_piece() {
+        let state = serde_json::json!({ "x": "\n\"é€😀".repeat(LONG_STATE / 8) });
+        let complete = StepComplete {
+            output_dataclip: OutputDataclip::from_json(Bytes::from(state.to_string())),
+            ..StepComplete::new(StepId::new("s1"), JobId::new("a"), Outcome::success())
+        };
+        let PushPayload::Long(long) = complete.payload().unwrap() else {
+            panic!("it is long")
+        };
+        let pieces: Vec<Vec<u8>> = long.pieces().map(Result::unwrap).collect();
+        assert!(pieces.len() > 4, "{} pieces", pieces.len());
+        let written = pieces.concat();
+        assert_eq!(written.len(), long.bytes());
+        let written: serde_json::Value = serde_json::from_slice(&written).unwrap();
+        assert_eq!(written, serde_json::to_value(&complete).unwrap());
+    }
 
     #[test]
     fn a_step_completion_has_the_fields_of_the_reference() {

@@ -131,24 +131,48 @@ pub fn encode_push(
     event: &str,
     payload: &[u8],
 ) -> String {
+    let mut out = Vec::new();
+    encode_push_into(&mut out, join_ref, reference, topic, event, payload);
+    into_text(out)
+}
+
+/// The beginning and the end of what [`encode_push`] writes, without the payload between them.
+pub fn encode_push_around(
+    join_ref: Option<MessageRef>,
+    reference: MessageRef,
+    topic: &Topic,
+    event: &str,
+) -> (Vec<u8>, &'static [u8]) {
+    let mut out = Vec::new();
+    encode_push_into(&mut out, join_ref, reference, topic, event, b"");
+    out.truncate(out.len() - END.len());
+    (out, END)
+}
+
+fn encode_push_into(
+    out: &mut Vec<u8>,
+    join_ref: Option<MessageRef>,
+    reference: MessageRef,
+    topic: &Topic,
+    event: &str,
+    payload: &[u8],
+) {
     let join_ref = join_ref.map(|join_ref| join_ref.to_string());
     let reference = reference.to_string();
-    let mut out = Vec::new();
-    encode(
-        &mut out,
-        [
-            join_ref.as_deref(),
-            Some(&reference),
-            Some(topic.as_str()),
-            Some(event),
-        ],
-        payload,
-    );
-    into_text(out)
+    let head = [
+        join_ref.as_deref(),
+        Some(&reference),
+        Some(topic.as_str()),
+        Some(event),
+    ];
+    encode(out, head, payload);
 }
 
 /// More than the quotes, commas and brackets of a frame need.
 const FRAME_OVERHEAD: usize = 48;
+
+/// The end of a frame.
+const END: &[u8] = b"]";
 
 fn encode(out: &mut Vec<u8>, head: [Option<&str>; 4], payload: &[u8]) {
     out.reserve(
@@ -162,7 +186,7 @@ fn encode(out: &mut Vec<u8>, head: [Option<&str>; 4], payload: &[u8]) {
         out.push(b',');
     }
     out.extend_from_slice(payload);
-    out.push(b']');
+    out.extend_from_slice(END);
 }
 
 /// JSON is UTF-8; a payload that is not would be refused at the other end, and is mended here at the price of a copy.

@@ -5,5 +5,5 @@ mod frame;
 mod server;
 
 pub use self::binary::BinaryError;
-pub use self::frame::{Frame, FrameError, Payload, encode_push};
+pub use self::frame::{Frame, FrameError, Payload, encode_push, encode_push_around};
 pub use self::server::{ReplyStatus, ServerMessage, error_detail, response_detail};

@@ -1,6 +1,7 @@
 //! How a run ends on this child, and how the child itself does.
 
 use actix::prelude::*;
+use bytes::Bytes;
 use protocol::engine::{Command, ExitCause};
 use protocol::ids::RunId;
 
@@ -101,7 +102,7 @@ impl EngineChild {
         if matches!(self.state, State::Busy(_)) {
             return;
         }
-        if self.send(&Command::Shutdown, b"").is_err() {
+        if self.send(&Command::Shutdown, &Bytes::new()).is_err() {
             self.kill("it is not needed any more".to_owned());
         }
         ctx.run_later(DEAF, |this, _| {

@@ -85,6 +85,8 @@ impl EngineChild {
                 thread_id, warm, ..
             } => {
                 self.metrics.run_loaded(warm, busy.begun.elapsed());
+                // No other child can have the run any more, so none needs its input, which may have megabytes.
+                busy.execution.input = Bytes::new();
                 EngineEventBody::Started { thread_id, warm }
             }
             RunProgress::Log {

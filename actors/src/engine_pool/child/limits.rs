@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use actix::prelude::*;
+use bytes::Bytes;
 use protocol::engine::Command;
 use protocol::ids::RunId;
 
@@ -74,7 +75,7 @@ impl EngineChild {
         busy.stop = stop;
         // A thread that waits in a write cannot end: from here on nothing of it waits for the outbox.
         busy.execution.budget.close();
-        if let Err(error) = self.send(&Command::Cancel { run }, b"") {
+        if let Err(error) = self.send(&Command::Cancel { run }, &Bytes::new()) {
             self.kill(error);
             return;
         }

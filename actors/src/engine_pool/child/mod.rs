@@ -14,6 +14,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
+use bytes::Bytes;
 use protocol::engine::{Command, encode_frame};
 
 mod busy;
@@ -118,10 +119,10 @@ impl EngineChild {
         }
     }
 
-    fn send(&self, command: &Command<'_>, body: &[u8]) -> Result<(), String> {
-        let frame = encode_frame(command, body).map_err(|error| error.to_string())?;
+    fn send(&self, command: &Command<'_>, body: &Bytes) -> Result<(), String> {
+        let parts = encode_frame(command, body).map_err(|error| error.to_string())?;
         if let Some(process) = &self.process {
-            process.send(frame);
+            parts.into_iter().for_each(|part| process.send(part));
         }
         Ok(())
     }
@@ -303,7 +304,7 @@ impl Handler<Proceed> for EngineChild {
         busy.resident = pid.and_then(memory::resident).unwrap_or_default();
         let timeout = busy.execution.options.timeout;
         let run = message.run_id;
-        if let Err(error) = self.send(&Command::Go { run: &run }, b"") {
+        if let Err(error) = self.send(&Command::Go { run: &run }, &Bytes::new()) {
             self.kill(error);
             return;
         }
@@ -338,7 +339,7 @@ impl Handler<Warm> for EngineChild {
                 threads: self.config.warm,
                 adaptors: &adaptors,
             };
-            if let Err(error) = self.send(&command, b"") {
+            if let Err(error) = self.send(&command, &Bytes::new()) {
                 log::debug!("an engine child cannot be warmed: {error}");
             }
         }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use bytes::Bytes;
 use protocol::ids::{CredentialId, Topic, WorkloopId};
 use protocol::lightning::{
-    ClaimedRun, FetchCredential, FetchDataclip, RunEvent, RunJoin, RunStart, dataclip_bytes,
+    ClaimedRun, FetchCredential, FetchDataclip, PushPayload, RunEvent, RunJoin, RunStart,
+    dataclip_bytes,
 };
 use protocol::logs;
 use protocol::phoenix::{Payload, ReplyStatus, error_detail};
@@ -177,7 +177,7 @@ impl Run {
         Ticket(self.next_ticket)
     }
 
-    fn push(&self, ticket: Ticket, event: &'static str, payload: Bytes) {
+    fn push(&self, ticket: Ticket, event: &'static str, payload: PushPayload) {
         self.context.connection.do_send(Push {
             topic: self.topic.clone(),
             ticket,

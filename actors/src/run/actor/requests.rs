@@ -1,7 +1,7 @@
 //! What the run asks of Lightning and of the engine before it may start.
 
 use super::{
-    ActorFutureExt, AsyncContext, Bytes, Context, ConvertOptions, Converted, CredentialId, Fetch,
+    ActorFutureExt, AsyncContext, Context, ConvertOptions, Converted, CredentialId, Fetch,
     FetchCredential, FetchDataclip, Input, Instant, LightningPlan, Loading, Payload, Phase,
     Prepare, PrepareError, Prepared, ReplyStatus, Run, RunEvent, Ticket, WrapFuture, convert,
     dataclip_bytes, error_detail, exception, new_id,
@@ -13,11 +13,7 @@ impl Run {
         if let Phase::Joining { plan } = &mut self.phase
             && plan.ask(ticket, Instant::now())
         {
-            self.push(
-                ticket,
-                RunEvent::FetchPlan.name(),
-                Bytes::from_static(b"{}"),
-            );
+            self.push(ticket, RunEvent::FetchPlan.name(), b"{}".to_vec().into());
         }
     }
 

@@ -1,0 +1,126 @@
+//! What opens a socket: the HTTP client with its certificates, and the URL.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_service::ServiceExt as _;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+
+/// A silent peer must not hold a connection attempt for ever; the reference sets no limit.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The HTTP client that opens sockets: HTTP/1.1 only, since a WebSocket cannot be opened over h2 here.
+///
+/// # Errors
+/// A text that says what is wrong when TLS cannot be set up or `extra_ca_file` cannot be used.
+pub fn http_client(extra_ca_file: Option<&Path>) -> Result<awc::Client, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| format!("TLS cannot be set up: {error}"))?
+        .with_root_certificates(roots(extra_ca_file)?)
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // awc leaves Nagle's algorithm on, which holds a report back until the one before it was acknowledged.
+    let tcp = actix_tls::connect::ConnectorService::default().map(|connection| {
+        if let Err(error) = connection.io_ref().set_nodelay(true) {
+            log::debug!("TCP_NODELAY cannot be set: {error}");
+        }
+        connection
+    });
+    let connector = awc::Connector::new()
+        .connector(tcp)
+        .timeout(HANDSHAKE_TIMEOUT)
+        .handshake_timeout(HANDSHAKE_TIMEOUT)
+        .rustls_0_23(Arc::new(tls));
+    Ok(awc::Client::builder()
+        .connector(connector)
+        .timeout(HANDSHAKE_TIMEOUT)
+        .no_default_headers()
+        .finish())
+}
+
+/// The system's root certificates, or the bundled ones where it has none, and those of `extra_ca_file`.
+fn roots(extra_ca_file: Option<&Path>) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    let system = rustls_native_certs::load_native_certs();
+    for error in &system.errors {
+        log::debug!("a system certificate store cannot be read: {error}");
+    }
+    let (added, _) = roots.add_parsable_certificates(system.certs);
+    if added == 0 {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    if let Some(path) = extra_ca_file {
+        let unusable = |error: &dyn std::fmt::Display| {
+            format!(
+                "NODE_EXTRA_CA_CERTS: {} has no usable certificates: {error}",
+                path.display()
+            )
+        };
+        for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unusable(&error))? {
+            roots
+                .add(certificate.map_err(|error| unusable(&error))?)
+                .map_err(|error| unusable(&error))?;
+        }
+    }
+    Ok(roots)
+}
+
+/// The URL of the socket (protocol spec, section 1.1).
+pub(super) fn url(endpoint: &str, token: &str, worker_version: &str) -> String {
+    let separator = if endpoint.contains('?') { '&' } else { '?' };
+    format!(
+        "{endpoint}/websocket{separator}token={}&api_version=1.2&worker_version={}&vsn=2.0.0",
+        encode_component(token),
+        encode_component(worker_version)
+    )
+}
+
+/// JavaScript's `encodeURIComponent`, which leaves a set of characters that no library's preset leaves.
+fn encode_component(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z'
+            | b'a'..=b'z'
+            | b'0'..=b'9'
+            | b'-'
+            | b'_'
+            | b'.'
+            | b'!'
+            | b'~'
+            | b'*'
+            | b'\''
+            | b'('
+            | b')' => {
+                encoded.push(char::from(byte));
+            }
+            other => encoded.push_str(&format!("%{other:02X}")),
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_carries_token_and_versions_like_the_reference() {
+        assert_eq!(
+            url("ws://localhost:4000/worker", "a.b+c", "1.2.3"),
+            "ws://localhost:4000/worker/websocket?token=a.b%2Bc&api_version=1.2&worker_version=1.2.3&vsn=2.0.0"
+        );
+    }
+
+    #[test]
+    fn a_query_in_the_endpoint_is_continued() {
+        assert!(
+            url("ws://h/worker?x=1", "t", "1").starts_with("ws://h/worker?x=1/websocket&token=t&")
+        );
+    }
+}
