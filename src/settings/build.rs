@@ -26,7 +26,7 @@ const DEBUG_SECRET: &str = "<secret>";
 
 /// Unanswered reports a run may hold in memory: three of the largest dataclips that a default worker sends, and room for
 /// the log lines between them.
-const OUTBOX_BYTES: usize = 64 * 1024 * 1024;
+const OUTBOX_BYTES: usize = 16 * 1024 * 1024;
 
 /// Reads every setting, and tells everything that is wrong, not only the first thing. A default stands in the settings for
 /// what is wrong, for those who want to look further. `home` is the user's home directory, `worker_id` the name under which

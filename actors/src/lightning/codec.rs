@@ -3,7 +3,7 @@
 
 use actix_codec::{Decoder, Encoder};
 use actix_http::ws::{Codec, Frame, Message, ProtocolError};
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
 /// A read buffer that has grown beyond this is given back after its message.
 const KEPT: usize = 256 << 10;
@@ -15,14 +15,14 @@ pub(super) enum Piece {
     /// The beginning of a text message that has so many bytes, all of which follow as parts before anything else.
     LongText(usize),
     /// Further bytes of the long text.
-    Part(Vec<u8>),
+    Part(Bytes),
 }
 
 /// The client's codec.
 pub(super) struct ClientCodec {
     library: Codec,
     mask: [u8; 4],
-    /// Bytes of the long text that were masked.
+    /// Bytes of the part before.
     masked: usize,
 }
 
@@ -62,12 +62,13 @@ impl Encoder<Piece> for ClientCodec {
                 self.masked = 0;
                 put_head(bytes, self.mask, out);
             }
-            Piece::Part(mut part) => {
+            Piece::Part(part) => {
                 // The mask goes on where the part before ended.
                 self.mask.rotate_left(self.masked % 4);
                 self.masked = part.len();
-                mask(&mut part, self.mask);
+                let start = out.len();
                 out.put_slice(&part);
+                mask(&mut out[start..], self.mask);
             }
         }
         Ok(())
@@ -129,7 +130,9 @@ mod tests {
         let whole = parts.iter().map(Vec::len).sum();
         codec.encode(Piece::LongText(whole), &mut out).unwrap();
         for part in parts {
-            codec.encode(Piece::Part(part.clone()), &mut out).unwrap();
+            codec
+                .encode(Piece::Part(part.clone().into()), &mut out)
+                .unwrap();
         }
         out
     }

@@ -267,12 +267,12 @@ async fn write_long(sink: &mut Sink, long: Long) -> Result<(), ProtocolError> {
     } = long;
     let whole = begin.len() + payload.bytes() + end.len();
     sink.feed(Piece::LongText(whole)).await?;
-    sink.feed(Piece::Part(begin)).await?;
+    sink.feed(Piece::Part(begin.into())).await?;
     for piece in payload.pieces() {
         let piece = piece.map_err(std::io::Error::other)?;
         sink.feed(Piece::Part(piece)).await?;
     }
-    sink.feed(Piece::Part(end.to_vec())).await
+    sink.feed(Piece::Part(Bytes::from_static(end))).await
 }
 
 fn protocol_error(error: &ProtocolError) -> String {

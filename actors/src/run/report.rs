@@ -100,7 +100,7 @@ impl Report {
             Self::StepStart(start) => serde_json::to_vec(start),
             Self::Logs(lines) => lines.payload(),
             Self::StepComplete(complete) => return complete.event.payload(),
-            Self::RunComplete(end) => serde_json::to_vec(&end.event),
+            Self::RunComplete(end) => return end.event.payload(),
         }
         .map(PushPayload::from)
     }

@@ -68,15 +68,9 @@ impl OutputDataclip {
 
     /// A state, without what Lightning cannot store (W27). `None` if it is no JSON object, which Lightning refuses.
     pub fn from_json(state: Bytes) -> Option<Self> {
-        let raw: &RawValue = serde_json::from_slice(&state).ok()?;
-        if !raw.get().starts_with('{') {
-            return None;
-        }
-        let cleaned = match storable(raw.get()) {
-            Cow::Borrowed(text) if text.len() == state.len() => None,
-            text @ (Cow::Borrowed(_) | Cow::Owned(_)) => Some(Bytes::from(text.into_owned())),
-        };
-        Some(Self(cleaned.unwrap_or(state)))
+        cleaned(state)
+            .filter(|state| state.starts_with(b"{"))
+            .map(Self)
     }
 
     /// Bytes of the JSON text.
@@ -98,6 +92,50 @@ impl Serialize for OutputDataclip {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
     }
+}
+
+/// A run's state as `final_state`: JSON, on the wire as it is (protocol spec, section 4.13).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FinalState(Bytes);
+
+impl FinalState {
+    /// A state, without what Lightning cannot store (W27). `None` if it is no JSON.
+    pub fn from_json(state: Bytes) -> Option<Self> {
+        cleaned(state).map(Self)
+    }
+
+    /// The JSON text.
+    pub fn as_bytes(&self) -> &Bytes {
+        &self.0
+    }
+
+    fn raw(&self) -> Result<&RawValue, serde_json::Error> {
+        serde_json::from_slice(&self.0)
+    }
+}
+
+impl Serialize for FinalState {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.raw()
+            .map_err(serde::ser::Error::custom)?
+            .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for FinalState {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        Ok(Self(String::from(Box::<str>::from(raw)).into()))
+    }
+}
+
+/// JSON text without what Lightning cannot store; not copied where there is nothing of that kind.
+fn cleaned(state: Bytes) -> Option<Bytes> {
+    let raw: &RawValue = serde_json::from_slice(&state).ok()?;
+    Some(match storable(raw.get()) {
+        Cow::Borrowed(text) if text.len() == state.len() => state,
+        text @ (Cow::Borrowed(_) | Cow::Owned(_)) => text.into_owned().into(),
+    })
 }
 
 /// What a worker has sent, unchecked.

@@ -9,7 +9,7 @@ mod run;
 mod timestamp;
 
 pub use self::clean::{readable, storable};
-pub use self::dataclip::{DataclipError, OutputDataclip, dataclip_bytes};
+pub use self::dataclip::{DataclipError, FinalState, OutputDataclip, dataclip_bytes};
 pub use self::log_line::{BatchLogs, LineError, LogLine, RunLog};
 pub use self::payload::{LongPayload, PushPayload};
 pub use self::queue::{

@@ -1,8 +1,9 @@
 //! The payload of a push: whole, or with a state so long that it is escaped while it is written.
 
 use bytes::Bytes;
+use serde::Serialize;
 
-use super::dataclip::OutputDataclip;
+use super::dataclip::{FinalState, OutputDataclip};
 
 /// Bytes of a state that make one piece.
 const PIECE: usize = 64 << 10;
@@ -22,51 +23,105 @@ impl From<Vec<u8>> for PushPayload {
     }
 }
 
-/// A JSON object whose last field is a state, as a string. A state may have megabytes and there is one for each run, so
+/// A JSON object whose last field is a state. A state may have megabytes and there is one for each run, so
 /// no copy of it is made as a whole.
 #[derive(Debug)]
 pub struct LongPayload {
     open: Vec<u8>,
-    state: OutputDataclip,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// As a string.
+    Escaped(OutputDataclip),
+    /// As JSON.
+    Raw(FinalState),
 }
 
 impl LongPayload {
-    const CLOSE: &[u8] = br#""}"#;
+    /// `others` with this state as the last field.
+    ///
+    /// # Errors
+    /// When the other fields cannot be written as JSON.
+    pub(super) fn with_output_dataclip<T: Serialize>(
+        others: &T,
+        state: OutputDataclip,
+    ) -> Result<Self, serde_json::Error> {
+        Ok(Self {
+            open: open(others, "output_dataclip")?,
+            state: State::Escaped(state),
+        })
+    }
 
-    /// `open` is the object up to the quote that opens the string.
-    pub(super) fn new(open: Vec<u8>, state: OutputDataclip) -> Self {
-        Self { open, state }
+    /// `others` with this state as the last field.
+    ///
+    /// # Errors
+    /// When the other fields cannot be written as JSON.
+    pub(super) fn with_final_state<T: Serialize>(
+        others: &T,
+        state: FinalState,
+    ) -> Result<Self, serde_json::Error> {
+        Ok(Self {
+            open: open(others, "final_state")?,
+            state: State::Raw(state),
+        })
     }
 
     /// Bytes of all pieces.
     pub fn bytes(&self) -> usize {
-        self.open.len() + escaped_len(self.state.as_str()) + Self::CLOSE.len()
+        let state = match &self.state {
+            State::Escaped(state) => QUOTE.len() + escaped_len(state.as_str()) + QUOTE.len(),
+            State::Raw(state) => state.as_bytes().len(),
+        };
+        self.open.len() + state + CLOSE.len()
     }
 
     /// The JSON, in order.
     ///
     /// # Errors
     /// None in practice: a text can always be written to memory.
-    pub fn pieces(&self) -> impl Iterator<Item = Result<Vec<u8>, serde_json::Error>> {
-        let mut rest = self.state.as_str();
-        let state = std::iter::from_fn(move || {
-            let (piece, after) = rest.split_at(rest.floor_char_boundary(PIECE));
-            rest = after;
+    pub fn pieces(&self) -> impl Iterator<Item = Result<Bytes, serde_json::Error>> {
+        let (quote, mut text, raw) = match &self.state {
+            State::Escaped(state) => (QUOTE, state.as_str(), Bytes::new()),
+            State::Raw(state) => (&[][..], "", state.as_bytes().clone()),
+        };
+        let escaped = std::iter::from_fn(move || {
+            let (piece, rest) = text.split_at(text.floor_char_boundary(PIECE));
+            text = rest;
             (!piece.is_empty()).then(|| escaped(piece))
         });
-        std::iter::once(Ok(self.open.clone()))
-            .chain(state)
-            .chain(std::iter::once(Ok(Self::CLOSE.to_vec())))
+        let raw = (0..raw.len())
+            .step_by(PIECE)
+            .map(move |at| Ok(raw.slice(at..raw.len().min(at + PIECE))));
+        let quote = || std::iter::once(Ok(Bytes::from_static(quote)));
+        std::iter::once(Ok(Bytes::copy_from_slice(&self.open)))
+            .chain(quote())
+            .chain(escaped)
+            .chain(raw)
+            .chain(quote())
+            .chain(std::iter::once(Ok(Bytes::from_static(CLOSE))))
     }
 }
 
+const QUOTE: &[u8] = b"\"";
+const CLOSE: &[u8] = b"}";
+
+/// An object up to the value of a further field.
+fn open<T: Serialize>(object: &T, field: &str) -> Result<Vec<u8>, serde_json::Error> {
+    let mut open = serde_json::to_vec(object)?;
+    let brace = open.pop();
+    debug_assert_eq!(brace, Some(b'}'), "a report is written as an object");
+    open.extend_from_slice(format!(",\"{field}\":").as_bytes());
+    Ok(open)
+}
+
 /// A text as JSON has it between the quotes.
-fn escaped(text: &str) -> Result<Vec<u8>, serde_json::Error> {
+fn escaped(text: &str) -> Result<Bytes, serde_json::Error> {
     let mut json = Vec::with_capacity(text.len() + text.len() / 4);
     serde_json::to_writer(&mut json, text)?;
-    json.pop();
-    json.remove(0);
-    Ok(json)
+    let json = Bytes::from(json);
+    Ok(json.slice(1..json.len() - 1))
 }
 
 /// How many bytes [`escaped`] makes, which a frame's header must say before the first of them is written.

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{LongPayload, OutputDataclip, PushPayload, Timestamp};
+use super::{FinalState, LongPayload, OutputDataclip, PushPayload, Timestamp};
 use crate::ids::{CredentialId, DataclipId, JobId, StepId};
 use crate::reasons::{ExitReason, Outcome};
 
@@ -211,11 +211,7 @@ impl StepComplete {
             output_dataclip: None,
             ..self.clone()
         };
-        let mut open = serde_json::to_vec(&others)?;
-        let brace = open.pop();
-        debug_assert_eq!(brace, Some(b'}'), "a struct is written as an object");
-        open.extend_from_slice(br#","output_dataclip":""#);
-        Ok(PushPayload::Long(LongPayload::new(open, state.clone())))
+        LongPayload::with_output_dataclip(&others, state.clone()).map(PushPayload::Long)
     }
 }
 
@@ -227,7 +223,7 @@ pub struct RunComplete {
     pub timestamp: Option<Timestamp>,
     /// The engine's result (protocol spec, section 4.13).
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub final_state: Option<Box<RawValue>>,
+    pub final_state: Option<FinalState>,
     /// How the run ended.
     pub reason: ExitReason,
     /// Null on success.
@@ -251,6 +247,22 @@ impl RunComplete {
             final_dataclip_id: None,
         }
     }
+
+    /// The payload. A long state is its last field, not yet written.
+    ///
+    /// # Errors
+    /// When a part cannot be written as JSON.
+    pub fn payload(&self) -> Result<PushPayload, serde_json::Error> {
+        let state = self.final_state.as_ref();
+        let Some(state) = state.filter(|state| state.as_bytes().len() >= LONG_STATE) else {
+            return serde_json::to_vec(self).map(PushPayload::from);
+        };
+        let others = Self {
+            final_state: None,
+            ..self.clone()
+        };
+        LongPayload::with_final_state(&others, state.clone()).map(PushPayload::Long)
+    }
 }
 
 #[cfg(test)]
@@ -259,22 +271,35 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_long_state_is_written_piece_by_piece() {
-        let state = serde_json::json!({ "x": "\n\"é€😀".repeat(LONG_STATE / 8) });
-        let complete = StepComplete {
-            output_dataclip: OutputDataclip::from_json(Bytes::from(state.to_string())),
-            ..StepComplete::new(StepId::new("s1"), JobId::new("a"), Outcome::success())
+    /// The payload comes in pieces, and is what would have been written at once.
+    fn is_long(payload: PushPayload, whole: &serde_json::Value) {
+        let PushPayload::Long(long) = payload else {
+            panic!("it is written at once")
         };
-        let PushPayload::Long(long) = complete.payload().unwrap() else {
-            panic!("it is long")
-        };
-        let pieces: Vec<Vec<u8>> = long.pieces().map(Result::unwrap).collect();
-        assert!(pieces.len() > 4, "{} pieces", pieces.len());
+        let pieces: Vec<Bytes> = long.pieces().map(Result::unwrap).collect();
+        assert!(pieces.len() > 6, "{} pieces", pieces.len());
         let written = pieces.concat();
         assert_eq!(written.len(), long.bytes());
         let written: serde_json::Value = serde_json::from_slice(&written).unwrap();
-        assert_eq!(written, serde_json::to_value(&complete).unwrap());
+        assert_eq!(&written, whole);
+    }
+
+    #[test]
+    fn long_states_are_written_piece_by_piece() {
+        let state = serde_json::json!({ "x": "\n\"é€😀".repeat(LONG_STATE / 8) });
+        let state = Bytes::from(state.to_string());
+        let complete = StepComplete {
+            output_dataclip: OutputDataclip::from_json(state.clone()),
+            ..StepComplete::new(StepId::new("s1"), JobId::new("a"), Outcome::success())
+        };
+        let whole = serde_json::to_value(&complete).unwrap();
+        is_long(complete.payload().unwrap(), &whole);
+        let complete = RunComplete {
+            final_state: FinalState::from_json(state),
+            ..RunComplete::new(&Outcome::success())
+        };
+        let whole = serde_json::to_value(&complete).unwrap();
+        is_long(complete.payload().unwrap(), &whole);
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use indexmap::IndexMap;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 
 use crate::ids::DataclipId;
-use crate::lightning::storable;
+use crate::lightning::FinalState;
 
 /// The dataclips of the steps that nothing followed.
 #[derive(Debug, Default)]
@@ -33,30 +33,22 @@ impl Leaves {
 
     /// `final_state` and `final_dataclip_id` for the engine's result. A single stored leaf names its dataclip and keeps the
     /// result as it is; otherwise top-level keys with empty values are left out. JSON that cannot be read is left out whole.
-    pub fn final_state(
-        &self,
-        result: Option<&Bytes>,
-    ) -> (Option<Box<RawValue>>, Option<DataclipId>) {
-        let raw = result
-            .and_then(|bytes| std::str::from_utf8(bytes).ok())
-            .and_then(|text| {
-                // It goes to the database as well (W27).
-                RawValue::from_string(storable(text).into_owned()).ok()
-            });
+    pub fn final_state(&self, result: Option<&Bytes>) -> (Option<FinalState>, Option<DataclipId>) {
+        let state = result.cloned().and_then(FinalState::from_json);
         match &self.0[..] {
             [
                 Leaf {
                     dataclip,
                     withheld: false,
                 },
-            ] => (raw, Some(dataclip.clone())),
-            _ => (raw.map(pruned), None),
+            ] => (state, Some(dataclip.clone())),
+            _ => (state.map(pruned), None),
         }
     }
 }
 
-fn pruned(state: Box<RawValue>) -> Box<RawValue> {
-    let Ok(keys) = serde_json::from_str::<IndexMap<String, &RawValue>>(state.get()) else {
+fn pruned(state: FinalState) -> FinalState {
+    let Ok(keys) = serde_json::from_slice::<IndexMap<String, &RawValue>>(state.as_bytes()) else {
         return state;
     };
     if !keys.values().any(|value| is_empty(value)) {
@@ -66,7 +58,10 @@ fn pruned(state: Box<RawValue>) -> Box<RawValue> {
         .into_iter()
         .filter(|(_, value)| !is_empty(value))
         .collect();
-    to_raw_value(&kept).unwrap_or(state)
+    serde_json::to_vec(&kept)
+        .ok()
+        .and_then(|json| FinalState::from_json(json.into()))
+        .unwrap_or(state)
 }
 
 /// Empty: `{}`, `[]`, and an object whose only key is `data` with nothing in it that has keys. Not empty: null, numbers,
@@ -111,7 +106,7 @@ mod tests {
         }
         let (state, id) = all.final_state(Some(&Bytes::from_static(result.as_bytes())));
         (
-            state.map(|state| state.get().to_owned()),
+            state.map(|state| String::from_utf8(state.as_bytes().to_vec()).unwrap()),
             id.map(|id| id.to_string()),
         )
     }
@@ -169,12 +164,6 @@ mod tests {
     #[test]
     fn a_result_that_is_no_object_stays_as_it_is() {
         assert_eq!(state_of(&[], "[1]").0.as_deref(), Some("[1]"));
-        assert_eq!(
-            Leaves::default()
-                .final_state(None)
-                .0
-                .map(|state| state.get().to_owned()),
-            None
-        );
+        assert_eq!(Leaves::default().final_state(None).0, None);
     }
 }
