@@ -35,6 +35,25 @@ fn a_run_is_claimed_executed_and_reported() {
 }
 
 #[test]
+fn a_state_of_megabytes_arrives_as_it_is() {
+    let lightning = lightning();
+    let text = r#"'a"\\\n\u0001é😀'.repeat(200000)"#;
+    let id = lightning
+        .enqueue(plan(&format!("fn(s => ({{ text: {text} }}))"), "manual"))
+        .unwrap();
+    let _worker = Worker::with_mock_engine(&lightning, &[]);
+    let run = lightning.wait_for(&id, DEADLINE).unwrap();
+    let whole = serde_json::json!({ "text": "a\"\\\n\u{1}é😀".repeat(200_000) });
+    assert!(
+        run.final_state == Some(whole.clone()),
+        "another final state"
+    );
+    let step = run.steps.values().next().unwrap();
+    assert!(step.output_dataclip == Some(whole), "another dataclip");
+    assert!(lightning.refusals().is_empty());
+}
+
+#[test]
 fn a_failing_job_fails_its_run() {
     let lightning = lightning();
     let id = lightning.enqueue(plan("fn(s => s.x.y)", "manual")).unwrap();
