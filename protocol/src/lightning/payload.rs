@@ -23,49 +23,39 @@ impl From<Vec<u8>> for PushPayload {
     }
 }
 
-/// A JSON object whose last field is a state. A state may have megabytes and there is one for each run, so
-/// no copy of it is made as a whole.
+/// A JSON object whose last field is a state. A state may have megabytes, and every run has one, so no copy of it is made
+/// as a whole.
 #[derive(Debug)]
 pub struct LongPayload {
+    /// Up to the state.
     open: Vec<u8>,
     state: State,
 }
 
+/// How a report has its state.
 #[derive(Debug)]
-enum State {
-    /// As a string.
+pub(super) enum State {
+    /// As a string that holds JSON.
     Escaped(OutputDataclip),
     /// As JSON.
     Raw(FinalState),
 }
 
 impl LongPayload {
-    /// `others` with this state as the last field.
+    /// `others` with this state as a last field of this name.
     ///
     /// # Errors
     /// When the other fields cannot be written as JSON.
-    pub(super) fn with_output_dataclip<T: Serialize>(
+    pub(super) fn try_new<T: Serialize>(
         others: &T,
-        state: OutputDataclip,
+        field: &str,
+        state: State,
     ) -> Result<Self, serde_json::Error> {
-        Ok(Self {
-            open: open(others, "output_dataclip")?,
-            state: State::Escaped(state),
-        })
-    }
-
-    /// `others` with this state as the last field.
-    ///
-    /// # Errors
-    /// When the other fields cannot be written as JSON.
-    pub(super) fn with_final_state<T: Serialize>(
-        others: &T,
-        state: FinalState,
-    ) -> Result<Self, serde_json::Error> {
-        Ok(Self {
-            open: open(others, "final_state")?,
-            state: State::Raw(state),
-        })
+        let mut open = serde_json::to_vec(others)?;
+        let brace = open.pop();
+        debug_assert_eq!(brace, Some(b'}'), "a report is written as an object");
+        open.extend_from_slice(format!(",\"{field}\":").as_bytes());
+        Ok(Self { open, state })
     }
 
     /// Bytes of all pieces.
@@ -106,15 +96,6 @@ impl LongPayload {
 
 const QUOTE: &[u8] = b"\"";
 const CLOSE: &[u8] = b"}";
-
-/// An object up to the value of a further field.
-fn open<T: Serialize>(object: &T, field: &str) -> Result<Vec<u8>, serde_json::Error> {
-    let mut open = serde_json::to_vec(object)?;
-    let brace = open.pop();
-    debug_assert_eq!(brace, Some(b'}'), "a report is written as an object");
-    open.extend_from_slice(format!(",\"{field}\":").as_bytes());
-    Ok(open)
-}
 
 /// A text as JSON has it between the quotes.
 fn escaped(text: &str) -> Result<Bytes, serde_json::Error> {

@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::payload::State;
 use super::{FinalState, LongPayload, OutputDataclip, PushPayload, Timestamp};
 use crate::ids::{CredentialId, DataclipId, JobId, StepId};
 use crate::reasons::{ExitReason, Outcome};
@@ -211,7 +212,8 @@ impl StepComplete {
             output_dataclip: None,
             ..self.clone()
         };
-        LongPayload::with_output_dataclip(&others, state.clone()).map(PushPayload::Long)
+        let state = State::Escaped(state.clone());
+        LongPayload::try_new(&others, "output_dataclip", state).map(PushPayload::Long)
     }
 }
 
@@ -261,7 +263,8 @@ impl RunComplete {
             final_state: None,
             ..self.clone()
         };
-        LongPayload::with_final_state(&others, state.clone()).map(PushPayload::Long)
+        let state = State::Raw(state.clone());
+        LongPayload::try_new(&others, "final_state", state).map(PushPayload::Long)
     }
 }
 
