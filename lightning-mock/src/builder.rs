@@ -6,6 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 
 use actix_web::dev::ServerHandle;
+use actix_web::rt::net::TcpStream;
 use actix_web::{App, HttpServer, web};
 use serde_json::Value;
 
@@ -302,6 +303,14 @@ impl Builder {
                 .app_data(data.clone())
                 .app_data(web::PayloadConfig::new(PLAN_LIMIT))
                 .configure(http::routes)
+        })
+        // As Lightning's server does: a small frame behind another must not wait for the other's acknowledgement.
+        .on_connect(|connection, _| {
+            if let Some(stream) = connection.downcast_ref::<TcpStream>()
+                && let Err(error) = stream.set_nodelay(true)
+            {
+                log::warn!("TCP_NODELAY: {error}");
+            }
         })
         .workers(1)
         .disable_signals()
