@@ -106,7 +106,7 @@ pub(crate) static EVENT_WINDOW: Setting = Setting::text(
     "Events a run may have sent without an answer. 1 waits for each answer, as the reference does",
 )
 .env(&["WORKER_EVENT_WINDOW"])
-.default("32");
+.default("48");
 
 pub(crate) static BATCH_LOGS: Setting = Setting::switch(
     Lightning,
