@@ -4,6 +4,7 @@
 import fs from "node:fs";
 import module from "node:module";
 import path from "node:path";
+import { pathToFileURL } from "node:url";
 
 import { getModuleEntryPoint, registerEsmHook } from "@openfn/runtime";
 
@@ -15,7 +16,13 @@ const KEY_PATTERN = /\?cache=engine-thread-\d+/g;
 /** In the folder of a whole bundle, beside its `node_modules`; see bundle.mjs. */
 export const BUNDLE_MARKER = "bundle.json";
 
-const BUNDLE_PATTERN = /\/bundles\/[^/\s]+\/(?=node_modules\/@openfn\/)/g;
+/** The folder of packages in a bundle's `node_modules`. */
+export const BUNDLES = ".bundles";
+
+const BUNDLE_PATTERN = /\/bundles\/(?:[^/\s]+\/){1,2}(?=node_modules\/@openfn\/)/g;
+
+/** The scripts of the bundles that were imported; see common.mjs. */
+const scripts = new Set();
 
 let generation = 1;
 let imports = new Map();
@@ -106,16 +113,37 @@ async function importFolder(folder) {
     imports.delete(folder);
     return;
   }
-  if (!isBundled(folder)) installResolveHook();
+  const root = path.join(folder, "..", "..", "..");
+  const isBundled = fs.existsSync(path.join(root, BUNDLE_MARKER));
+  if (!isBundled) installResolveHook();
   try {
     await import(`${entry.path}?cache=${cacheKey()}`);
+    if (isBundled) await rememberScripts(path.join(root, "node_modules"));
   } catch {
     hasFailedImport = true;
   }
 }
 
-function isBundled(folder) {
-  return fs.existsSync(path.join(folder, "..", "..", "..", BUNDLE_MARKER));
+async function rememberScripts(modules) {
+  const loader = path.join(modules, BUNDLES, "common.mjs");
+  // Packages that could not become a script are modules.
+  if (fs.existsSync(loader)) scripts.add(await import(pathToFileURL(loader)));
+}
+
+/** Loads what imported bundles load when it is used. Failures are met again then. */
+export function loadWhole() {
+  for (const { loadAll } of scripts) {
+    try {
+      loadAll();
+    } catch {
+      // E.g. no file could be opened.
+    }
+  }
+}
+
+/** Whether a run has used something of that. */
+export function needsWhole() {
+  return [...scripts].some(({ hasLoadedLater }) => hasLoadedLater());
 }
 
 /** The adaptor folders that the steps of a plan link to. */

@@ -18,10 +18,11 @@ import { fileURLToPath } from "node:url";
 
 import { build } from "esbuild";
 
-import { BUNDLE_MARKER } from "./adaptors.mjs";
+import { BUNDLES, BUNDLE_MARKER } from "./adaptors.mjs";
 import {
   NODE_OPTIONS,
   commonFiles,
+  moduleOf,
   packImportingScript,
   packModules,
   packScript,
@@ -38,13 +39,30 @@ const KEPT = "@openfn/language-";
 
 const RUNTIME = "@openfn/runtime";
 
-// Folders in a bundle's `node_modules`; no package has a name like that.
-const BUNDLES = ".bundles";
+// Packages that many adaptors import and few runs use, and that cost more than the
+// rest of an adaptor: they are loaded when one of their exports is first used. Only
+// such whose loading nobody else can notice, and that import no other package.
+const LATER = new Set(["undici"]);
+const STANDING_IN = new Set(["constructor", "function", "object"]);
+
+// In a bundle's `node_modules`, as BUNDLES is; no package has a name like that.
 const SCRATCH = ".entries";
 
 // Tells our own question for a file from those of a build.
 const RESOLVING = Symbol("resolving");
 const IMPORTS = new Set(["import-statement", "dynamic-import"]);
+
+// What the runtime imports and no run uses: questions at a terminal, and npm.
+const UNUSED = {
+  "@inquirer/confirm": `
+    export default async (...args) =>
+      (await import("@inquirer/confirm")).default(...args);`,
+  child_process: `
+    import { promisify } from "node:util";
+    const load = () => require("node:child_process");
+    export const exec = (...args) => load().exec(...args);
+    exec[promisify.custom] = (...args) => promisify(load().exec)(...args);`,
+};
 
 // How a kept file may load packages that we do not hear of.
 const LOADS_ON_DEMAND =
@@ -63,33 +81,31 @@ export async function bundleAdaptor(folder, target) {
 }
 
 /**
- * Bundles the runtime of this engine program into `target`, and puts the files
- * of the program beside it.
+ * Bundles the program of this engine's threads into `target`: it and the runtime
+ * become one script, which takes the runtime's place.
  */
 export async function bundleEngine(target) {
   const folder = path.dirname(fileURLToPath(import.meta.url));
   const plain = path.join(folder, "node_modules", RUNTIME);
-  const modules = path.join(target, "node_modules");
-  copyPackage(plain, modules);
+  copyPackage(plain, path.join(target, "node_modules"));
   const entry = fileURLToPath(import.meta.resolve(RUNTIME));
-  const bundled = path.join(modules, RUNTIME, path.relative(plain, entry));
-  await packRuntime(entry, bundled);
-  for (const file of fs.readdirSync(folder)) {
-    if (file.endsWith(".mjs"))
-      fs.copyFileSync(path.join(folder, file), path.join(target, file));
-  }
+  const relative = path.relative(folder, entry);
+  const bundled = path.join(target, relative);
+  const { runtime: kinds } = await probe([{ key: "runtime", file: entry }]);
+  const runtime = { index: 0, source: entry, kinds };
+  const program = { index: 1, source: path.join(folder, "life.mjs") };
+  const scripts = path.dirname(bundled);
+  const { text } = await packImportingScript([runtime, program], scripts, UNUSED);
+  writeScript("common", text, scripts);
+  fs.writeFileSync(bundled, moduleOf(runtime, "."));
+  const loader = quote(`./${path.dirname(relative)}/common.mjs`);
+  fs.writeFileSync(
+    path.join(target, "thread.mjs"),
+    `import scripts from ${loader}; await scripts[${program.index}].live();`,
+  );
+  await writeCode(scripts, program.index);
   await compare(entry, bundled);
   mark(target);
-}
-
-async function packRuntime(entry, bundled) {
-  const folder = path.dirname(bundled);
-  const { runtime: names } = await probe([{ key: "runtime", file: entry }]);
-  const target = path.basename(bundled);
-  const entries = [{ index: 0, source: entry, target, names }];
-  const { text } = await packImportingScript(entries, folder);
-  writeScript(text, entries, folder);
-  await writeCode(folder, bundled);
 }
 
 /** Written last: tells that everything else is there. */
@@ -193,56 +209,81 @@ function copyPackage(folder, modules) {
 // All imports of a kind in one build, so that a module that two of them share is
 // one. CommonJS packages go into a script, whose code V8 keeps; where both kinds
 // share a module, or the script would behave otherwise, all become ES modules.
-async function bundleImports(imports, names, modules) {
+async function bundleImports(imports, exports, modules) {
   const scratch = path.join(modules, SCRATCH);
   const bundles = path.join(modules, BUNDLES);
   fs.mkdirSync(scratch, { recursive: true });
   fs.mkdirSync(bundles);
   const entries = [...imports].map(([specifier, file], index) => {
     const source = path.join(scratch, `${index}.mjs`);
-    const list = names[specifier].join(", ");
-    fs.writeFileSync(source, `export { ${list} } from ${quote(file)};`);
-    const target = `${index}.mjs`;
-    return { index, file, source, target, names: names[specifier] };
+    const kinds = exports[specifier];
+    fs.writeFileSync(source, `export ${listOf(kinds)} from ${quote(file)};`);
+    return { specifier, index, file, source, kinds };
   });
   const isCommon = await commonFiles([...imports.values()]);
   const common = entries.filter(({ file }) => isCommon(file));
   const others = entries.filter((entry) => !common.includes(entry));
-  const packed = await packBoth(common, others, bundles).catch(() => null);
+  const later = common.filter(isLater);
+  const packed =
+    (await packAll(common, later, others, bundles).catch(() => null)) ??
+    (await packAll(common, [], others, bundles).catch(() => null));
   const { outputs } = packed?.modules ?? (await packModules(entries, bundles));
   for (const { path: file, text } of outputs) fs.writeFileSync(file, text);
   if (packed !== null) {
-    writeScript(packed.script.text, common, bundles);
+    for (const { name, text } of packed.scripts)
+      writeScript(name, text, bundles);
     await writeCode(bundles);
   }
   fs.rmSync(scratch, { recursive: true });
-  writePackages([...imports.keys()], names, modules);
+  writePackages(entries, modules, packed?.scripts ?? []);
 }
 
-async function packBoth(common, others, bundles) {
-  const script = await packScript(common, bundles);
+function listOf(kinds) {
+  return `{ ${[...kinds.keys()].join(", ")} }`;
+}
+
+function isLater({ specifier, kinds }) {
+  const canStandIn = (kind) => STANDING_IN.has(kind);
+  return LATER.has(specifier) && [...kinds.values()].every(canStandIn);
+}
+
+/** Each of `later` in a script of its own, the rest of `common` in one. */
+async function packAll(common, later, others, bundles) {
+  const atFirst = common.filter((entry) => !later.includes(entry));
+  const scripts = [
+    { name: "common", entries: atFirst, isLate: false },
+    ...later.map((entry) => ({
+      name: `later-${entry.index}`,
+      entries: [entry],
+      isLate: true,
+    })),
+  ];
+  for (const script of scripts)
+    Object.assign(script, await packScript(script.entries, bundles));
   const modules = await packModules(others, bundles);
-  if (script.inputs.some((file) => modules.inputs.includes(file)))
-    throw new Error("both kinds share a module");
-  return { script, modules };
+  const inputs = [...scripts, modules].flatMap(({ inputs }) => inputs);
+  if (new Set(inputs).size < inputs.length) throw new Error("a module is shared");
+  return { scripts, modules };
 }
 
 /** Packages of the imports' names, that Node finds as it found the plain ones. */
-function writePackages(specifiers, names, modules) {
+function writePackages(entries, modules, scripts) {
   const packages = new Map();
-  for (const [index, specifier] of specifiers.entries()) {
+  for (const entry of entries) {
+    const { specifier, index, kinds } = entry;
     const name = packageOf(specifier);
     const folder = path.join(modules, name);
     const manifest = packages.get(name) ?? { name, exports: {} };
     manifest.exports[`.${specifier.slice(name.length)}`] = `./${index}.mjs`;
     packages.set(name, manifest);
-    const bundle = path.join(modules, BUNDLES, `${index}.mjs`);
-    const from = quote(path.relative(folder, bundle));
-    const list = names[specifier].join(", ");
+    const bundles = path.relative(folder, path.join(modules, BUNDLES));
+    const script = scripts.find(({ entries }) => entries.includes(entry));
     fs.mkdirSync(folder, { recursive: true });
     fs.writeFileSync(
       path.join(folder, `${index}.mjs`),
-      `export { ${list} } from ${from};`,
+      script === undefined
+        ? `export ${listOf(kinds)} from ${quote(`${bundles}/${index}.mjs`)};`
+        : moduleOf(entry, bundles, script.isLate ? script.name : undefined),
     );
     fs.writeFileSync(path.join(folder, "package.json"), quote(manifest));
   }
@@ -263,8 +304,8 @@ function queries(imports) {
 async function compare(plain, bundled) {
   const [before, after] = await Promise.all(
     [plain, bundled].map(async (file) => {
-      const query = [{ key: "entry", file, kinds: true }];
-      return (await probe(query)).entry.join();
+      const { entry } = await probe([{ key: "entry", file }]);
+      return quote([...entry]);
     }),
   );
   if (before !== after) throw new Error("the bundle's exports differ");

@@ -1,7 +1,8 @@
-// Copied into a bundle beside `common.js`: packages as one script. V8 takes its
-// code from `common.cache`, which bundle.mjs made when all of them had been
-// loaded, and compiles it anew where Node is another one. ES modules cannot be
-// given a cache on every Node.
+// Copied into a bundle beside its scripts: `common.js` with the packages that are
+// loaded at once, and a `later-N.js` for each that is loaded when it is first used.
+// V8 takes their code from the `.cache` beside them, which bundle.mjs made when
+// everything had been loaded, and compiles it anew where Node is another one. ES
+// modules cannot be given a cache on every Node.
 
 import fs from "node:fs";
 import { createRequire } from "node:module";
@@ -11,32 +12,121 @@ import vm from "node:vm";
 const here = import.meta.url;
 const pathOf = (name) => fileURLToPath(new URL(name, here));
 
-function readCache() {
+/** The scripts in use, by their names. */
+const scripts = new Map();
+
+/** The packages of one script by their index in the bundle; one is loaded when it is read. */
+function load(name) {
+  const filename = pathOf(`${name}.js`);
+  const script = new vm.Script(fs.readFileSync(filename, "utf8"), {
+    filename,
+    cachedData: readCache(name),
+  });
+  scripts.set(name, script);
+  return script.runInThisContext()(
+    createRequire(here),
+    pathOf,
+    (specifier, options) => import(specifier, options),
+    import.meta,
+  );
+}
+
+function readCache(name) {
   try {
-    return fs.readFileSync(pathOf("common.cache"));
+    return fs.readFileSync(pathOf(`${name}.cache`));
   } catch {
     return undefined;
   }
 }
 
-const script = new vm.Script(fs.readFileSync(pathOf("common.js"), "utf8"), {
-  filename: pathOf("common.js"),
-  cachedData: readCache(),
-});
+export default load("common");
 
-/** The packages' exports by their index in the bundle; one is loaded when it is read. */
-const packages = script.runInThisContext()(
-  createRequire(here),
-  pathOf,
-  (specifier, options) => import(specifier, options),
-  import.meta,
-);
-export default packages;
+const late = new Map();
 
-/** The code of everything that was compiled so far, as a Buffer. */
-export function codeCache() {
-  return script.createCachedData();
+/** The one package of a `later` script. */
+function loadLate(name) {
+  if (!late.has(name)) {
+    const [packageOfScript] = Object.values(load(name));
+    late.set(name, packageOfScript);
+  }
+  return late.get(name);
 }
 
-/** Whether the code came from the cache. */
-export const isCached = script.cachedDataRejected === false;
+/** Loads what would be loaded later. */
+export function loadAll() {
+  const isLate = /^(later-\d+)\.js$/;
+  for (const file of fs.readdirSync(pathOf("."))) {
+    const name = isLate.exec(file)?.[1];
+    if (name !== undefined) loadLate(name);
+  }
+}
+
+/** Whether something has been loaded that was not loaded at once. */
+export function hasLoadedLater() {
+  return late.size > 0;
+}
+
+/**
+ * Stands for an export of a `later` script until that is loaded, and then passes
+ * everything on to it. Its `kind` is that of the export, see probe.mjs.
+ */
+export function standIn(name, key, kind) {
+  const real = () => loadLate(name)[key];
+  const target = STAND_INS[kind]();
+  const itself = (value) => (value === stand ? real() : value);
+  const handler = {
+    apply: (_, self, args) => Reflect.apply(real(), self, args),
+    construct: (_, args, from) =>
+      Reflect.construct(real(), args, itself(from)),
+    get: (_, property, self) => Reflect.get(real(), property, itself(self)),
+    set: (_, property, value, self) =>
+      Reflect.set(real(), property, value, itself(self)),
+    has: (_, property) => Reflect.has(real(), property),
+    ownKeys: () => {
+      adopt(target, real());
+      return Reflect.ownKeys(real());
+    },
+    getOwnPropertyDescriptor: (_, property) => {
+      adopt(target, real());
+      return Reflect.getOwnPropertyDescriptor(real(), property);
+    },
+    defineProperty: (_, property, descriptor) =>
+      Reflect.defineProperty(real(), property, descriptor),
+    deleteProperty: (_, property) => Reflect.deleteProperty(real(), property),
+    getPrototypeOf: () => Reflect.getPrototypeOf(real()),
+    setPrototypeOf: (_, prototype) =>
+      Reflect.setPrototypeOf(real(), prototype),
+  };
+  const stand = new Proxy(target, handler);
+  return stand;
+}
+
+const STAND_INS = {
+  constructor: () => function () {},
+  function: () => () => {},
+  object: () => ({}),
+};
+
+// A proxy must tell of its target's fixed properties what they are: those of the
+// real value become the target's.
+function adopt(target, real) {
+  for (const property of Reflect.ownKeys(real)) {
+    const descriptor = Reflect.getOwnPropertyDescriptor(real, property);
+    if (!descriptor.configurable)
+      Reflect.defineProperty(target, property, descriptor);
+  }
+}
+
+/** The code of everything that was compiled so far, as Buffers by their script. */
+export function codeCaches() {
+  return new Map(
+    [...scripts].map(([name, script]) => [name, script.createCachedData()]),
+  );
+}
+
+/** Whether all code came from the caches. */
+export function isCached() {
+  return [...scripts.values()].every(
+    ({ cachedDataRejected }) => cachedDataRejected === false,
+  );
+}

@@ -10,6 +10,9 @@ export function setFlags() {
   // As large as it may become: loading an adaptor fills it several times, and
   // growing it step by step costs a fifth of that loading.
   v8.setFlagsFromString("--min-semi-space-size=16");
+  // It collects the little that loading has left, 35 ms of CPU for 3 MB of every
+  // spare that waits. A thread whose run waits shrinks as late without it.
+  v8.setFlagsFromString("--no-memory-reducer");
 }
 
 /** Stands for all flags of V8: another one when any of them has changed. */

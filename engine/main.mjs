@@ -36,6 +36,10 @@ const ROOMY_LIMIT_MB = 300;
 // loaded) is replaced once; then the child waits for the next run.
 const MAX_SPARE_DEATHS = 2;
 
+// After a run that used what is loaded only when used, spares load that as well
+// until so many runs have not.
+const WHOLE_RUNS = 8;
+
 class EngineProcess {
   #frames = new FrameWriter(EVENT_FD, new Int32Array(new SharedArrayBuffer(4)));
   #memoryLimitMb =
@@ -45,6 +49,8 @@ class EngineProcess {
   #spareTarget = 0;
   #spareDeaths = 0;
   #adaptors = [];
+  /** For how many more runs spares load everything. */
+  #wholeRuns = 0;
   /** `{ run, thread }` of the run in work, else null. */
   #current = null;
   #lastRun = null;
@@ -158,7 +164,7 @@ class EngineProcess {
     this.#adaptors = adaptors;
     this.#spareTarget = threads;
     this.#spareDeaths = 0;
-    for (const spare of this.#spares) spare.preload(adaptors);
+    for (const spare of this.#spares) this.#preload(spare);
     if (this.#current === null) this.#refill();
     else this.#refillBehind(this.#current);
   }
@@ -202,8 +208,13 @@ class EngineProcess {
       return;
     }
     const tainted = this.#isTainted();
+    this.#wholeRuns = thread.usedWhole
+      ? WHOLE_RUNS
+      : Math.max(0, this.#wholeRuns - 1);
     this.#send({ type: "exit", run, cause, code, message, tainted });
-    if (!tainted) this.#refill();
+    if (tainted) return;
+    if (this.#spares.some(({ isWarm }) => isWarm)) this.#send({ type: "warmed" });
+    this.#refill();
   }
 
   // What a thread can change of the process without native code, and every later
@@ -246,9 +257,19 @@ class EngineProcess {
     this.#spares.push(spare);
     // After a death, perhaps by an adaptor's doing, without adaptors.
     if (this.#spareDeaths === 0 && this.#adaptors.length > 0)
-      spare.preload(this.#adaptors);
+      this.#preload(spare);
     void spare.ended.then(() => this.#spareEnded(spare));
     return spare;
+  }
+
+  #preload(spare) {
+    spare.preload(this.#adaptors, this.#wholeRuns > 0);
+  }
+
+  // While a run is in work, events are its thread's to write.
+  #spareIsWarm(spare) {
+    if (this.#current === null && this.#spares.includes(spare))
+      this.#send({ type: "warmed" });
   }
 
   #spareEnded(spare) {
@@ -260,7 +281,10 @@ class EngineProcess {
   }
 
   #createThread() {
-    return new EngineThread({ memoryLimitMb: this.#memoryLimitMb });
+    return new EngineThread({
+      memoryLimitMb: this.#memoryLimitMb,
+      onWarm: (thread) => this.#spareIsWarm(thread),
+    });
   }
 
   #send(event) {

@@ -20,6 +20,9 @@ export const NODE_OPTIONS = {
   legalComments: "none",
 };
 
+/** The file that loads the scripts beside it. */
+const LOADER = "common.mjs";
+
 // What a bundled file may use to find others: it would look in the wrong place.
 const PLACE_DEPENDENT =
   /\bimport\.meta\b(?!\.url, require)|(?<!function )\b__require\((?!")|\b__require\.|\bimport\((?!")/;
@@ -27,6 +30,9 @@ const PLACE_DEPENDENT =
 // What a script cannot do as a module can, or would do in the wrong place.
 const SCRIPT_DEPENDENT =
   /\bimport\(|\bimport_meta\b|(?<![\w$.])require(?:\.|\((?!"))/;
+
+// A directive counts only in front of everything but comments.
+const STRICT = /^(?:\s|\/\/.*|\/\*(?:[^*]|\*(?!\/))*\*\/|#!.*)*(['"])use strict\1/;
 
 /** For output files in `folder`. */
 function outputOptions(folder) {
@@ -54,7 +60,8 @@ function placePlugin(folder) {
     const source = await fs.promises.readFile(file, "utf8");
     if (!/\b__(?:dir|file)name\b/.test(source)) return undefined;
     const names = `var __filename = ${place(file)}, __dirname = ${place(path.dirname(file))};`;
-    return { contents: `${names} ${source}`, loader: "js" };
+    const mode = STRICT.test(source) ? '"use strict";' : "";
+    return { contents: `${mode}${names} ${source}`, loader: "js" };
   };
   return {
     name: "place",
@@ -111,10 +118,27 @@ export async function packScript(entries, folder) {
  * The same of code that is known to import by file name and to ask where it is,
  * which its loader does for it.
  */
-export async function packImportingScript(entries, folder) {
+export async function packImportingScript(entries, folder, replaced) {
   const define = { "import.meta": "__meta" };
-  const { text, inputs } = await script(entries, folder, { define });
+  const plugins = [placePlugin(folder), replacePlugin(replaced)];
+  const options = { define, plugins };
+  const { text, inputs } = await script(entries, folder, options);
   return { text: text.replace(/\bimport\(/g, "__import("), inputs };
+}
+
+/** Packs the given sources in place of the packages of these names. */
+function replacePlugin(sources) {
+  const namespace = "replaced";
+  const setup = (build) => {
+    build.onResolve({ filter: /./ }, ({ path: name, namespace: importer }) => {
+      if (importer === namespace) return { path: name, external: true };
+      return Object.hasOwn(sources, name) ? { path: name, namespace } : undefined;
+    });
+    build.onLoad({ filter: /./, namespace }, ({ path: name }) => ({
+      contents: sources[name],
+    }));
+  };
+  return { name: "replace", setup };
 }
 
 async function script(entries, folder, options) {
@@ -140,34 +164,44 @@ function inputsOf({ inputs }) {
   return Object.keys(inputs).filter((file) => !file.startsWith("<"));
 }
 
-/**
- * Writes a script with its loader into `folder`, and for each entry a `target`
- * file there, an ES module that exports its `names`.
- */
-export function writeScript(text, entries, folder) {
-  fs.writeFileSync(path.join(folder, "common.js"), text);
+/** Writes the script `name` into `folder`, and the loader of all scripts there. */
+export function writeScript(name, text, folder) {
+  fs.writeFileSync(path.join(folder, `${name}.js`), text);
   const loader = new URL("./common.mjs", import.meta.url);
-  fs.copyFileSync(loader, path.join(folder, "common.mjs"));
-  for (const { index, names, target } of entries) {
-    const locals = names.map((name, at) => `${name}: v${at}`).join(", ");
-    const list = names.map((name, at) => `v${at} as ${name}`).join(", ");
-    fs.writeFileSync(
-      path.join(folder, target),
-      `import common from "./common.mjs"; const { ${locals} } = common[${index}]; export { ${list} };`,
-    );
-  }
+  fs.copyFileSync(loader, path.join(folder, LOADER));
 }
 
 /**
- * Puts the code of a script, which has been written to `folder`, beside it. V8
- * believes what it reads, so it is on the disk before anybody can find it.
+ * The source of an ES module that exports an entry of a script in `folder`, which
+ * is relative to it: what is there at once, or with `later`, that script's name,
+ * what stands for it until one of the exports is used.
  */
-export async function writeCode(folder, rehearsed) {
-  const code = await codeOf(path.join(folder, "common.mjs"), rehearsed);
-  const file = fs.openSync(path.join(folder, "common.cache"), "w");
-  fs.writeFileSync(file, code);
-  fs.fsyncSync(file);
-  fs.closeSync(file);
+export function moduleOf({ index, kinds }, folder, later) {
+  const names = [...kinds.keys()];
+  const locals = names.map((name, at) =>
+    later === undefined
+      ? `v${at} = its[${quote(name)}]`
+      : `v${at} = standIn(${quote(later)}, ${quote(name)}, ${quote(kinds.get(name))})`,
+  );
+  const list = names.map((name, at) => `v${at} as ${name}`);
+  return `import common, { standIn } from ${quote(`${folder}/${LOADER}`)};
+${later === undefined ? `const its = common[${index}];` : ""}
+const ${locals.join(", ")};
+export { ${list.join(", ")} };`;
+}
+
+/**
+ * Puts the code of the scripts in `folder` beside them. V8 believes what it reads,
+ * so it is on the disk before anybody can find it.
+ */
+export async function writeCode(folder, program) {
+  const caches = await codeOf(path.join(folder, LOADER), program);
+  for (const [name, code] of caches) {
+    const file = fs.openSync(path.join(folder, `${name}.cache`), "w");
+    fs.writeFileSync(file, code);
+    fs.fsyncSync(file);
+    fs.closeSync(file);
+  }
 }
 
 export function quote(value) {

@@ -3,33 +3,67 @@
 // so loading one must not become the way around that.
 
 import { execFile } from "node:child_process";
+import { EventEmitter } from "node:events";
+import fs from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import workerThreads from "node:worker_threads";
 
 import { setFlags } from "./flags.mjs";
-import { rehearse } from "./rehearsal.mjs";
 
 const SELF = fileURLToPath(import.meta.url);
 
 const PATIENCE_MS = 60_000;
 
+const exit = process.exit.bind(process);
+
+/** Time for a spare to warm up. */
+const SPARE_MS = 500;
+
+/** A run that succeeds and one that does not. */
+const TRIAL = {
+  workflow: {
+    steps: [
+      {
+        id: "a",
+        name: "a",
+        expression:
+          "export default [(state) => { console.log('line', state); return { ...state, data: {} }; }];",
+        next: { b: true },
+      },
+      {
+        id: "b",
+        name: "b",
+        expression: "export default [() => { throw new Error('no'); }];",
+      },
+    ],
+  },
+};
+
 /**
- * Imports the `file` of each query and gives its export names by `key`, sorted;
- * with `kinds` each with the type of its value.
+ * Imports the `file` of each query and gives its exports by `key`: a sorted Map
+ * of their names and kinds, which are `constructor` or what `typeof` says.
  */
-export function probe(queries) {
-  return ask({ queries }, readable(queries));
+export async function probe(queries) {
+  const found = await ask({ queries }, readable(queries));
+  return Object.fromEntries(
+    Object.entries(found).map(([key, exports]) => [key, new Map(exports)]),
+  );
 }
 
 /**
- * The code cache of a bundle's script, of which `loader` is the common.mjs. It
- * holds what was in use: with `rehearsed`, the runtime's file, also what a run is.
+ * The code caches of a bundle's scripts by their names; `loader` is its common.mjs.
+ * They hold what was in use: of an engine's, where the `program` of its threads has
+ * that index, all that a run needs.
  */
-export async function codeOf(loader, rehearsed) {
-  const question = { loader, rehearsed };
-  const { cache } = await ask(question, readable([{ file: loader }]));
-  return Buffer.from(cache, "base64");
+export async function codeOf(loader, program) {
+  const question = { loader, program };
+  const caches = await ask(question, readable([{ file: loader }]));
+  return Object.entries(caches).map(([name, code]) => [
+    name,
+    Buffer.from(code, "base64"),
+  ]);
 }
 
 async function ask(question, folders) {
@@ -66,34 +100,70 @@ function permissionFlag() {
 
 const IDENTIFIER = /^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u;
 
-async function answer({ queries, loader, rehearsed }) {
+async function answer({ queries, loader, program }) {
   const found =
-    loader === undefined ? await exportsOf(queries) : await cacheOf(loader, rehearsed);
+    loader === undefined
+      ? await exportsOf(queries)
+      : await cacheOf(loader, program);
   process.stdout.write(`\n${JSON.stringify(found)}`, () => process.exit(0));
 }
 
 async function exportsOf(queries) {
   const exports = {};
-  for (const { key, file, kinds } of queries) {
+  for (const { key, file } of queries) {
     const namespace = await import(file);
     exports[key] = Object.keys(namespace)
       .filter((name) => IDENTIFIER.test(name))
-      .map((name) => (kinds ? `${name}:${typeof namespace[name]}` : name))
-      .sort();
+      .sort()
+      .map((name) => [name, kindOf(namespace[name])]);
   }
   return exports;
 }
 
-async function cacheOf(loader, rehearsed) {
+function kindOf(value) {
+  if (typeof value !== "function") return value === null ? "null" : typeof value;
+  return Object.hasOwn(value, "prototype") ? "constructor" : "function";
+}
+
+async function cacheOf(loader, program) {
   setFlags();
-  const { default: packages, codeCache } = await import(loader);
+  const { default: packages, loadAll, codeCaches } = await import(loader);
+  if (program !== undefined) await runOnce(() => packages[program]);
   // Reading one loads it; only what has run is in the cache.
   for (const index of Object.keys(packages)) void packages[index];
-  if (rehearsed !== undefined) {
-    const { default: run } = await import(rehearsed);
-    await rehearse(run);
-  }
-  return { cache: codeCache().toString("base64") };
+  loadAll();
+  return Object.fromEntries(
+    [...codeCaches()].map(([name, code]) => [name, code.toString("base64")]),
+  );
+}
+
+// Lets the program of a thread execute a run here, in the thread that can tell of
+// its code: with a channel of our own, and its events going nowhere.
+async function runOnce(load) {
+  const channel = new EventEmitter();
+  channel.postMessage = () => {};
+  workerThreads.parentPort = channel;
+  workerThreads.workerData = {
+    control: new Int32Array(new SharedArrayBuffer(12)),
+  };
+  const ended = new Promise((resolve) => {
+    process.exit = resolve;
+  });
+  const { writeSync } = fs;
+  fs.writeSync = (fd, buffer, offset, length) => length;
+  await load().live();
+  channel.emit("message", { type: "preload", adaptors: [] });
+  await new Promise((resolve) => setTimeout(resolve, SPARE_MS));
+  const command = { run: "trial", plan: TRIAL, options: {} };
+  channel.emit("message", {
+    type: "execute",
+    header: Buffer.from(JSON.stringify(command)),
+    body: Buffer.from("{}"),
+  });
+  channel.emit("message", { type: "go" });
+  await ended;
+  fs.writeSync = writeSync;
+  process.exit = exit;
 }
 
 if (process.argv[1] === SELF) await answer(JSON.parse(process.argv[2]));

@@ -14,12 +14,13 @@ const PROGRAM = fs.existsSync(new URL("./bundle.json", BUNDLED))
 // Elements of the memory shared with a thread, see thread.mjs.
 const PHASE = 0;
 const TORN = 1;
+const WHOLE = 2;
 const COMPLETED = 1;
 
 /** A thread that has loaded the runtime, or is about to. */
 export class EngineThread {
   #worker;
-  #control = new Int32Array(new SharedArrayBuffer(8));
+  #control = new Int32Array(new SharedArrayBuffer(12));
   #isCancelled = false;
   #error = null;
 
@@ -29,10 +30,14 @@ export class EngineThread {
   /** Resolves to the thread's [`ThreadEnd`](#end) when it is gone. */
   ended;
 
+  /** Whether it has loaded what it was to preload, as far as there is any. */
+  isWarm = false;
+
   /** The heap limit in MB, undefined for none. */
   memoryLimitMb;
 
-  constructor({ memoryLimitMb }) {
+  /** `onWarm` is called with the thread whenever it has preloaded something. */
+  constructor({ memoryLimitMb, onWarm }) {
     this.memoryLimitMb = memoryLimitMb;
     this.#worker = new Worker(PROGRAM, {
       env: {},
@@ -52,7 +57,12 @@ export class EngineThread {
       this.#worker.once("exit", (code) => resolve(this.#end(code)));
     });
     this.loaded = new Promise((resolve, reject) => {
-      this.#worker.once("message", resolve);
+      this.#worker.on("message", (message) => {
+        resolve();
+        if (message !== "warm") return;
+        this.isWarm = true;
+        onWarm(this);
+      });
       void this.ended.then((end) =>
         reject(new Error(end.message ?? `thread exited with code ${end.code}`)),
       );
@@ -61,8 +71,9 @@ export class EngineThread {
     this.loaded.catch(() => {});
   }
 
-  preload(adaptors) {
-    this.#worker.postMessage({ type: "preload", adaptors });
+  /** Has it import adaptors; with `whole` also what is otherwise loaded when used. */
+  preload(adaptors, whole) {
+    this.#worker.postMessage({ type: "preload", adaptors, whole });
   }
 
   /** Hands over a run. `header` and `body` are moved, not copied. */
@@ -86,6 +97,11 @@ export class EngineThread {
   /** Whether the thread died inside a frame: nothing may be sent behind it. */
   get hasTornFrame() {
     return Atomics.load(this.#control, TORN) !== 0;
+  }
+
+  /** Whether its run used what is loaded only when used. */
+  get usedWhole() {
+    return Atomics.load(this.#control, WHOLE) !== 0;
   }
 
   #end(code) {

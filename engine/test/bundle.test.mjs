@@ -1,13 +1,14 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
 import fs from "node:fs";
+import http from "node:http";
 import path from "node:path";
 import { before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 
-import { Child } from "./support/child.mjs";
-import { execute } from "./support/plans.mjs";
-import { adaptorFolder, ensureRepo, scratchRepo } from "./support/repo.mjs";
+import { Child, isExitOf } from "./support/child.mjs";
+import { adaptorStep, execute } from "./support/plans.mjs";
+import { adaptorFolder, ensureRepo, repoDir, scratchRepo } from "./support/repo.mjs";
 
 const PROGRAM = fileURLToPath(new URL("../bundle.mjs", import.meta.url));
 const HTTP = ["@openfn/language-http", "7.2.10"];
@@ -21,8 +22,8 @@ function bundle(folder, repo) {
   return path.join(target, "node_modules", "@openfn", path.basename(folder));
 }
 
-/** One step of language-http that fails inside it, and one that succeeds. */
-function plan(folder) {
+/** One step of language-http that fails inside it, one that succeeds, and one that speaks to `url`. */
+function plan(folder, url) {
   const [name, version] = HTTP;
   const linker = { [name]: { path: folder, version } };
   const step = (id, operation, next) => ({
@@ -33,13 +34,26 @@ function plan(folder) {
   });
   return execute([
     step("a", "state => http.get('no url at all')(state)", { b: true }),
-    step("b", "state => ({ data: Object.keys(http).sort() })"),
+    step("b", "state => ({ data: Object.keys(http).sort() })", { c: true }),
+    step("c", `http.post("${url}", { n: 1 })`),
   ]);
 }
 
+/** The address of a server that answers with what it hears. */
+async function echo(t) {
+  const server = http.createServer(async (request, response) => {
+    const heard = (await request.toArray()).join("");
+    response.setHeader("content-type", "application/json");
+    response.end(JSON.stringify({ method: request.method, heard }));
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  t.after(() => server.close());
+  return `http://127.0.0.1:${server.address().port}/`;
+}
+
 /** Everything that a run tells but for what differs from run to run. */
-async function story(child, folder) {
-  const run = await child.run(plan(folder));
+async function story(child, folder, url) {
+  const run = await child.run(plan(folder, url));
   const root = path.join(folder, "..", "..", "..");
   const steady = (text) =>
     text
@@ -51,25 +65,120 @@ async function story(child, folder) {
     lines: run.lines.map(steady),
     failed: run.of("job-error", "a").body.errors,
     exports: run.of("job-complete", "b").body.data,
+    answer: run.of("job-complete", "c").body.data,
   };
 }
 
 test("a bundled adaptor tells the very same story as its plain files", async (t) => {
   const plain = adaptorFolder(...HTTP);
   const bundled = bundle(plain, scratchRepo(t).repo);
+  const url = await echo(t);
   const child = await Child.ready();
   try {
-    const before = await story(child, plain);
-    const after = await story(child, bundled);
+    const before = await story(child, plain, url);
+    const after = await story(child, bundled, url);
     const repo = (lines) =>
       lines.map((line) => line.replace(/ from \S+node_modules/, " from "));
     assert.deepEqual(repo(after.lines), repo(before.lines));
     assert.deepEqual(after.failed, before.failed);
     assert.deepEqual(after.exports, before.exports);
+    assert.deepEqual(after.answer, before.answer);
+    assert.equal(after.answer.heard, '{"n":1}');
     assert.ok(before.lines.some((line) => line.includes("language-http")));
   } finally {
     child.kill();
   }
+});
+
+/** A bundled adaptor of this source in a repository that has the real undici. */
+function bundledWithUndici(t, source) {
+  const scratch = scratchRepo(t);
+  const undici = path.join("node_modules", "undici");
+  fs.cpSync(path.join(repoDir, undici), path.join(scratch.repo, undici), {
+    recursive: true,
+  });
+  return bundle(scratch.write("@openfn/language-later", source), scratch.repo);
+}
+
+// Loading undici sets this, and so does Node's own `fetch`.
+const IS_LOADED = 'Symbol.for("undici.globalDispatcher.1") in globalThis';
+
+test("undici is not loaded before it is used, and what stands for it until then is like it", (t) => {
+  const folder = bundledWithUndici(
+    t,
+    'import * as all from "undici"; export { all };',
+  );
+  const plain = path.join(repoDir, "node_modules", "undici", "index.js");
+  const source = `
+    const { all } = await import(${JSON.stringify(path.join(folder, "index.js"))});
+    const early = ${IS_LOADED};
+    const { default: real, ...rest } = await import(${JSON.stringify(plain)});
+    const keys = (value) => Reflect.ownKeys(value).map(String).sort();
+    const shape = (value) => ({
+      type: typeof value,
+      name: value.name,
+      own: keys(value),
+      parent: keys(Object.getPrototypeOf(value)),
+      prototype: value.prototype && keys(value.prototype),
+      writable: Object.getOwnPropertyDescriptor(value, "prototype")?.writable,
+    });
+    const differing = Object.keys(rest).filter(
+      (name) => JSON.stringify(shape(all[name])) !== JSON.stringify(shape(rest[name])),
+    );
+    class Mine extends all.Agent {}
+    const mine = new Mine();
+    all.setGlobalDispatcher(mine);
+    const told = {
+      early,
+      late: ${IS_LOADED},
+      names: keys(all.default).join() === keys(real).join(),
+      differing,
+      derived: [mine instanceof Mine, mine instanceof all.Agent, mine instanceof all.Dispatcher],
+      same: all.getGlobalDispatcher() === mine && all.default.Agent.prototype === all.Agent.prototype,
+      error: new all.errors.InvalidArgumentError("x").code,
+    };
+    console.log(JSON.stringify(told));`;
+  const printed = execFileSync(
+    process.execPath,
+    ["--no-warnings", "--input-type=module", "-e", source],
+    { encoding: "utf8" },
+  );
+  assert.deepEqual(JSON.parse(printed), {
+    early: false,
+    late: true,
+    names: true,
+    differing: [],
+    derived: [true, true, true],
+    same: true,
+    error: "UND_ERR_INVALID_ARG",
+  });
+});
+
+test("after a run that used undici spares have it loaded", async (t) => {
+  const folder = bundledWithUndici(
+    t,
+    `import { Agent } from "undici";
+     export const look = () => (state) => ({ isLoaded: ${IS_LOADED} });
+     export const use = () => (state) => ({ count: [new Agent()].length });`,
+  );
+  const child = await Child.ready();
+  child.send({ type: "warm", threads: 1, adaptors: [folder] });
+  await child.event("warmed");
+  const state = async (operation) => {
+    const command = execute([
+      adaptorStep("a", "@openfn/language-later", folder, operation, `${operation}()`),
+    ]);
+    const run = await child.run(command);
+    await child.event(
+      ({ type }, index, events) =>
+        type === "warmed" && events.slice(0, index).some(isExitOf(command.run)),
+    );
+    return run.of("job-complete").body;
+  };
+  assert.deepEqual(await state("look"), { isLoaded: false });
+  assert.deepEqual(await state("use"), { count: 1 });
+  assert.deepEqual(await state("look"), { isLoaded: true });
+  await child.kill();
 });
 
 test("a bundle is a small part of the files", (t) => {
@@ -90,9 +199,10 @@ function areCached(...folders) {
     setFlags();
     const cached = [];
     for (const loader of ${JSON.stringify(loaders)}) {
-      const { default: packages, isCached } = await import(loader);
+      const { default: packages, loadAll, isCached } = await import(loader);
       for (const index of Object.keys(packages)) void packages[index];
-      cached.push(isCached);
+      loadAll();
+      cached.push(isCached());
     }
     console.log(JSON.stringify(cached));`;
   const childFlags = [

@@ -46,6 +46,22 @@ test("a spare thread has its adaptors loaded before the run comes", async (t) =>
   await child.kill();
 });
 
+test("the child says between runs that a thread is warm", async (t) => {
+  const folder = announced(scratchRepo(t), "@openfn/language-told");
+  const child = await Child.ready();
+  child.send({ type: "warm", threads: 1, adaptors: [folder] });
+  await child.event("warmed");
+  assert.match(child.stdout, /loaded @openfn.language-told/);
+  const command = job("return state;");
+  await child.run(command);
+  const after = await child.event(
+    ({ type }, index, events) =>
+      type === "warmed" && events.slice(0, index).some(isExitOf(command.run)),
+  );
+  assert.equal(after.run, undefined);
+  await child.kill();
+});
+
 test("a spare is made beside a run that lasts, when the child is warmed during it", async (t) => {
   const folder = announced(scratchRepo(t), "@openfn/language-beside");
   const child = await Child.ready();

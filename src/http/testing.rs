@@ -47,6 +47,7 @@ pub(super) fn status(state: &'static str) -> WorkerStatus {
             children: vec![ChildStatus {
                 pid: None,
                 state: "busy",
+                warm: false,
                 run: Some(RunId::new("run-1")),
                 project: None,
                 runs: 1,

@@ -23,6 +23,7 @@ const FILES: &[(&str, &str)] = &engine_files![
     "main.mjs",
     "threads.mjs",
     "thread.mjs",
+    "life.mjs",
     "report.mjs",
     "console.mjs",
     "adaptors.mjs",
@@ -153,13 +154,14 @@ fn check(folder: &Path) -> Result<(), &'static str> {
 
 /// Differs whenever the program does, so that workers of two versions share a cache.
 fn folder_name() -> String {
+    format!("engine-{}-{}", env!("CARGO_PKG_VERSION"), fingerprint())
+}
+
+/// Stands for the program that this binary was built with.
+pub(super) fn fingerprint() -> String {
     let mut hasher = DefaultHasher::new();
     FILES.hash(&mut hasher);
-    format!(
-        "engine-{}-{:08x}",
-        env!("CARGO_PKG_VERSION"),
-        hasher.finish() & 0xffff_ffff
-    )
+    format!("{:08x}", hasher.finish() & 0xffff_ffff)
 }
 
 #[cfg(test)]

@@ -202,6 +202,8 @@ pub struct ChildStatus {
     pub pid: Option<u32>,
     /// `spawning`, `idle`, `busy` or `dying`.
     pub state: &'static str,
+    /// Whether the next run finds a thread that is loaded and warm.
+    pub warm: bool,
     /// The run that it executes.
     pub run: Option<RunId>,
     /// The project whose runs it serves.

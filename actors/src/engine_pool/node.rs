@@ -46,6 +46,8 @@ struct Entry {
     used: Use,
     /// Its process, once it has answered.
     ready: Option<u32>,
+    /// It has a thread that is loaded and warm.
+    warm: bool,
     /// The project that it has served, which it is bound to; `None` before its first run.
     project: Option<Option<ProjectId>>,
     /// How many runs had ended in all children when its last one did: the smaller, the longer it has had to warm up.
@@ -165,6 +167,7 @@ impl Children {
                 address,
                 used: Use::Free,
                 ready: None,
+                warm: false,
                 project: None,
                 idle_since: 0,
                 runs: 0,
@@ -173,24 +176,21 @@ impl Children {
         Some(id)
     }
 
-    /// Gives a run to a child: one of its project, else one that no project has used, else a new one. Of several, to that
-    /// which can begin at once: it has answered its handshake, and has had the longest time to load a fresh thread.
+    /// Gives a run to a child of its project or one that no project has used, else to a new one. Of several, to that which
+    /// can begin at once: it has a warm thread, or has had the longest time to load one. So runs that follow closely use
+    /// more and more children, and others one.
     pub(super) fn execute(&mut self, execution: Execute, owner: &Owner) {
         let project = execution.project_id.clone();
-        let fits = |child: &Entry, wanted: Option<&Option<ProjectId>>| {
-            child.used == Use::Free && child.project.as_ref() == wanted
-        };
         let any = self.config.reuse == Reuse::Always;
+        let is_own = |child: &Entry| any || child.project.as_ref() == Some(&project);
         let chosen = self
             .children
             .iter()
-            .filter(|(_, child)| fits(child, Some(&project)) || (any && child.used == Use::Free))
-            .max_by_key(|(_, child)| (child.ready.is_some(), Reverse(child.idle_since)))
-            .or_else(|| {
-                self.children
-                    .iter()
-                    .filter(|(_, child)| fits(child, None))
-                    .max_by_key(|(_, child)| child.ready.is_some())
+            .filter(|(_, child)| child.used == Use::Free)
+            .filter(|(_, child)| is_own(child) || child.project.is_none())
+            .max_by_key(|(_, child)| {
+                let ready = child.ready.is_some();
+                (child.warm, is_own(child), ready, Reverse(child.idle_since))
             })
             .map(|(id, _)| *id);
         let chosen = chosen.or_else(|| {
@@ -216,6 +216,7 @@ impl Children {
             "run {run_id} goes to engine child {}", id.0
         );
         child.used = Use::Busy(run_id.clone());
+        child.warm = false;
         child.project = Some(project);
         child.runs += 1;
         self.assigned
@@ -302,6 +303,15 @@ impl Children {
     pub(super) fn ready(&mut self, id: ChildId, pid: u32) {
         if let Some(child) = self.children.get_mut(&id) {
             child.ready = Some(pid);
+        }
+    }
+
+    /// A child has a warm thread. If a run is on its way there, it will take it.
+    pub(super) fn warmed(&mut self, id: ChildId) {
+        if let Some(child) = self.children.get_mut(&id)
+            && child.used == Use::Free
+        {
+            child.warm = true;
         }
     }
 
@@ -417,6 +427,7 @@ impl Children {
                 ChildStatus {
                     pid: child.ready,
                     state,
+                    warm: child.warm,
                     run,
                     project: child.project.clone().flatten(),
                     runs: child.runs,

@@ -10,7 +10,7 @@ use protocol::versions::EngineVersions;
 use tokio::sync::{oneshot, watch};
 
 use super::cgroup::Cgroups;
-use super::child::{ChildDead, ChildGone, ChildIdle, ChildReady, Declined, Owner};
+use super::child::{ChildDead, ChildGone, ChildIdle, ChildReady, ChildWarmed, Declined, Owner};
 use super::compile::{CompiledPlan, compile_plan};
 use super::engine_dir::ensure_engine_dir;
 use super::installer::{AdaptorInstaller, Install, UseEngine};
@@ -102,6 +102,7 @@ impl EnginePool {
         let address = ctx.address();
         Owner {
             ready: address.clone().recipient(),
+            warmed: address.clone().recipient(),
             idle: address.clone().recipient(),
             dead: address.clone().recipient(),
             declined: address.clone().recipient(),
@@ -463,6 +464,16 @@ impl Handler<ChildReady> for EnginePool {
             engine
                 .handshake
                 .send_replace(Some(Handshake { node, runtime }));
+        }
+    }
+}
+
+impl Handler<ChildWarmed> for EnginePool {
+    type Result = ();
+
+    fn handle(&mut self, ChildWarmed { id }: ChildWarmed, _: &mut Self::Context) {
+        if let Some(Backend::Node(engine)) = &mut self.backend {
+            engine.children.warmed(id);
         }
     }
 }

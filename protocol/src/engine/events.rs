@@ -79,6 +79,8 @@ pub enum ChildEvent {
         /// Why.
         message: String,
     },
+    /// The next run finds a thread that is loaded and warm. Said between runs.
+    Warmed,
     /// About the run that it executes.
     Run {
         /// The run.
@@ -202,6 +204,7 @@ impl ChildEvent {
             Kind::ProtocolError => Ok(Self::ProtocolError {
                 message: kind.needs("message", header.message)?,
             }),
+            Kind::Warmed => Ok(Self::Warmed),
             Kind::WorkflowStart
             | Kind::Log
             | Kind::JobStart
@@ -328,6 +331,7 @@ mod tests {
             read(r#"{"type":"protocol-error","message":"no"}"#),
             ChildEvent::ProtocolError { message } if message == "no"
         ));
+        assert!(matches!(read(r#"{"type":"warmed"}"#), ChildEvent::Warmed));
     }
 
     #[test]

@@ -46,6 +46,7 @@ pub(super) struct Header {
 pub(super) enum Kind {
     Ready,
     ProtocolError,
+    Warmed,
     WorkflowStart,
     Log,
     JobStart,
@@ -61,6 +62,7 @@ impl Kind {
         match self {
             Self::Ready => "ready",
             Self::ProtocolError => "protocol-error",
+            Self::Warmed => "warmed",
             Self::WorkflowStart => "workflow-start",
             Self::Log => "log",
             Self::JobStart => "job-start",
@@ -125,7 +127,7 @@ impl TryFrom<Header> for RunProgress {
                 message: header.message,
                 tainted: header.tainted,
             },
-            Kind::Ready | Kind::ProtocolError => {
+            Kind::Ready | Kind::ProtocolError | Kind::Warmed => {
                 return Err(EventError::Missing {
                     event: kind.name(),
                     field: "run",

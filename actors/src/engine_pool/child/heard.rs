@@ -7,7 +7,7 @@ use protocol::ids::RunId;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::busy::Stop;
-use super::messages::ChildReady;
+use super::messages::{ChildReady, ChildWarmed};
 use super::{EngineChild, OLDEST_NODE, State, is_new_enough};
 use crate::engine_pool::messages::EngineEventBody;
 
@@ -52,6 +52,12 @@ impl EngineChild {
                     node,
                     runtime,
                 });
+            }
+            Ok(ChildEvent::Warmed) => {
+                // With a run in work it crossed the run on its way.
+                if matches!(self.state, State::Idle) {
+                    self.owner.warmed.do_send(ChildWarmed { id: self.id });
+                }
             }
             Ok(ChildEvent::Run { run, event }) => {
                 self.progressed(&run, event, frame.body.clone(), permit, ctx);

@@ -39,6 +39,13 @@ pub(in crate::engine_pool) struct ChildReady {
     pub(in crate::engine_pool) runtime: String,
 }
 
+/// To the pool: the next run on this child finds a thread that is loaded and warm.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(in crate::engine_pool) struct ChildWarmed {
+    pub(in crate::engine_pool) id: ChildId,
+}
+
 /// To the pool: the run has ended, the child can take another.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -76,6 +83,7 @@ pub(in crate::engine_pool) struct ChildGone {
 #[derive(Clone)]
 pub(in crate::engine_pool) struct Owner {
     pub(in crate::engine_pool) ready: Recipient<ChildReady>,
+    pub(in crate::engine_pool) warmed: Recipient<ChildWarmed>,
     pub(in crate::engine_pool) idle: Recipient<ChildIdle>,
     pub(in crate::engine_pool) dead: Recipient<ChildDead>,
     pub(in crate::engine_pool) gone: Recipient<ChildGone>,

@@ -7,7 +7,7 @@
 //!    └──no handshake, death, violation, time over and deaf──▶ Dying ──Abandon──▶ (stopped)
 //! ```
 //!
-//! *Accepts* [`RunOn`], [`Proceed`], [`StopJob`], [`Retire`]. *Emits* [`EngineEvent`]s to the run, [`ChildReady`],
+//! *Accepts* [`RunOn`], [`Proceed`], [`StopJob`], [`Retire`]. *Emits* [`EngineEvent`]s to the run, [`ChildReady`], [`ChildWarmed`],
 //! [`ChildIdle`], [`ChildDead`], [`ChildGone`] to the pool. *If it dies* the process is killed with it, and the pool ends its run.
 
 use std::rc::Rc;
@@ -25,8 +25,8 @@ mod messages;
 
 use self::busy::{Busy, Stop};
 pub(super) use self::messages::{
-    Abandon, ChildDead, ChildGone, ChildId, ChildIdle, ChildReady, Declined, Owner, Retire, RunOn,
-    Warm,
+    Abandon, ChildDead, ChildGone, ChildId, ChildIdle, ChildReady, ChildWarmed, Declined, Owner,
+    Retire, RunOn, Warm,
 };
 use super::memory;
 use super::messages::{ExecuteOptions, Proceed, StopJob};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::specifier::Package;
-use crate::engine_pool::bundler;
+use crate::engine_pool::{bundler, engine_dir};
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]
@@ -31,7 +31,12 @@ impl Repository {
     /// The folder of a package's bundle, which need not be there; one name deep, so that those of two scopes cannot meet.
     pub(super) fn bundle(&self, package: &Package) -> PathBuf {
         let name = package.alias().trim_start_matches('@').replace('/', "-");
-        self.root.join("bundles").join(name)
+        self.bundles().join(name)
+    }
+
+    /// Where the bundles are of this version of the engine, which another one may not understand.
+    pub(super) fn bundles(&self) -> PathBuf {
+        self.root.join("bundles").join(engine_dir::fingerprint())
     }
 
     /// Where a package is in its bundle, if there is a whole one.
@@ -93,11 +98,16 @@ impl Repository {
     /// A text that names the path.
     pub(super) fn remove_partial(&self, package: &Package) -> Result<(), String> {
         // What is installed next may have other dependencies than those that were bundled.
-        let bundle = self.bundle(package);
-        if let Err(error) = fs::remove_dir_all(&bundle)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            return Err(format!("{}: {error}", bundle.display()));
+        let name = self.bundle(package);
+        let name = name.file_name().unwrap_or_default();
+        let versions = fs::read_dir(self.root.join("bundles"));
+        for version in versions.into_iter().flatten().flatten() {
+            let bundle = version.path().join(name);
+            if bundle.is_dir()
+                && let Err(error) = fs::remove_dir_all(&bundle)
+            {
+                return Err(format!("{}: {error}", bundle.display()));
+            }
         }
         let folder = self.folder(package);
         match fs::remove_dir_all(&folder) {
@@ -119,7 +129,7 @@ impl Repository {
     /// # Errors
     /// A text that names the path.
     pub(super) fn remove_unfinished_bundles(&self) -> Result<(), String> {
-        let bundles = self.root.join("bundles");
+        let bundles = self.bundles();
         let entries = match fs::read_dir(&bundles) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             entries => entries.map_err(|error| format!("{}: {error}", bundles.display()))?,

@@ -339,7 +339,9 @@ async fn an_adaptor_is_found_in_its_bundle_once_there_is_one() {
     work.bundle_now(&openfn("language-a")).await.unwrap();
     assert_eq!(
         folder_of(&work, "@openfn/language-a@1.0.0").await,
-        world.path("repo/bundles/openfn-language-a_1.0.0/node_modules/@openfn/language-a_1.0.0")
+        work.repository
+            .bundles()
+            .join("openfn-language-a_1.0.0/node_modules/@openfn/language-a_1.0.0")
     );
 }
 
@@ -355,7 +357,7 @@ async fn an_adaptor_that_cannot_be_bundled_is_loaded_as_it_is() {
         assert_eq!(why, "it has a native part");
     }
     assert_eq!(folder_of(&work, "@openfn/language-odd@1.0.0").await, plain);
-    let left = fs::read_dir(world.path("repo/bundles")).unwrap().count();
+    let left = fs::read_dir(work.repository.bundles()).unwrap().count();
     assert_eq!(left, 0, "an unfinished bundle is removed");
 }
 

@@ -146,6 +146,7 @@ function command({ type, run }) {
   if (type === "execute") send({ type: "workflow-start", run, thread_id: 1, time: now(), warm: true });
   if (type === "go") go(run);
   if (type === "cancel") send({ type: "exit", run, cause: "cancelled", code: 1 });
+  if (type === "cancel" && run.endsWith("-warms")) send({ type: "warmed" });
   if (type === "shutdown") process.exit(0);
 }
 

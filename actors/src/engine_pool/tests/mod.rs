@@ -467,6 +467,36 @@ async fn a_run_goes_to_the_child_that_has_been_idle_longest() {
 }
 
 #[actix_rt::test]
+async fn a_run_goes_to_a_child_with_a_warm_thread_before_others() {
+    let world = World::new();
+    world.ready().await;
+    let mut warms = world.execute("waits-warms", "p", |_| {});
+    let first = world.told("good-1").await;
+    while !matches!(warms.next().await.body, EngineEventBody::JobStart { .. }) {}
+    world.pool.do_send(StopJob {
+        run_id: RunId::new("waits-warms"),
+    });
+    warms.all().await;
+    let is_warm = async || {
+        let status = world.pool.send(GetEngineStatus).await.unwrap();
+        status.children.iter().any(|child| child.warm)
+    };
+    let poll = async {
+        while !is_warm().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, poll)
+        .await
+        .expect("a warm child");
+    // The other one has been idle for longer.
+    let second = world.told("good-2").await;
+    assert_ne!(pid(&first), pid(&second));
+    assert!(!is_warm().await, "its thread is used");
+    world.stop().await;
+}
+
+#[actix_rt::test]
 async fn one_process_a_run_where_that_is_asked_for() {
     let world = World::with(FAKE_ENGINE, |node| node.reuse = Reuse::Never);
     world.ready().await;
