@@ -178,16 +178,16 @@ export function writeScript(name, text, folder) {
  */
 export function moduleOf({ index, kinds }, folder, later) {
   const names = [...kinds.keys()];
-  const locals = names.map((name, at) =>
+  const valueOf = (name) =>
     later === undefined
-      ? `v${at} = its[${quote(name)}]`
-      : `v${at} = standIn(${quote(later)}, ${quote(name)}, ${quote(kinds.get(name))})`,
-  );
-  const list = names.map((name, at) => `v${at} as ${name}`);
-  return `import common, { standIn } from ${quote(`${folder}/${LOADER}`)};
-${later === undefined ? `const its = common[${index}];` : ""}
-const ${locals.join(", ")};
-export { ${list.join(", ")} };`;
+      ? `its[${quote(name)}]`
+      : `standIn(${quote(later)}, ${quote(name)}, ${quote(kinds.get(name))})`;
+  return [
+    `import common, { standIn } from ${quote(`${folder}/${LOADER}`)};`,
+    later === undefined ? `const its = common[${index}];` : "",
+    ...names.map((name, at) => `const v${at} = ${valueOf(name)};`),
+    `export { ${names.map((name, at) => `v${at} as ${name}`).join(", ")} };`,
+  ].join("\n");
 }
 
 /**
