@@ -19,6 +19,8 @@ pub(super) struct Busy {
     pub(super) begun: Instant,
     /// Resident size of the process when the run began, bytes.
     pub(super) resident: u64,
+    /// How often the child has said that it is warm, which may cross the run on its way.
+    pub(super) crossings: u32,
     /// Whether the run was told that it comes near its memory limit.
     pub(super) warned: bool,
     /// Whether the run was told how it ended, by the worker in the thread's place.
@@ -45,6 +47,7 @@ impl Busy {
             stop: Stop::No,
             begun: Instant::now(),
             resident: 0,
+            crossings: 0,
             warned: false,
             failed: false,
             handed_back: false,

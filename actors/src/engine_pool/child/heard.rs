@@ -11,6 +11,9 @@ use super::messages::{ChildReady, ChildWarmed};
 use super::{EngineChild, OLDEST_NODE, State, is_new_enough};
 use crate::engine_pool::messages::EngineEventBody;
 
+/// More than a child can have said before it read of its run.
+const MOST_CROSSINGS: u32 = 8;
+
 impl EngineChild {
     pub(super) fn heard(
         &mut self,
@@ -53,15 +56,20 @@ impl EngineChild {
                     runtime,
                 });
             }
-            Ok(ChildEvent::Warmed) => {
-                // With a run in work it crossed the run on its way.
-                if matches!(self.state, State::Idle) {
-                    self.owner.warmed.do_send(ChildWarmed { id: self.id });
-                }
-            }
+            Ok(ChildEvent::Warmed) => self.warmed(),
             Ok(ChildEvent::Run { run, event }) => {
                 self.progressed(&run, event, frame.body.clone(), permit, ctx);
             }
+        }
+    }
+
+    fn warmed(&mut self) {
+        match &mut self.state {
+            State::Idle => self.owner.warmed.do_send(ChildWarmed { id: self.id }),
+            // It crossed the run on its way. A job that goes on with it would keep the worker busy.
+            State::Busy(busy) if busy.crossings < MOST_CROSSINGS => busy.crossings += 1,
+            State::Busy(_) => self.broke_protocol("it speaks of its spare during a run"),
+            State::Spawning | State::Dying => {}
         }
     }
 

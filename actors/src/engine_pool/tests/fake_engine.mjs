@@ -61,6 +61,10 @@ function go(run) {
       send(start);
       send({ ...start, job: "b" });
     },
+    warms() {
+      for (let time = 0; time < 100; time += 1) send({ type: "warmed" });
+      behaviours.good();
+    },
     unknown: () => send({ ...start, job: "zzz" }),
     twice() {
       send(start);

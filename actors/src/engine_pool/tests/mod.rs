@@ -243,7 +243,7 @@ async fn a_good_run_is_told_in_order_and_ends_once() {
 async fn children_that_break_the_protocol_are_killed_and_the_next_run_works() {
     let world = World::new();
     world.ready().await;
-    for run in ["garbage", "giant", "stranger", "forger", "unknown"] {
+    for run in ["garbage", "giant", "stranger", "forger", "unknown", "warms"] {
         let told = world.told(run).await;
         assert!(
             told.last()
