@@ -18,9 +18,6 @@ const PATIENCE_MS = 60_000;
 
 const exit = process.exit.bind(process);
 
-/** Time for a spare to warm up. */
-const SPARE_MS = 500;
-
 /** A run that succeeds and one that does not. */
 const TRIAL = {
   workflow: {
@@ -141,7 +138,9 @@ async function cacheOf(loader, program) {
 // its code: with a channel of our own, and its events going nowhere.
 async function runOnce(load) {
   const channel = new EventEmitter();
-  channel.postMessage = () => {};
+  const warm = new Promise((resolve) => {
+    channel.postMessage = (message) => message === "warm" && resolve();
+  });
   workerThreads.parentPort = channel;
   workerThreads.workerData = {
     control: new Int32Array(new SharedArrayBuffer(12)),
@@ -153,7 +152,7 @@ async function runOnce(load) {
   fs.writeSync = (fd, buffer, offset, length) => length;
   await load().live();
   channel.emit("message", { type: "preload", adaptors: [] });
-  await new Promise((resolve) => setTimeout(resolve, SPARE_MS));
+  await warm;
   const command = { run: "trial", plan: TRIAL, options: {} };
   channel.emit("message", {
     type: "execute",
