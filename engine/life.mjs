@@ -46,7 +46,7 @@ const gone = new Promise((resolve) => {
 export async function live() {
   mainThread = workerThreads.parentPort;
   control = workerThreads.workerData.control;
-  const { temporaryDir } = workerThreads.workerData;
+  const { temporaryDir, isSpare } = workerThreads.workerData;
 
   // Out of reach for adaptors and for job code that has left its sandbox. No
   // boundary, but then nobody posts messages or touches the flags by accident.
@@ -72,7 +72,7 @@ export async function live() {
 
   // Started right away, finished step by step: an `execute` which comes in
   // between waits only for the step in work.
-  preloading = warmUp();
+  preloading = isSpare ? warmUp() : Promise.resolve();
   mainThread.on("message", (message) => receive(message));
   mainThread.postMessage("loaded");
 }

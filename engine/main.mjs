@@ -49,6 +49,8 @@ class EngineProcess {
   #spareTarget = 0;
   #spareDeaths = 0;
   #adaptors = [];
+  /** Adaptors of which one ends the thread that loads it, as JSON. */
+  #deadly = null;
   /** For how many more runs spares load everything. */
   #wholeRuns = 0;
   /** `{ run, thread }` of the run in work, else null. */
@@ -185,7 +187,8 @@ class EngineProcess {
     const memoryLimitMb = options.memory_limit_mb ?? undefined;
     this.#spareDeaths = 0;
     this.#memoryLimitMb = memoryLimitMb;
-    const thread = this.#takeSpare(memoryLimitMb) ?? this.#createThread();
+    const thread =
+      this.#takeSpare(memoryLimitMb) ?? this.#createThread({ isSpare: false });
     this.#current = { run, thread };
     thread.execute(header, body);
     void thread.ended.then((end) => this.#runEnded(end));
@@ -208,6 +211,7 @@ class EngineProcess {
       return;
     }
     const tainted = this.#isTainted();
+    if (cause === "exit" && thread.isPreloading) this.#suspectAdaptors();
     this.#wholeRuns = thread.usedWhole
       ? WHOLE_RUNS
       : Math.max(0, this.#wholeRuns - 1);
@@ -253,17 +257,22 @@ class EngineProcess {
   }
 
   #addSpare() {
-    const spare = this.#createThread();
+    const spare = this.#createThread({ isSpare: true });
     this.#spares.push(spare);
-    // After a death, perhaps by an adaptor's doing, without adaptors.
-    if (this.#spareDeaths === 0 && this.#adaptors.length > 0)
-      this.#preload(spare);
+    if (this.#adaptors.length > 0) this.#preload(spare);
     void spare.ended.then(() => this.#spareEnded(spare));
     return spare;
   }
 
   #preload(spare) {
-    spare.preload(this.#adaptors, this.#wholeRuns > 0);
+    const isDeadly = JSON.stringify(this.#adaptors) === this.#deadly;
+    spare.preload(isDeadly ? [] : this.#adaptors, this.#wholeRuns > 0);
+  }
+
+  // A spare has ended by itself, perhaps by an adaptor's doing: its successors do
+  // without these adaptors, and the runs that use them meet it themselves.
+  #suspectAdaptors() {
+    this.#deadly = JSON.stringify(this.#adaptors);
   }
 
   // While a run is in work, events are its thread's to write.
@@ -277,11 +286,13 @@ class EngineProcess {
     if (index < 0) return;
     this.#spares.splice(index, 1);
     this.#spareDeaths += 1;
+    this.#suspectAdaptors();
     if (this.#current === null) this.#refill();
   }
 
-  #createThread() {
+  #createThread({ isSpare }) {
     return new EngineThread({
+      isSpare,
       memoryLimitMb: this.#memoryLimitMb,
       onWarm: (thread) => this.#spareIsWarm(thread),
     });

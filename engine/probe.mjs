@@ -144,6 +144,7 @@ async function runOnce(load) {
   workerThreads.parentPort = channel;
   workerThreads.workerData = {
     control: new Int32Array(new SharedArrayBuffer(12)),
+    isSpare: true,
   };
   const ended = new Promise((resolve) => {
     process.exit = resolve;

@@ -33,17 +33,24 @@ export class EngineThread {
   /** Whether it has loaded what it was to preload, as far as there is any. */
   isWarm = false;
 
+  /** Whether it is about to load adaptors. */
+  isPreloading = false;
+
   /** The heap limit in MB, undefined for none. */
   memoryLimitMb;
 
-  /** `onWarm` is called with the thread whenever it has preloaded something. */
-  constructor({ memoryLimitMb, onWarm }) {
+  /**
+   * One that is no spare has its run already. `onWarm` is called with the thread
+   * whenever it has preloaded something.
+   */
+  constructor({ memoryLimitMb, isSpare, onWarm }) {
     this.memoryLimitMb = memoryLimitMb;
     this.#worker = new Worker(PROGRAM, {
       env: {},
       workerData: {
         control: this.#control,
         temporaryDir: process.env.TMPDIR,
+        isSpare,
       },
       resourceLimits:
         memoryLimitMb === undefined
@@ -61,6 +68,7 @@ export class EngineThread {
         resolve();
         if (message !== "warm") return;
         this.isWarm = true;
+        this.isPreloading = false;
         onWarm(this);
       });
       void this.ended.then((end) =>
@@ -73,6 +81,7 @@ export class EngineThread {
 
   /** Has it import adaptors; with `whole` also what is otherwise loaded when used. */
   preload(adaptors, whole) {
+    this.isPreloading = adaptors.length > 0;
     this.#worker.postMessage({ type: "preload", adaptors, whole });
   }
 

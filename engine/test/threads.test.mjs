@@ -54,10 +54,7 @@ test("the child says between runs that a thread is warm", async (t) => {
   assert.match(child.stdout, /loaded @openfn.language-told/);
   const command = job("return state;");
   await child.run(command);
-  const after = await child.event(
-    ({ type }, index, events) =>
-      type === "warmed" && events.slice(0, index).some(isExitOf(command.run)),
-  );
+  const after = await child.warmedAfter(command.run);
   assert.equal(after.run, undefined);
   await child.kill();
 });
@@ -181,8 +178,13 @@ test("an adaptor that ends its thread when loaded does not stop the child from w
   // no adaptors.
   const first = await child.run(job("return state;"));
   assert.ok(["done", "exit"].includes(first.of("exit").cause));
-  const second = await child.run(job("return { data: 1 };"));
+  const next = job("return { data: 1 };");
+  const second = await child.run(next);
   assert.deepEqual(second.of("workflow-complete").body, { data: 1 });
+  // From now on spares do without it, and are there.
+  await child.warmedAfter(next.run);
+  const third = await child.run(job("return state;"));
+  assert.equal(third.of("workflow-start").warm, true);
   await child.kill();
 });
 

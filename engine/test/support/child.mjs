@@ -137,6 +137,14 @@ export class Child {
     );
   }
 
+  /** Waits until the child has said after this run that it has a warm thread. */
+  async warmedAfter(run) {
+    return this.event(
+      ({ type }, index, events) =>
+        type === "warmed" && events.slice(0, index).some(isExitOf(run)),
+    );
+  }
+
   async kill() {
     this.#process.kill("SIGKILL");
     await this.exited;
