@@ -1,4 +1,5 @@
-//! Ten minutes of runs with the real engine while connections fail and engine children are killed.
+//! Ten minutes of runs with the real engine while connections fail, Lightning misbehaves and engine children are killed; two
+//! workers, one of which batches its log.
 //!
 //! `cargo test --test soak -- --ignored --nocapture`; `SOAK_MINUTES` and `SOAK_SEED` change its length and its faults.
 
@@ -7,32 +8,37 @@ mod support;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use lightning_mock::{Fault, MockHandle, RunState, RunView};
+use lightning_mock::{Fault, MockHandle, MockLightning, RunState, RunView};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 use support::random::Random;
-use support::{DEADLINE, Worker, lightning, plan};
+use support::{DEADLINE, SECRET, Worker, plan};
 
+/// Lines of each run.
+const LINES: usize = 20;
+/// Runs that have ended stay in the mock's store for so long, for what is said of them late.
+const KEPT: Duration = Duration::from_secs(120);
 const TICK: Duration = Duration::from_millis(250);
 /// Between two faults at most; half of it on average.
 const LONGEST_PEACE_MS: u64 = 4000;
 /// A run that was claimed for so long and is not started was lost with the answer to its claim.
 const UNSTARTED: Duration = Duration::from_secs(20);
-const EVENTS: [&str; 9] = [
+const EVENTS: [&str; 10] = [
     "phx_join",
     "claim",
     "fetch:plan",
     "fetch:dataclip",
     "run:start",
     "run:log",
+    "run:batch_logs",
     "step:start",
     "step:complete",
     "run:complete",
 ];
 
 /// Lets something go wrong, and says what.
-fn strike(lightning: &MockHandle, worker: &Worker, random: &mut Random) -> &'static str {
+fn strike(lightning: &MockHandle, workers: &[Worker], random: &mut Random) -> &'static str {
     let while_away = Duration::from_millis(500 + random.below(2500));
     match random.below(10) {
         0 => {
@@ -49,7 +55,7 @@ fn strike(lightning: &MockHandle, worker: &Worker, random: &mut Random) -> &'sta
             "cut"
         }
         3 => {
-            let children = worker.children();
+            let children = random.of(workers).children();
             if !children.is_empty() {
                 let pid = i32::try_from(*random.of(&children)).expect("a process id fits");
                 // It may have ended by itself.
@@ -58,13 +64,17 @@ fn strike(lightning: &MockHandle, worker: &Worker, random: &mut Random) -> &'sta
             "child killed"
         }
         _ => {
-            let (name, fault) = match random.below(7) {
+            let (name, fault) = match random.below(11) {
                 0 => ("cut before", Fault::CutBefore),
                 1 => ("cut after", Fault::CutAfter),
                 2 => ("reply lost", Fault::LoseReply),
                 3 => ("crash", Fault::Crash),
                 4 => ("close", Fault::Close),
                 5 => ("late", Fault::Delay(while_away)),
+                6 => ("ignored", Fault::Ignore),
+                7 => ("answered twice", Fault::Duplicate),
+                8 => ("database away", Fault::DatabaseAway(while_away)),
+                9 => ("refused once", Fault::Refuse(json!({ "reason": "busy" }))),
                 _ => ("garbage", Fault::Garbage),
             };
             let event: &str = random.of::<&str>(&EVENTS);
@@ -105,6 +115,42 @@ fn number_from(variable: &str, default: u64) -> u64 {
         .unwrap_or(default)
 }
 
+/// What became of the runs that have ended.
+#[derive(Debug, Default)]
+struct Tally {
+    runs: usize,
+    ends: BTreeMap<String, usize>,
+    /// Runs whose step was stored twice.
+    twice: usize,
+    /// Successful runs that lack a line.
+    incomplete: usize,
+    /// Lines that were stored again.
+    doubled: usize,
+}
+
+impl Tally {
+    fn add(&mut self, run: &RunView) {
+        self.runs += 1;
+        let error = run.error_type.clone().unwrap_or_default();
+        let end = format!("{} {error}", run.state);
+        *self.ends.entry(end).or_default() += 1;
+        self.twice += usize::from(run.steps.len() > 1);
+        let mut lines = run.log_texts();
+        lines.retain(|text| text.starts_with("line "));
+        let stored = lines.len();
+        lines.sort_unstable();
+        lines.dedup();
+        self.doubled += stored - lines.len();
+        self.incomplete += usize::from(run.state == RunState::Success && lines.len() < LINES);
+    }
+}
+
+/// Resident size in kB, and open descriptors, of all workers.
+fn footprint(workers: &[Worker]) -> (u64, usize) {
+    let resident = workers.iter().map(resident_kb).sum();
+    (resident, workers.iter().map(Worker::descriptors).sum())
+}
+
 #[test]
 #[ignore = "takes ten minutes and the real engine"]
 #[expect(
@@ -114,74 +160,81 @@ fn number_from(variable: &str, default: u64) -> u64 {
 fn ten_minutes_of_faults_lose_no_run_and_no_memory() {
     let length = Duration::from_secs(60 * number_from("SOAK_MINUTES", 10));
     let mut random = Random(number_from("SOAK_SEED", 2026).max(1));
-    let lightning = lightning();
-    let arguments = ["--capacity", "5", "--message-timeout", "2", "--log", "info"];
-    let worker = Worker::with_engine(&lightning, &arguments);
-    let body = "export default [async s => { for (let i = 0; i < 20; i++) { console.log('line', i); \
-        await new Promise(done => setTimeout(done, 40)); } return { ...s, x: 1 }; }]";
-    let (mut ids, mut faults, mut claimed) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-    let (start, mut early) = (Instant::now(), None);
+    let lightning = MockLightning::builder()
+        .secret(Some(SECRET))
+        .record(false)
+        .spawn_thread()
+        .expect("the mock starts on a free port");
+    let quick = ["--capacity", "3", "--message-timeout", "2", "--log", "info"];
+    let workers = [
+        Worker::with_engine(&lightning, &quick),
+        Worker::with_engine(&lightning, &[&quick[..], &["--batch-logs"]].concat()),
+    ];
+    let body = format!(
+        "export default [async s => {{ for (let i = 0; i < {LINES}; i++) {{ console.log('line', i); \
+        await new Promise(done => setTimeout(done, 40)); }} return {{ ...s, x: 1 }}; }}]"
+    );
+    let (mut tally, mut faults, mut claimed) = (Tally::default(), BTreeMap::new(), BTreeMap::new());
+    let (start, mut early, mut number) = (Instant::now(), None, 0);
     let mut next_fault = start;
     while start.elapsed() < length {
+        for run in lightning.take_ended(KEPT) {
+            tally.add(&run);
+        }
         let runs = lightning.runs();
         let waiting = runs
             .iter()
             .filter(|run| run.state == RunState::Available)
             .count();
         for _ in waiting..10 {
-            let mut plan = plan(body, "manual");
-            plan["dataclip"] = json!({"data": {"n": ids.len()}});
-            ids.push(lightning.enqueue(plan).expect("the plan is right"));
+            number += 1;
+            let mut plan = plan(&body, "manual");
+            plan["dataclip"] = json!({"data": {"n": number}});
+            lightning.enqueue(plan).expect("the plan is right");
         }
         roll_back(&lightning, &runs, &mut claimed);
         while next_fault <= Instant::now() {
             next_fault += Duration::from_millis(random.below(LONGEST_PEACE_MS));
             *faults
-                .entry(strike(&lightning, &worker, &mut random))
+                .entry(strike(&lightning, &workers, &mut random))
                 .or_insert(0) += 1;
         }
         if early.is_none() && start.elapsed() > length / 5 {
-            early = Some(resident_kb(&worker));
+            early = Some(footprint(&workers));
         }
-        worker.log();
+        for worker in &workers {
+            worker.log();
+        }
         std::thread::sleep(TICK);
     }
-    let late = resident_kb(&worker);
+    let late = footprint(&workers);
     let end = Instant::now() + DEADLINE * 3;
     while Instant::now() < end && lightning.runs().iter().any(|run| !run.state.is_final()) {
         roll_back(&lightning, &lightning.runs(), &mut claimed);
         std::thread::sleep(TICK);
     }
 
-    let runs = lightning.runs();
-    let mut ends: BTreeMap<String, usize> = BTreeMap::new();
-    for run in &runs {
-        let error = run.error_type.clone().unwrap_or_default();
-        *ends.entry(format!("{} {error}", run.state)).or_default() += 1;
+    let left = lightning.runs();
+    let stuck = left.iter().filter(|run| !run.state.is_final()).count();
+    for run in &left {
+        tally.add(run);
     }
-    let stuck = runs.iter().filter(|run| !run.state.is_final()).count();
-    let twice = runs.iter().filter(|run| run.steps.len() > 1).count();
-    let lines = |run: &&RunView| {
-        let mut texts = run.log_texts();
-        texts.retain(|text| text.starts_with("line "));
-        texts.dedup();
-        run.state == RunState::Success && texts.len() < 20
-    };
-    let incomplete = runs.iter().filter(lines).count();
     let early = early.expect("a fifth of the time has passed");
-    println!(
-        "{} runs: {ends:?}; faults {faults:?}; resident {early} kB, then {late} kB",
-        runs.len()
-    );
+    println!("{tally:?}; faults {faults:?}; resident kB and descriptors {early:?}, then {late:?}");
     assert_eq!(
-        (stuck, twice, incomplete),
+        (stuck, tally.twice, tally.incomplete),
         (0, 0, 0),
         "stuck, twice, with lines missing"
     );
     let foreseen = ["success ", "crashed ExitError", "crashed EngineLost"];
     assert!(
-        ends.keys().all(|end| foreseen.contains(&end.as_str())),
-        "{ends:?}"
+        tally
+            .ends
+            .keys()
+            .all(|end| foreseen.contains(&end.as_str())),
+        "{tally:?}"
     );
-    assert!(late < early + early / 4, "{early} kB grew to {late} kB");
+    let (resident, descriptors) = (early.0, early.1);
+    assert!(late.0 < resident + resident / 4, "{early:?}, then {late:?}");
+    assert!(late.1 < descriptors + 20, "{early:?}, then {late:?}");
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use protocol::backoff::ClaimBackoff;
+use protocol::lightning::escaped_len;
 use protocol::token::RunTokenKey;
 use protocol::workloop::Workloop;
 
@@ -117,6 +118,60 @@ pub struct DeliveryConfig {
     pub retry_delay: Duration,
     /// Send log lines as `run:batch_logs`, when set.
     pub batch: Option<BatchConfig>,
+    /// The largest frame that Lightning takes.
+    pub frames: FrameLimit,
+}
+
+/// The largest frame that Lightning takes: newer versions close the socket, and with it every channel, over a larger one
+/// (protocol spec, section 1.1).
+#[derive(Debug, Clone, Copy)]
+pub struct FrameLimit {
+    bytes: Option<usize>,
+    mebibytes: f64,
+}
+
+impl FrameLimit {
+    /// What a frame has around its payload, at most: its array, two refs, a topic and an event, bytes.
+    const AROUND: usize = 512;
+
+    /// A report has fields beside its state: ids, figures, an error, bytes.
+    const BESIDE_STATE: usize = 4 << 10;
+
+    /// From MiB; 0 is no limit.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a float cast saturates, and a limit is no negative number"
+    )]
+    pub fn from_mebibytes(mebibytes: f64) -> Self {
+        let bytes = (mebibytes * 1024.0 * 1024.0) as usize;
+        Self {
+            bytes: (bytes > 0).then_some(bytes),
+            mebibytes,
+        }
+    }
+
+    /// MiB, as it was given.
+    pub fn mebibytes(self) -> f64 {
+        self.mebibytes
+    }
+
+    /// Whether a frame with a payload of so many bytes is taken.
+    pub fn take_payload(self, bytes: usize) -> bool {
+        self.bytes
+            .is_none_or(|limit| bytes.saturating_add(Self::AROUND) <= limit)
+    }
+
+    /// Whether a report is taken that has a state of so many bytes, as they are on the wire.
+    pub fn take(self, state_bytes: usize) -> bool {
+        self.take_payload(state_bytes.saturating_add(Self::BESIDE_STATE))
+    }
+
+    /// Whether a report is taken that has this JSON text in a string: quotes and backslashes become two bytes.
+    pub fn take_escaped(self, json: &str) -> bool {
+        // JSON has no control characters but line ends and tabs, which become two bytes as well.
+        self.take(json.len().saturating_mul(2)) || self.take(escaped_len(json))
+    }
 }
 
 /// How log lines are batched (protocol spec, section 5.4).

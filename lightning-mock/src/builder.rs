@@ -94,6 +94,7 @@ impl Default for Builder {
                 grace_seconds: 60,
                 // What newer Phoenix versions allow.
                 channel_limit: 100,
+                max_frame_bytes: 11_000_000,
             },
             collections: Vec::new(),
             chaos: Chaos::default(),
@@ -165,6 +166,14 @@ impl Builder {
     #[must_use]
     pub fn channel_limit(mut self, limit: usize) -> Self {
         self.rules.channel_limit = limit;
+        self
+    }
+
+    /// The largest frame that is taken, in bytes; 11,000,000 as in newer versions of Lightning, unless set. Over a larger one
+    /// the connection is closed with 1009.
+    #[must_use]
+    pub fn max_frame_bytes(mut self, bytes: usize) -> Self {
+        self.rules.max_frame_bytes = bytes;
         self
     }
 
@@ -284,6 +293,7 @@ impl Builder {
             faults: Vec::new(),
             chaos: self.chaos.clone(),
             away_until: 0,
+            database_away_until: 0,
         })
     }
 

@@ -5,8 +5,8 @@
 //! | part | forms |
 //! | --- | --- |
 //! | event | `step:complete`, `claim`, `phx_join`, `heartbeat` …; `*` for any |
-//! | when | nothing: always; `@3`: the third such push; `/3`: each third; `%1.5`: 1.5 % of them, by chance |
-//! | fault | see [`Fault`]: `cut-before`, `cut-after`, `lose-reply`, `ignore`, `crash`, `close`, `duplicate`, `garbage`, `error` or `error:<JSON>`, `answer:<JSON>`, `delay:<ms>`, `away:<ms>` |
+//! | when | nothing: always; `@3`: the third such push; `/3`: each third; `%1.5`: 1.5 % of them, by chance; `~text`: those whose payload has this text in it |
+//! | fault | see [`Fault`]: `cut-before`, `cut-after`, `lose-reply`, `ignore`, `crash`, `close`, `duplicate`, `garbage`, `error` or `error:<JSON>`, `answer:<JSON>`, `delay:<ms>`, `away:<ms>`, `database-away:<ms>` |
 //!
 //! For example `step:complete@2=cut-after`, `run:log%0.5=delay:2000`, `*%0.1=away:20000`.
 
@@ -26,24 +26,26 @@ pub enum RuleError {
     Form(String),
     /// The part after the event.
     #[error(
-        "{0:?} says no when: write @<n>, /<n> or %<percent>, with n from 1 and percent from 0 to 100"
+        "{0:?} says no when: write @<n>, /<n>, %<percent> or ~<text>, with n from 1 and percent from 0 to 100"
     )]
     When(String),
     /// The part after `=`.
     #[error(
-        "{0:?} is no fault: there are cut-before, cut-after, lose-reply, ignore, crash, close, duplicate, garbage, error, error:<JSON>, answer:<JSON>, delay:<ms> and away:<ms>"
+        "{0:?} is no fault: there are cut-before, cut-after, lose-reply, ignore, crash, close, duplicate, garbage, error, error:<JSON>, answer:<JSON>, delay:<ms>, away:<ms> and database-away:<ms>"
     )]
     Fault(String),
 }
 
 /// Which of an event's pushes are hit.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 enum When {
     Always,
     Nth(u64),
     Each(u64),
     /// From 0 to 1.
     Chance(f64),
+    /// Those with this text in their payload.
+    With(String),
 }
 
 /// One rule; see the module's documentation for how it is written.
@@ -64,7 +66,7 @@ impl FromStr for Rule {
             .trim()
             .split_once('=')
             .ok_or_else(|| RuleError::Form(text.to_owned()))?;
-        let (event, when) = match target.find(['@', '/', '%']) {
+        let (event, when) = match target.find(['@', '/', '%', '~']) {
             Some(place) => target.split_at(place),
             None => (target, ""),
         };
@@ -92,6 +94,8 @@ fn read_when(text: &str) -> Result<When, RuleError> {
         None => Ok(When::Always),
         Some(("@", rest)) => count(rest).map(When::Nth),
         Some(("/", rest)) => count(rest).map(When::Each),
+        Some(("~", "")) => Err(wrong()),
+        Some(("~", text)) => Ok(When::With(text.to_owned())),
         Some((_, rest)) => {
             let percent = rest
                 .parse::<f64>()
@@ -129,6 +133,7 @@ fn read_fault(text: &str) -> Result<Fault, RuleError> {
             .map_err(|_| wrong()),
         ("delay", Some(text)) => millis(text).map(Fault::Delay),
         ("away", Some(text)) => millis(text).map(Fault::Away),
+        ("database-away", Some(text)) => millis(text).map(Fault::DatabaseAway),
         _ => Err(wrong()),
     }
 }
@@ -152,7 +157,7 @@ impl Chaos {
 
     /// The fault of the first rule that hits this push. Every rule of the event counts it, so that adding a rule does
     /// not shift the counts of another.
-    pub(crate) fn strike(&mut self, event: &str) -> Option<Fault> {
+    pub(crate) fn strike(&mut self, event: &str, payload: &Value) -> Option<Fault> {
         let mut struck = None;
         for rule in self
             .rules
@@ -160,11 +165,12 @@ impl Chaos {
             .filter(|rule| rule.event == "*" || rule.event == event)
         {
             rule.seen += 1;
-            let hit = match rule.when {
+            let hit = match &rule.when {
                 When::Always => true,
-                When::Nth(nth) => rule.seen == nth,
-                When::Each(each) => rule.seen.is_multiple_of(each),
-                When::Chance(chance) => self.random.next() < chance,
+                When::Nth(nth) => rule.seen == *nth,
+                When::Each(each) => rule.seen.is_multiple_of(*each),
+                When::Chance(chance) => self.random.next() < *chance,
+                When::With(text) => payload.to_string().contains(text),
             };
             if hit && struck.is_none() {
                 struck = Some(rule.fault.clone());
@@ -199,11 +205,12 @@ impl SplitMix {
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.event)?;
-        match self.when {
+        match &self.when {
             When::Always => {}
             When::Nth(nth) => write!(f, "@{nth}")?,
             When::Each(each) => write!(f, "/{each}")?,
             When::Chance(chance) => write!(f, "%{}", chance * 100.0)?,
+            When::With(text) => write!(f, "~{text}")?,
         }
         f.write_str("=")?;
         match &self.fault {
@@ -219,6 +226,7 @@ impl fmt::Display for Rule {
             Fault::Answer(response) => write!(f, "answer:{response}"),
             Fault::Delay(time) => write!(f, "delay:{}", time.as_millis()),
             Fault::Away(time) => write!(f, "away:{}", time.as_millis()),
+            Fault::DatabaseAway(time) => write!(f, "database-away:{}", time.as_millis()),
         }
     }
 }
@@ -236,7 +244,7 @@ mod tests {
 
     fn which(chaos: &mut Chaos, event: &str, times: usize) -> Vec<usize> {
         (1..=times)
-            .filter_map(|time| chaos.strike(event).map(|_| time))
+            .filter_map(|time| chaos.strike(event, &Value::Null).map(|_| time))
             .collect()
     }
 
@@ -250,6 +258,8 @@ mod tests {
             "fetch:plan=answer:{\"id\":\"r\"}",
             "phx_join=close",
             "step:start=garbage",
+            "run:log~poison=crash",
+            "step:start@1=database-away:3000",
         ] {
             assert_eq!(text.parse::<Rule>().unwrap().to_string(), text);
         }
@@ -260,7 +270,7 @@ mod tests {
         let error = |text: &str| text.parse::<Rule>().unwrap_err();
         assert!(matches!(error("claim"), RuleError::Form(_)));
         assert!(matches!(error("@1=crash"), RuleError::Form(_)));
-        for when in ["@0", "@x", "/0", "%101", "%", "%nan"] {
+        for when in ["@0", "@x", "/0", "%101", "%", "%nan", "~"] {
             assert_eq!(
                 error(&format!("claim{when}=crash")),
                 RuleError::When(when.to_owned())
@@ -284,6 +294,14 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_may_hit_what_says_something() {
+        let mut chaos = chaos(&["run:log~poison=crash"], 0);
+        let mut strikes = |text: &str| chaos.strike("run:log", &json!({ "message": [text] }));
+        assert_eq!(strikes("a drop of poison"), Some(Fault::Crash));
+        assert_eq!(strikes("water"), None);
+    }
+
+    #[test]
     fn chance_is_the_same_for_the_same_seed() {
         let hits = |seed| which(&mut chaos(&["*%20=crash"], seed), "run:log", 1000);
         assert_eq!(hits(1), hits(1));
@@ -299,7 +317,7 @@ mod tests {
     #[test]
     fn the_first_rule_that_hits_wins() {
         let mut chaos = chaos(&["claim@1=crash", "*=ignore"], 0);
-        assert_eq!(chaos.strike("claim"), Some(Fault::Crash));
-        assert_eq!(chaos.strike("claim"), Some(Fault::Ignore));
+        assert_eq!(chaos.strike("claim", &Value::Null), Some(Fault::Crash));
+        assert_eq!(chaos.strike("claim", &Value::Null), Some(Fault::Ignore));
     }
 }

@@ -5,6 +5,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use actix_web::dev::ServerHandle;
+use indexmap::IndexMap;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
@@ -95,6 +96,23 @@ impl MockHandle {
     pub fn runs(&self) -> Vec<RunView> {
         self.shared
             .read(|world| world.store.runs.values().cloned().collect())
+    }
+
+    /// Takes the runs out of the store that have ended at least this long ago: a long test need not keep them all.
+    pub fn take_ended(&self, age: Duration) -> Vec<RunView> {
+        let before = now().saturating_sub(u64::try_from(age.as_micros()).unwrap_or(u64::MAX));
+        self.shared.with(|world| {
+            let ended = |run: &RunView| {
+                run.state.is_final() && run.finished_at.is_some_and(|finished| finished <= before)
+            };
+            let runs = &mut world.store.runs;
+            let (taken, kept) = std::mem::take(runs)
+                .into_iter()
+                .partition(|(_, run)| ended(run));
+            *runs = kept;
+            let taken: IndexMap<String, RunView> = taken;
+            taken.into_values().collect()
+        })
     }
 
     /// Blocks until the run has ended.

@@ -16,6 +16,8 @@ use crate::recorder::{Direction, RecordedEvent};
 use crate::world::{Fault, World, now};
 
 const QUEUE: &str = "worker:queue";
+/// The close code for a frame over the limit.
+const TOO_LARGE: u16 = 1009;
 /// No frame: the array is not closed.
 const GARBAGE: &str = "[null,\"chaos\",{";
 
@@ -69,6 +71,10 @@ impl Session {
     /// Handles one text message. A frame of the wrong shape crashes the whole connection.
     pub(crate) fn receive(&mut self, world: &mut World, text: &str) -> Vec<Out> {
         let mut out = Vec::new();
+        if text.len() > world.rules.max_frame_bytes {
+            out.push(Out::Close(TOO_LARGE));
+            return out;
+        }
         let frame = Frame::decode_text(text).ok().and_then(|frame| {
             let Payload::Json(json) = &frame.payload else {
                 return None;
@@ -119,7 +125,11 @@ impl Session {
 
     fn dispatch(&mut self, world: &mut World, push: &Head, payload: &Value, out: &mut Vec<Out>) {
         self.record(world, Direction::FromWorker, push, payload);
-        let fault = world.take_fault(&push.event);
+        let fault = world.take_fault(&push.event, payload);
+        let needs_database = push.topic.starts_with("run:") && !push.event.starts_with("phx_");
+        if needs_database && now() < world.database_away_until {
+            return self.end_channel(world, push, "phx_error", out);
+        }
         match &fault {
             Some(Fault::CutBefore) => return out.push(Out::Cut),
             Some(Fault::Ignore) => return,
@@ -134,6 +144,10 @@ impl Session {
             Some(Fault::Away(time)) => {
                 world.go_away(*time);
                 return out.push(Out::CutAll);
+            }
+            Some(Fault::DatabaseAway(time)) => {
+                world.lose_database(*time);
+                return self.end_channel(world, push, "phx_error", out);
             }
             Some(
                 Fault::LoseReply

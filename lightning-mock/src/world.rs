@@ -53,6 +53,8 @@ pub enum Fault {
     Garbage,
     /// The push is not handled; all connections are cut, and new ones refused with 503 for this long.
     Away(Duration),
+    /// From this push on and for this long the database is away: whatever is pushed on a run's channel crashes it.
+    DatabaseAway(Duration),
 }
 
 /// What does not change while the server runs.
@@ -63,6 +65,7 @@ pub(crate) struct Rules {
     pub(crate) announce: Announce,
     pub(crate) grace_seconds: u64,
     pub(crate) channel_limit: usize,
+    pub(crate) max_frame_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -79,15 +82,23 @@ pub(crate) struct World {
     pub(crate) chaos: Chaos,
     /// Until then, in microseconds since the epoch, the server lets nobody in.
     pub(crate) away_until: u64,
+    /// The same of the database alone.
+    pub(crate) database_away_until: u64,
 }
 
 impl World {
     /// The first planned fault of this event, which is thereby used up, else what the chaos rules say.
-    pub(crate) fn take_fault(&mut self, event: &str) -> Option<Fault> {
+    pub(crate) fn take_fault(&mut self, event: &str, payload: &Value) -> Option<Fault> {
         match self.faults.iter().position(|(name, _)| name == event) {
             Some(place) => Some(self.faults.remove(place).1),
-            None => self.chaos.strike(event),
+            None => self.chaos.strike(event, payload),
         }
+    }
+
+    /// The database is away for this long.
+    pub(crate) fn lose_database(&mut self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.database_away_until = now().saturating_add(micros);
     }
 
     /// Lets nobody in for this long; who is connected stays.

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use actors::config::{
-    BatchConfig, ClaimConfig, CollectionsConfig, Config, DeliveryConfig, EngineConfig, Identity,
-    LightningConfig, MemoryEnforcement, NodeConfig, Reuse, RunLimits, SandboxMode, Secret,
+    BatchConfig, ClaimConfig, CollectionsConfig, Config, DeliveryConfig, EngineConfig, FrameLimit,
+    Identity, LightningConfig, MemoryEnforcement, NodeConfig, Reuse, RunLimits, SandboxMode,
+    Secret,
 };
 use actors::engine_pool::is_installable;
 use actors::metrics::Metrics;
@@ -182,6 +183,7 @@ fn delivery(from: &mut Resolver) -> DeliveryConfig {
     let attempts = from.required(&table::TIMEOUT_RETRY_COUNT, values::count(1));
     let retry_delay = from.required(&table::TIMEOUT_RETRY_DELAY, values::milliseconds);
     let window = from.required(&table::EVENT_WINDOW, values::count(1)) as usize;
+    let frames = from.required(&table::MAX_FRAME, values::mebibytes_or_zero);
     let batching = from.switch(&table::BATCH_LOGS);
     let interval = from.required(&table::BATCH_INTERVAL, values::milliseconds);
     let limit = from.required(&table::BATCH_LIMIT, values::count(1)) as usize;
@@ -192,6 +194,7 @@ fn delivery(from: &mut Resolver) -> DeliveryConfig {
         attempts,
         retry_delay,
         batch,
+        frames: FrameLimit::from_mebibytes(frames),
     }
 }
 

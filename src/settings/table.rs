@@ -108,6 +108,15 @@ pub(crate) static EVENT_WINDOW: Setting = Setting::text(
 .env(&["WORKER_EVENT_WINDOW"])
 .default("48");
 
+pub(crate) static MAX_FRAME: Setting = Setting::text(
+    Lightning,
+    "max-frame-mb",
+    "MB",
+    "Largest message that Lightning takes; what is larger is withheld. Newer versions close the connection over one of 11,000,000 bytes. 0 for no limit",
+)
+.env(&["WORKER_MAX_FRAME_MB"])
+.default("10.4");
+
 pub(crate) static BATCH_LOGS: Setting = Setting::switch(
     Lightning,
     "batch-logs",
@@ -465,6 +474,7 @@ pub(crate) static ALL: &[&Setting] = &[
     &TIMEOUT_RETRY_COUNT,
     &TIMEOUT_RETRY_DELAY,
     &EVENT_WINDOW,
+    &MAX_FRAME,
     &BATCH_LOGS,
     &BATCH_INTERVAL,
     &BATCH_LIMIT,

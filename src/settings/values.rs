@@ -86,6 +86,15 @@ pub(crate) fn mebibytes(text: &str) -> Result<f64, Why> {
         .ok_or_else(|| "is no size; give a number of MiB, more than 0".to_owned())
 }
 
+/// A size in MiB, where zero has a meaning of its own.
+pub(crate) fn mebibytes_or_zero(text: &str) -> Result<f64, Why> {
+    if text.parse() == Ok(0.0) {
+        Ok(0.0)
+    } else {
+        mebibytes(text).map_err(|_| "is no size; give a number of MiB, 0 or more".to_owned())
+    }
+}
+
 /// One word out of a few.
 pub(crate) fn one_of<T: Copy>(words: &[(&str, T)], text: &str) -> Result<T, Why> {
     words

@@ -3,9 +3,13 @@
 //! What the server stored is what counts: every run complete exactly once, every line there and in order, steps and
 //! dataclips as they should be. Lines may be there twice where the server's answer was lost: it gives no way to know.
 
+mod frames;
+mod lines;
 #[path = "../support/mod.rs"]
 mod support;
 mod table;
+mod times;
+mod words;
 
 use lightning_mock::RunState;
 use table::{Bench, Cell, EVENTS};
@@ -152,7 +156,7 @@ fn what_an_operator_has_to_know_is_one_line_with_the_run_and_a_count() {
     let log = bench.worker.log();
     assert_one_line(&log, warning, &refused.id, "refused run:complete");
 
-    let aborted = bench.ends_under("step:start@1=error");
+    let aborted = bench.ends_under(r#"step:start@1=error:{"errors":{"job_id":["is invalid"]}}"#);
     let log = bench.worker.log();
     assert_one_line(&log, error, &aborted.id, "refused step:start");
 

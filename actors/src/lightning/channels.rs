@@ -27,6 +27,8 @@ pub(super) enum Waiting {
         topic: Topic,
         ticket: Ticket,
         event: &'static str,
+        /// Of its payload.
+        bytes: usize,
         sent: Instant,
     },
 }
@@ -103,6 +105,7 @@ impl Channels {
                 topic: topic.clone(),
                 ticket,
                 event: JOIN,
+                bytes: 0,
                 sent: Instant::now(),
             },
         );
@@ -115,6 +118,7 @@ impl Channels {
         topic: &Topic,
         ticket: Ticket,
         event: &'static str,
+        bytes: usize,
     ) -> Option<(MessageRef, MessageRef)> {
         let join_ref = self.runs.get(topic)?.join_ref?;
         let reference = self.next_ref();
@@ -124,6 +128,7 @@ impl Channels {
                 topic: topic.clone(),
                 ticket,
                 event,
+                bytes,
                 sent: Instant::now(),
             },
         );
@@ -258,6 +263,27 @@ impl Channels {
             .get(topic)
             .and_then(|channel| channel.join_ref)
             .is_some_and(|current| is_current(current, join_ref))
+    }
+
+    /// The largest push of a run that is not answered.
+    pub(super) fn largest_push(&self) -> Option<(Topic, Ticket)> {
+        let pushes = self.waiting.values().filter_map(|waiting| match waiting {
+            Waiting::Run {
+                topic,
+                ticket,
+                bytes,
+                ..
+            } => Some((*bytes, topic, *ticket)),
+            Waiting::QueueJoin | Waiting::Claim { .. } => None,
+        });
+        let (_, topic, ticket) = pushes.max_by_key(|(bytes, ..)| *bytes)?;
+        Some((topic.clone(), ticket))
+    }
+
+    pub(super) fn run_topics(&self) -> impl Iterator<Item = (&Topic, &Recipient<ChannelEvent>)> {
+        self.runs
+            .iter()
+            .map(|(topic, channel)| (topic, &channel.subscriber))
     }
 
     pub(super) fn runs(&self) -> impl Iterator<Item = &Recipient<ChannelEvent>> {

@@ -11,8 +11,8 @@ use protocol::token::worker_token;
 
 use super::channels::Channels;
 use super::client::{http_client, url};
-use super::messages::ChannelEvent;
-use super::socket::{self, Ended, Generation, Long, Outgoing, Socket};
+use super::messages::{Blame, ChannelEvent};
+use super::socket::{self, Ended, Fault, Generation, Long, Outgoing, Socket};
 use crate::clock;
 use crate::config::{Identity, LightningConfig};
 use crate::metrics::Metrics;
@@ -200,7 +200,7 @@ impl LightningConnection {
     }
 
     pub(super) fn lost(&mut self, ended: Ended, ctx: &mut Context<Self>) {
-        let Ended { why, over_a_frame } = ended;
+        let Ended { why, fault } = ended;
         let wait = self.backoff.next(rand::random::<f64>());
         log::warn!(
             "the connection to Lightning was lost: {why}; reconnecting in {} ms",
@@ -211,9 +211,19 @@ impl LightningConnection {
         // Entering another state drops the socket, whose tasks end.
         self.wait(wait, ctx);
         self.queue_lost();
+        let culprit = match fault {
+            Fault::Size => self.channels.largest_push(),
+            Fault::None | Fault::Frame => None,
+        };
         self.channels.reset();
-        for run in self.channels.runs() {
-            run.do_send(ChannelEvent::SocketDown { over_a_frame });
+        for (topic, run) in self.channels.run_topics() {
+            let blame = match (fault, &culprit) {
+                (Fault::None, _) => Blame::Nobody,
+                (_, None) => Blame::Frame,
+                (_, Some((of, ticket))) if of == topic => Blame::TooLarge(*ticket),
+                (_, Some(_)) => Blame::Nobody,
+            };
+            run.do_send(ChannelEvent::SocketDown(blame));
         }
     }
 

@@ -48,9 +48,10 @@ impl Handler<Push> for LightningConnection {
     type Result = ();
 
     fn handle(&mut self, message: Push, _: &mut Self::Context) {
+        let bytes = message.payload.bytes();
         if let Some((join_ref, reference)) =
             self.channels
-                .pushing_run(&message.topic, message.ticket, message.event)
+                .pushing_run(&message.topic, message.ticket, message.event, bytes)
         {
             let topic = &message.topic;
             match message.payload {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use protocol::ids::{RunId, Topic};
+use protocol::lightning::RefusalMeaning;
 use protocol::phoenix::{Frame, Payload, ReplyStatus, ServerMessage};
 
 use super::channels::Waiting;
@@ -104,6 +105,7 @@ impl LightningConnection {
                 ticket,
                 event,
                 sent,
+                ..
             } => {
                 self.metrics.answered(event, sent.elapsed());
                 self.smooth(sent.elapsed());
@@ -122,7 +124,7 @@ impl LightningConnection {
             } => {
                 let smoothed = self.smooth(sent.elapsed());
                 let outcome = claim_outcome(&status, &response);
-                let gone = matches!(&outcome, Err(ClaimError::Refused(words)) if words.contains("unmatched topic"));
+                let gone = matches!(&outcome, Err(ClaimError::Refused(refusal)) if refusal.meaning() == RefusalMeaning::ChannelGone);
                 if let Some(subscriber) = self.channels.workloop(&workloop) {
                     subscriber.do_send(QueueEvent::RoundTrip(smoothed));
                 }

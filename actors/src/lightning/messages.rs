@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use bytes::Bytes;
 use protocol::ids::{Topic, WorkloopId};
-use protocol::lightning::{ClaimRequest, ClaimedRun, PushPayload};
+use protocol::lightning::{ClaimRequest, ClaimedRun, PushPayload, Refusal};
 use protocol::phoenix::{Payload, ReplyStatus};
 
 /// A subscriber's own number for a push, echoed in the answer; unique among the subscriber's outstanding pushes.
@@ -90,6 +90,17 @@ pub struct Disconnect;
 #[rtype(result = "ConnectionStatus")]
 pub struct GetConnectionStatus;
 
+/// Whether a socket was lost for what this run has sent on it, as far as its close code tells (protocol spec, section 1.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// Not as far as anyone knows.
+    Nobody,
+    /// For a frame of some run.
+    Frame,
+    /// For a frame that was too large: the largest that was not answered was this push.
+    TooLarge(Ticket),
+}
+
 /// What the owner of a run topic hears.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -97,10 +108,7 @@ pub enum ChannelEvent {
     /// There is a socket; the topic is not joined on it yet.
     SocketUp,
     /// The socket is gone: nothing outstanding will be answered, nothing is joined.
-    SocketDown {
-        /// Lightning closed it over a frame, as far as its close code tells (protocol spec, section 1.3).
-        over_a_frame: bool,
-    },
+    SocketDown(Blame),
     /// The answer to a [`Join`] or a [`Push`].
     Reply {
         /// As given.
@@ -159,8 +167,11 @@ pub enum ClaimError {
     #[error("the connection was lost before Lightning answered")]
     ConnectionLost,
     /// Lightning answered with an error.
-    #[error("Lightning refused it: {0}")]
-    Refused(String),
+    #[error("Lightning refused it: [claim] {0}")]
+    Refused(Refusal),
+    /// It cannot be written as JSON.
+    #[error("the claim cannot be written as JSON: {0}")]
+    Unwritable(String),
     /// Lightning's answer is not a list of runs.
     #[error("Lightning's answer is not a list of runs: {0}")]
     Malformed(String),

@@ -27,6 +27,6 @@ mod socket;
 pub use self::client::http_client;
 pub use self::connection::LightningConnection;
 pub use self::messages::{
-    ChannelEvent, Claim, ClaimError, ConnectionStatus, Disconnect, GetConnectionStatus, Join,
-    Leave, Push, QueueEvent, Subscribe, SubscribeQueue, Ticket,
+    Blame, ChannelEvent, Claim, ClaimError, ConnectionStatus, Disconnect, GetConnectionStatus,
+    Join, Leave, Push, QueueEvent, Subscribe, SubscribeQueue, Ticket,
 };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use bytes::Bytes;
 use protocol::ids::{Topic, WorkloopId};
-use protocol::lightning::{ClaimReply, ClaimedRun};
+use protocol::lightning::{ClaimReply, ClaimedRun, Refusal};
 use protocol::phoenix::{Payload, ReplyStatus};
 
 use super::channels::Claimant;
@@ -197,9 +197,7 @@ pub(super) fn claim_outcome(
     response: &Payload,
 ) -> Result<Vec<ClaimedRun>, ClaimError> {
     if *status != ReplyStatus::Ok {
-        return Err(ClaimError::Refused(protocol::phoenix::error_detail(
-            "claim", response,
-        )));
+        return Err(ClaimError::Refused(Refusal::from_payload(response)));
     }
     let reply = ClaimReply::from_payload(response)
         .map_err(|error| ClaimError::Malformed(error.to_string()))?;
@@ -241,9 +239,7 @@ impl Handler<Claim> for LightningConnection {
         let joined = self.is_queue_joined();
         let payload = serde_json::to_vec(&request).map(Bytes::from);
         let refused = match payload {
-            Err(error) => Some(ClaimError::Refused(format!(
-                "the claim cannot be written as JSON: {error}"
-            ))),
+            Err(error) => Some(ClaimError::Unwritable(error.to_string())),
             Ok(payload) if joined => match self.channels.claiming(workloop.clone(), ticket) {
                 Some((join_ref, reference)) => {
                     self.send_text(

@@ -54,15 +54,25 @@ pub(super) enum SocketEventKind {
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) why: String,
-    /// Lightning closed it with a code that blames a frame of ours, or its own crash.
-    pub(super) over_a_frame: bool,
+    pub(super) fault: Fault,
+}
+
+/// What the close code of a socket blames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// No frame of ours.
+    None,
+    /// A frame of ours, or a crash of Lightning's.
+    Frame,
+    /// The size of a frame of ours.
+    Size,
 }
 
 impl From<String> for Ended {
     fn from(why: String) -> Self {
         Self {
             why,
-            over_a_frame: false,
+            fault: Fault::None,
         }
     }
 }
@@ -282,16 +292,16 @@ fn protocol_error(error: &ProtocolError) -> String {
 fn closed(reason: Option<&CloseReason>) -> Ended {
     Ended {
         why: close_text(reason),
-        over_a_frame: reason.is_some_and(|reason| {
-            matches!(
-                reason.code,
+        fault: match reason.map(|reason| reason.code) {
+            Some(CloseCode::Size) => Fault::Size,
+            Some(
                 CloseCode::Protocol
-                    | CloseCode::Unsupported
-                    | CloseCode::Invalid
-                    | CloseCode::Size
-                    | CloseCode::Error
-            )
-        }),
+                | CloseCode::Unsupported
+                | CloseCode::Invalid
+                | CloseCode::Error,
+            ) => Fault::Frame,
+            _ => Fault::None,
+        },
     }
 }
 

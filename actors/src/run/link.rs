@@ -18,7 +18,7 @@ const JOIN_PATIENCE: Duration = Duration::from_secs(10);
 /// The state of a run's channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LinkState {
-    /// There is no socket.
+    /// There is no socket, or the channel is gone.
     Down,
     /// A join is under way.
     Joining { ticket: Ticket, sent: Instant },

@@ -1,6 +1,6 @@
 //! What a run needs before it may start: its dataclip, its credentials, and what the engine prepares. No actor, no I/O.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use indexmap::IndexMap;
@@ -10,6 +10,7 @@ use protocol::plan::{ExecutionPlan, RunOptions};
 use protocol::reasons::{ExitReason, Outcome};
 use serde_json::value::RawValue;
 
+use super::cause::RETRY_WAITS;
 use crate::engine_pool::{PrepareError, Prepared};
 use crate::lightning::Ticket;
 
@@ -43,6 +44,10 @@ pub(super) struct Asking {
     tickets: Vec<Ticket>,
     tries: u32,
     crashes: u32,
+    /// Error replies that may pass.
+    refusals: u32,
+    /// It is not asked for again before then.
+    not_before: Option<Instant>,
 }
 
 impl<T> Fetch<T> {
@@ -71,6 +76,9 @@ impl<T> Fetch<T> {
         let Self::Unasked(asking) = self else {
             return false;
         };
+        if asking.not_before.is_some_and(|not_before| now < not_before) {
+            return false;
+        }
         let mut asking = std::mem::take(asking);
         asking.tickets.push(ticket);
         asking.tries += 1;
@@ -88,6 +96,21 @@ impl<T> Fetch<T> {
         if let Self::Asked { asking, .. } = self {
             *self = Self::Unasked(std::mem::take(asking));
         }
+    }
+
+    /// Lightning has answered with an error that may pass. Whether, and after which wait, it is asked for again; otherwise
+    /// the error is for good.
+    pub(super) fn refused(&mut self, now: Instant) -> Option<Duration> {
+        let Self::Asked { asking, .. } = self else {
+            return None;
+        };
+        let wait = *RETRY_WAITS.get(usize::try_from(asking.refusals).ok()?)?;
+        asking.refusals += 1;
+        asking.not_before = Some(now + wait);
+        // It was answered, so it is none of those that may have been handled unseen.
+        asking.tries = asking.tries.saturating_sub(1);
+        self.again();
+        Some(wait)
     }
 
     /// What was on the way has to be asked again, and is not answered any more.

@@ -15,12 +15,14 @@
 //! *If it dies* the supervisor has the job stopped and starts a successor, which reports `exception`, `RunActorCrashed`.
 
 mod actor;
+mod cause;
 mod link;
 mod loading;
 mod messages;
 mod outbox;
 mod report;
 mod reporter;
+mod timeline;
 mod verdict;
 
 pub(crate) use self::actor::{Origin, Run, RunContext};

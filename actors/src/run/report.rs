@@ -2,12 +2,38 @@
 
 use protocol::ids::{DataclipId, JobId, RunId, StepId};
 use protocol::lightning::{
-    BatchLogs, LogLine, OutputDataclip, PushPayload, RunComplete, RunEvent, RunLog, RunStart,
-    StepComplete, StepStart,
+    BatchLogs, LogLine, Named, OutputDataclip, PushPayload, RefusalMeaning, RunComplete, RunEvent,
+    RunLog, RunStart, StepComplete, StepStart,
 };
+use protocol::logs;
 use protocol::reasons::{ExitReason, Outcome};
 
-use super::outbox::Kind;
+use super::cause::Cause;
+
+/// The kinds of reports that the run acts on when they are delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    RunStart,
+    RunComplete,
+    Other,
+}
+
+/// Crashes under one report after which its payload is held to be at fault. Not fewer: a database that is away for some
+/// seconds crashes the channel under everything; with the waits between the joins these are 16 seconds.
+pub(super) const CRASHES_BEFORE_REFUSAL: u8 = 8;
+
+/// The same where the payload holds what is the likely cause, and the report can do without it.
+const CRASHES_BEFORE_REPAIR: u8 = 3;
+
+/// The same for a line of the log, where other reports are accepted.
+const CRASHES_OF_A_LINE: u8 = 3;
+
+/// The same for one that is followed by no other: 4 to 8 seconds. Its run must not be held up for longer than that.
+const CRASHES_OF_A_LONE_LINE: u8 = 7;
+
+/// Crashes under a batch of lines after which it is sent in halves. The second is the first that tells: a single one may
+/// have another cause.
+const CRASHES_BEFORE_SPLIT: u8 = 2;
 
 /// One report; its event and payload are of section 4 of the protocol spec.
 #[derive(Debug, Clone)]
@@ -44,14 +70,19 @@ impl Report {
         matches!(self, Self::StepStart(_) | Self::StepComplete(_))
     }
 
-    /// Crashes of the channel under this report after which it is refused: `repair` where it can do without the likely
-    /// cause, else `refusal`; the barest end of a run is tried until its deadline.
-    pub(super) fn crashes_borne(&self, repair: u8, refusal: u8) -> Option<u8> {
+    /// Crashes under this report after which it is held to be at fault. `proven`: something else was accepted since the
+    /// first of them, so it is not Lightning that fails. `None` for the barest end of a run: it is tried until its
+    /// deadline.
+    pub(super) fn crashes_borne(&self, proven: bool) -> Option<u8> {
         match self {
+            // Sent in parts it loses nothing.
+            Self::Logs(lines) if lines.lines.len() > 1 => Some(CRASHES_BEFORE_SPLIT),
+            Self::Logs(_) if proven => Some(CRASHES_OF_A_LINE),
+            Self::Logs(_) => Some(CRASHES_OF_A_LONE_LINE),
             Self::RunComplete(end) if end.is_bare() => None,
-            Self::RunComplete(_) => Some(repair),
-            Self::StepComplete(_) | Self::RunStart(_) | Self::StepStart(_) | Self::Logs(_) => {
-                Some(refusal)
+            Self::RunComplete(_) => Some(CRASHES_BEFORE_REPAIR),
+            Self::StepComplete(_) | Self::RunStart(_) | Self::StepStart(_) => {
+                Some(CRASHES_BEFORE_REFUSAL)
             }
         }
     }
@@ -106,6 +137,9 @@ impl Report {
     }
 }
 
+/// What stands for a dataclip that was not sent for its size (protocol spec, section 4.9).
+pub(super) const TOO_LARGE: &str = "DATACLIP_TOO_LARGE";
+
 /// Log lines that go out together: one as `run:log`, any number as `run:batch_logs`.
 #[derive(Debug, Clone)]
 pub(super) struct LogLines {
@@ -131,6 +165,24 @@ impl LogLines {
                 ..self.empty()
             },
         ))
+    }
+
+    /// The line without its message; `None` when it has none already.
+    pub(super) fn redacted(&self) -> Option<Self> {
+        let line = self.lines.first()?;
+        let redacted = LogLine {
+            step_id: line.step_id.clone(),
+            ..LogLine::text(
+                &line.source,
+                &line.level,
+                logs::LINE_TOO_LARGE,
+                line.timestamp,
+            )
+        };
+        (line.message.get() != redacted.message.get()).then(|| Self {
+            lines: vec![redacted],
+            ..self.empty()
+        })
     }
 
     fn empty(&self) -> Self {
@@ -164,19 +216,30 @@ pub(super) struct CompletedStep {
 }
 
 impl CompletedStep {
-    pub(super) fn has_dataclip(&self) -> bool {
+    fn has_dataclip(&self) -> bool {
         self.event.output_dataclip_id.is_some() || self.event.output_dataclip.is_some()
     }
 
-    /// The same completion with the dataclip withheld.
-    pub(super) fn without_dataclip(&self) -> Self {
+    /// The next form to try; `None` when there is none.
+    pub(super) fn repaired(&self, cause: &Cause) -> Option<Self> {
         let mut event = self.event.clone();
-        event.output_dataclip_id = None;
-        event.output_dataclip = None;
-        Self {
+        if self.has_dataclip() && cause.is_about_the_dataclip() {
+            event.output_dataclip_id = None;
+            event.output_dataclip = None;
+            if cause.is_too_large() {
+                event.output_dataclip_error = Some(TOO_LARGE.to_owned());
+            }
+        } else {
+            let smaller = cause.is_too_large()
+                && (event.webhook_response.take().is_some() || shorten(&mut event.error_message));
+            if !smaller {
+                return None;
+            }
+        }
+        Some(Self {
             event,
             last_resort: self.last_resort,
-        }
+        })
     }
 }
 
@@ -202,48 +265,59 @@ impl RunEnd {
         self.event.final_state.is_none() && self.event.final_dataclip_id.is_none()
     }
 
-    /// The next form to try after a refusal with these words; `None` when all were tried.
-    pub(super) fn repaired(&self, words: &str) -> Option<Self> {
+    /// The next form to try; `None` when all were tried.
+    pub(super) fn repaired(&self, cause: &Cause) -> Option<Self> {
         let mut event = self.event.clone();
-        if self.repairs < Repairs::WithoutFinalDataclip
+        let unknown_clip = cause.meaning() == Some(RefusalMeaning::Missing(Named::FinalDataclip));
+        let repairs = if self.repairs < Repairs::WithoutFinalDataclip
             && event.final_dataclip_id.is_some()
-            && words.contains("final_dataclip_id")
+            && unknown_clip
         {
             event.final_dataclip_id = None;
-            return Some(Self {
-                event,
-                repairs: Repairs::WithoutFinalDataclip,
-            });
-        }
-        let about_size = words.contains("too large") || words.contains("crashed");
-        if self.repairs < Repairs::WithoutFinalState
+            Repairs::WithoutFinalDataclip
+        } else if self.repairs < Repairs::WithoutFinalState
             && event.final_state.is_some()
-            && (about_size || self.repairs == Repairs::WithoutFinalDataclip)
+            && (cause.may_be_the_state() || self.repairs == Repairs::WithoutFinalDataclip)
         {
-            event.final_dataclip_id = None;
             event.final_state = None;
-            return Some(Self {
-                event,
-                repairs: Repairs::WithoutFinalState,
-            });
-        }
-        if self.repairs < Repairs::AsException {
-            let outcome = refusal(RunEvent::RunComplete.name(), words);
-            let event = RunComplete::new(&outcome);
-            return Some(Self {
-                event,
-                repairs: Repairs::AsException,
-            });
-        }
-        None
+            // A size says nothing against the dataclip's name; a crash may be its doing.
+            if !cause.is_too_large() {
+                event.final_dataclip_id = None;
+            }
+            Repairs::WithoutFinalState
+        } else if cause.is_too_large() && shorten(&mut event.error_message) {
+            self.repairs
+        } else if self.repairs < Repairs::AsException {
+            let outcome = refusal(RunEvent::RunComplete.name(), cause);
+            event = RunComplete::new(&outcome);
+            Repairs::AsException
+        } else {
+            return None;
+        };
+        Some(Self { event, repairs })
     }
 }
 
-/// How a run ends whose report Lightning refuses.
-pub(super) fn refusal(event: &str, words: &str) -> Outcome {
+/// The longest error message where there is no room for all of it, bytes.
+const SHORT_MESSAGE: usize = 64 << 10;
+
+/// Makes a message that takes too much room short; whether it was long.
+fn shorten(message: &mut Option<String>) -> bool {
+    match message {
+        Some(text) if text.len() > SHORT_MESSAGE => {
+            text.truncate(text.floor_char_boundary(SHORT_MESSAGE));
+            text.push('…');
+            true
+        }
+        _ => false,
+    }
+}
+
+/// How a run ends whose report Lightning does not take.
+pub(super) fn refusal(event: &str, cause: &Cause) -> Outcome {
     Outcome {
         reason: ExitReason::Exception,
         error_type: Some("LightningError".to_owned()),
-        error_message: Some(format!("[{event}] {words}")),
+        error_message: Some(format!("[{event}] {cause}")),
     }
 }

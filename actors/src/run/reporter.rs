@@ -4,10 +4,12 @@
 //! kept here (protocol spec, sections 4.6 to 4.14 and 5).
 
 use bytes::Bytes;
+use indexmap::IndexMap;
 use protocol::engine::{FinishedStep, Shape};
 use protocol::ids::{DataclipId, JobId, RunId, StepId};
 use protocol::lightning::{
-    LogLine, Memory, OutputDataclip, RunComplete, StepComplete, StepStart, Timestamp,
+    FinalState, LogLine, Memory, OutputDataclip, RunComplete, RunStart, StepComplete, StepStart,
+    Timestamp,
 };
 use protocol::logs;
 use protocol::plan::ExecutionPlan;
@@ -15,7 +17,9 @@ use protocol::reasons::{self, ExitReason, InputDataclips, Leaves, Outcome, Reaso
 
 use serde_json::value::to_raw_value;
 
-use super::report::{CompletedStep, LogLines, Repairs, Report, RunEnd};
+use super::report::{CompletedStep, LogLines, Repairs, Report, RunEnd, TOO_LARGE};
+use super::timeline::Timeline;
+use crate::config::FrameLimit;
 use crate::engine_pool::EngineEventBody;
 
 /// What a report is, and whether it may join a batch of log lines.
@@ -59,11 +63,13 @@ pub(super) struct Reporter {
     reason: Option<ExitReason>,
     /// Lightning refused a report: what is left is to say so.
     refused: bool,
+    timeline: Timeline,
+    frames: FrameLimit,
 }
 
 impl Reporter {
     /// A reporter of a run whose plan is not known yet: it can only say how the run ended.
-    pub(super) fn new(run_id: RunId, batching: bool) -> Self {
+    pub(super) fn new(run_id: RunId, batching: bool, frames: FrameLimit) -> Self {
         Self {
             run_id,
             plan: None,
@@ -76,6 +82,8 @@ impl Reporter {
             thread_id: None,
             reason: None,
             refused: false,
+            timeline: Timeline::default(),
+            frames,
         }
     }
 
@@ -119,27 +127,51 @@ impl Reporter {
         self.active.as_ref().map(|step| &step.job)
     }
 
+    /// The start of the run, with what it is made of.
+    pub(super) fn run_start(
+        &mut self,
+        versions: IndexMap<String, serde_json::Value>,
+        now: Timestamp,
+    ) -> Said {
+        Said::Report(Report::RunStart(RunStart {
+            versions,
+            timestamp: Some(self.timeline.at(now)),
+        }))
+    }
+
     /// A line of the worker, which belongs to no step and joins no batch (protocol spec, section 5.2).
     pub(super) fn worker_line(
-        &self,
+        &mut self,
         source: &str,
         level: &str,
         text: &str,
         timestamp: Timestamp,
     ) -> Said {
-        let line = LogLine::text(source, level, text, timestamp);
+        let line = LogLine::text(source, level, text, self.timeline.at(timestamp));
         Said::Report(Report::Logs(self.one(line)))
+    }
+
+    /// The line that says that a dataclip was too large for Lightning.
+    pub(super) fn too_large_line(&mut self, now: Timestamp) -> LogLines {
+        let time = self.time(now);
+        self.one(LogLine::text("R/T", "info", logs::DATACLIP_TOO_LARGE, time))
+    }
+
+    /// A time after everything that was reported.
+    pub(super) fn time(&mut self, wanted: Timestamp) -> Timestamp {
+        self.timeline.at(wanted)
     }
 
     /// A line of the engine from before the first step.
     pub(super) fn engine_line(
-        &self,
+        &mut self,
         source: &str,
         level: &str,
         text: &str,
         timestamp: Timestamp,
     ) -> Said {
-        Said::Line(self.one(LogLine::text(source, level, text, timestamp)))
+        let line = LogLine::text(source, level, text, self.timeline.at(timestamp));
+        Said::Line(self.one(line))
     }
 
     fn one(&self, line: LogLine) -> LogLines {
@@ -183,7 +215,7 @@ impl Reporter {
                     step_id: id,
                     job_id: job,
                     input_dataclip_id,
-                    timestamp: Some(time),
+                    timestamp: Some(self.timeline.at(time)),
                 }))]
             }
             EngineEventBody::JobComplete { step, mem, state } => {
@@ -195,7 +227,6 @@ impl Reporter {
                         mem,
                         outcome,
                     },
-                    now,
                     new_id,
                 )
             }
@@ -208,13 +239,12 @@ impl Reporter {
                         mem: None,
                         outcome,
                     },
-                    now,
                     new_id,
                 )
             }
             EngineEventBody::WorkflowComplete {
                 time, shape, state, ..
-            } => self.completed(time, shape, state, now),
+            } => self.completed(time, shape, state),
             EngineEventBody::WorkflowError { error, .. } => {
                 self.end_with(&reasons::error_outcome(&error), now, new_id)
             }
@@ -246,13 +276,13 @@ impl Reporter {
                 },
             ))));
         }
-        self.status_lines(outcome, now, &mut said);
+        self.status_lines(outcome, now.minus_millis(10), &mut said);
         self.end(RunComplete::new(outcome), &mut said);
         said
     }
 
     fn line(
-        &self,
+        &mut self,
         level: Option<String>,
         name: String,
         time: Timestamp,
@@ -262,7 +292,7 @@ impl Reporter {
             name,
             level,
             message,
-            time,
+            self.timeline.at(time),
             self.active.as_ref().map(|step| step.id.clone()),
         ) {
             Ok(Some(line)) => vec![Said::Line(self.one(line))],
@@ -274,7 +304,7 @@ impl Reporter {
         }
     }
 
-    fn step_ended(&mut self, ended: Ended, now: &Timestamp, new_id: NewId<'_>) -> Vec<Said> {
+    fn step_ended(&mut self, ended: Ended, new_id: NewId<'_>) -> Vec<Said> {
         let Ended {
             step,
             state,
@@ -287,29 +317,33 @@ impl Reporter {
         };
         let mut said = Vec::new();
         let dataclip_id = DataclipId::new(new_id());
-        // A state that is no JSON object cannot be stored by Lightning: the step is completed without it.
-        let withheld = step.redacted || step.shape == Shape::Other;
-        if step.redacted {
-            said.push(self.worker_line(
-                "R/T",
-                "info",
-                logs::DATACLIP_TOO_LARGE,
-                now.minus_millis(10),
-            ));
-        }
         let output_dataclip = match state {
-            _ if withheld || !self.output_dataclips => None,
+            _ if step.redacted || !self.output_dataclips => None,
             Some(state) if step.shape == Shape::Object => OutputDataclip::from_json(state),
             _ => Some(OutputDataclip::empty()),
         };
+        let over_frame = output_dataclip
+            .as_ref()
+            .is_some_and(|dataclip| !self.frames.take_escaped(dataclip.as_str()));
+        let too_large = step.redacted || over_frame;
+        if too_large {
+            let text = if step.redacted {
+                logs::DATACLIP_TOO_LARGE.to_owned()
+            } else {
+                logs::dataclip_over_frame(self.frames.mebibytes())
+            };
+            said.push(self.worker_line("R/T", "info", &text, step.time));
+        }
+        // A state that is no JSON object cannot be stored by Lightning: the step is completed without it.
+        let withheld = too_large || step.shape == Shape::Other;
         let event = StepComplete {
             mem,
             duration: Some(whole(step.duration)),
             thread_id: self.thread_id,
-            timestamp: Some(step.time),
+            timestamp: Some(self.timeline.at(step.time)),
             output_dataclip_id: (!withheld).then(|| dataclip_id.clone()),
-            output_dataclip,
-            output_dataclip_error: step.redacted.then(|| "DATACLIP_TOO_LARGE".to_owned()),
+            output_dataclip: output_dataclip.filter(|_| !withheld),
+            output_dataclip_error: too_large.then(|| TOO_LARGE.to_owned()),
             webhook_response: step
                 .webhook_response
                 .and_then(|value| to_raw_value(&value).ok()),
@@ -330,24 +364,24 @@ impl Reporter {
         said
     }
 
-    fn completed(
-        &mut self,
-        time: Timestamp,
-        shape: Shape,
-        state: Option<Bytes>,
-        now: &Timestamp,
-    ) -> Vec<Said> {
+    fn completed(&mut self, time: Timestamp, shape: Shape, state: Option<Bytes>) -> Vec<Said> {
         let mut said = Vec::new();
         let outcome = match &self.plan {
             Some(plan) => self.reasons.of_run(plan),
             None => Outcome::success(),
         };
-        self.status_lines(&outcome, now, &mut said);
         let state = if shape == Shape::None { None } else { state };
         let (final_state, final_dataclip_id) = self.leaves.final_state(state.as_ref());
+        let fits = |state: &FinalState| self.frames.take(state.as_bytes().len());
+        let over_frame = final_state.as_ref().is_some_and(|state| !fits(state));
+        if over_frame {
+            let text = logs::final_state_over_frame(self.frames.mebibytes());
+            said.push(self.worker_line("R/T", "info", &text, time));
+        }
+        self.status_lines(&outcome, time, &mut said);
         let event = RunComplete {
-            timestamp: Some(time),
-            final_state,
+            timestamp: Some(self.timeline.at(time)),
+            final_state: final_state.filter(|_| !over_frame),
             final_dataclip_id,
             ..RunComplete::new(&outcome)
         };
@@ -355,8 +389,8 @@ impl Reporter {
         said
     }
 
-    fn status_lines(&self, outcome: &Outcome, now: &Timestamp, said: &mut Vec<Said>) {
-        let at = now.minus_millis(10);
+    /// How the run ended, for its log; dated not before `at`.
+    fn status_lines(&mut self, outcome: &Outcome, at: Timestamp, said: &mut Vec<Said>) {
         for text in logs::status_lines(outcome) {
             said.push(self.worker_line("R/T", "info", &text, at));
         }

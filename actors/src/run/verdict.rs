@@ -1,10 +1,11 @@
-//! What an error reply to a report means (protocol spec, sections 10.2, 10.3 and 11).
-//!
-//! Lightning's words are matched by substring: the exact envelopes are not known for every version (section 12).
+//! What a report that Lightning does not take means (protocol spec, sections 10.2, 10.3 and 11).
 
+use protocol::lightning::{Named, RefusalMeaning};
+
+use super::cause::Cause;
 use super::report::{LogLines, Report};
 
-/// What to do with a report that was answered with an error.
+/// What to do with a report that is not there.
 #[derive(Debug)]
 pub(super) enum Verdict {
     /// It is there: from an earlier sending, or as far as this server can take it.
@@ -25,74 +26,83 @@ pub(super) enum Verdict {
     GiveUp,
 }
 
-/// Judges an error reply with these words; `resent` reports were on their way before.
-pub(super) fn judge(report: &Report, resent: bool, words: &str) -> Verdict {
-    if words.contains("unmatched topic") {
+/// Judges a report; `resent` ones were on their way before.
+pub(super) fn judge(report: &Report, resent: bool, cause: &Cause) -> Verdict {
+    let meaning = cause.meaning();
+    if meaning == Some(RefusalMeaning::ChannelGone) {
         return Verdict::ChannelGone;
     }
-    if was_there(report, resent, words) {
+    if meaning == Some(RefusalMeaning::AlreadyThere) && was_there(report, resent) {
         return Verdict::Delivered;
     }
     match report {
-        Report::Logs(lines) => match lines.split() {
-            Some((first, second)) => Verdict::Split(first, second),
-            None => Verdict::Drop(lines.lines.len()),
-        },
-        Report::RunStart(_)
-            if words.contains("cannot mark run") || words.contains("not been claimed") =>
-        {
-            Verdict::NotOurs
-        }
+        Report::Logs(lines) => judge_lines(lines, cause),
+        Report::RunStart(_) if meaning == Some(RefusalMeaning::NotClaimed) => Verdict::NotOurs,
         Report::RunStart(_) => Verdict::EndRun,
-        Report::StepStart(step)
-            if words.contains("input_dataclip") && step.input_dataclip_id.is_some() =>
-        {
-            let mut step = step.clone();
-            step.input_dataclip_id = None;
-            Verdict::Repaired(Report::StepStart(step))
-        }
-        Report::StepStart(_) => Verdict::EndRun,
+        Report::StepStart(step) => match &step.input_dataclip_id {
+            Some(_) if meaning == Some(RefusalMeaning::Missing(Named::InputDataclip)) => {
+                let mut step = step.clone();
+                step.input_dataclip_id = None;
+                Verdict::Repaired(Report::StepStart(step))
+            }
+            _ => Verdict::EndRun,
+        },
         Report::StepComplete(step) if step.last_resort => Verdict::Delivered,
-        // The npm mock refuses every completion without a dataclip, and its tests expect the run to go on (section 11).
-        Report::StepComplete(_) if words.contains("no output_dataclip") => Verdict::Delivered,
-        Report::StepComplete(step) if is_about_the_dataclip(words) && step.has_dataclip() => {
-            Verdict::Repaired(Report::StepComplete(Box::new(step.without_dataclip())))
-        }
-        Report::StepComplete(_) => Verdict::EndRun,
-        Report::RunComplete(_) if words.contains("already in completed state") => {
+        // The npm mock's tests expect the run to go on (section 11).
+        Report::StepComplete(_) if meaning == Some(RefusalMeaning::DataclipWanted) => {
             Verdict::Delivered
         }
-        Report::RunComplete(end) => match end.repaired(words) {
-            Some(repaired) => Verdict::Repaired(Report::RunComplete(Box::new(repaired))),
+        Report::StepComplete(step) => match step.repaired(cause) {
+            Some(step) => Verdict::Repaired(Report::StepComplete(Box::new(step))),
+            None => Verdict::EndRun,
+        },
+        Report::RunComplete(_) if meaning == Some(RefusalMeaning::AlreadyEnded) => {
+            Verdict::Delivered
+        }
+        Report::RunComplete(end) => match end.repaired(cause) {
+            Some(end) => Verdict::Repaired(Report::RunComplete(Box::new(end))),
             None => Verdict::GiveUp,
         },
     }
 }
 
-/// Whether these words say that an earlier sending was stored. The ids of steps and dataclips are ours: nobody else can
-/// have taken them. A run may have been started by somebody else, unless this start was on its way before.
-fn was_there(report: &Report, resent: bool, words: &str) -> bool {
-    if !words.contains("already") || words.contains("completed state") {
-        return false;
+fn judge_lines(lines: &LogLines, cause: &Cause) -> Verdict {
+    if let Some((first, second)) = lines.split() {
+        return Verdict::Split(first, second);
     }
+    match lines.redacted() {
+        Some(redacted) if cause.is_too_large() => Verdict::Repaired(Report::Logs(redacted)),
+        _ => Verdict::Drop(lines.lines.len()),
+    }
+}
+
+/// Whether "already" says that an earlier sending was stored. The ids of steps and dataclips are ours: nobody else can have
+/// taken them. A run may have been started by somebody else, unless this start was on its way before.
+fn was_there(report: &Report, resent: bool) -> bool {
     report.is_step_event() || (matches!(report, Report::RunStart(_)) && resent)
 }
 
-/// Whether these words about `refused` say that `assumed`, taken as delivered on the evidence of a crash, is not there.
-pub(super) fn denies(words: &str, refused: &Report, assumed: &Report) -> bool {
-    let missing = [
-        "must be associated with the run",
-        "not found",
-        "does not exist",
-    ]
-    .iter()
-    .any(|text| words.contains(text));
-    let about = match assumed {
-        Report::StepStart(_) => "step_id",
-        Report::StepComplete(_) => "dataclip",
-        Report::RunStart(_) | Report::Logs(_) | Report::RunComplete(_) => return false,
+/// Whether `refused` is refused because `earlier`, which it names, is not there.
+pub(super) fn denies(cause: &Cause, refused: &Report, earlier: &Report) -> bool {
+    let named = match cause.meaning() {
+        Some(RefusalMeaning::Missing(named)) => named,
+        _ => return false,
     };
-    missing && words.contains(about) && rests_on(refused, assumed)
+    let is_named = match earlier {
+        Report::StepStart(_) => named == Named::Step,
+        Report::StepComplete(_) => named != Named::Step,
+        Report::RunStart(_) | Report::Logs(_) | Report::RunComplete(_) => false,
+    };
+    is_named && rests_on(refused, earlier)
+}
+
+/// Whether what is wrong with a report may be that `earlier`, which it names and which was not answered, is not there.
+pub(super) fn may_miss(cause: &Cause, refused: &Report, earlier: &Report) -> bool {
+    let unclear = matches!(
+        cause.meaning(),
+        Some(RefusalMeaning::Missing(_) | RefusalMeaning::Invalid | RefusalMeaning::Unknown)
+    );
+    unclear && rests_on(refused, earlier)
 }
 
 /// Whether `delivered` could not have been accepted without `assumed` being there.
@@ -120,17 +130,4 @@ fn rests_on(later: &Report, earlier: &Report) -> bool {
         }
         _ => false,
     }
-}
-
-fn is_about_the_dataclip(words: &str) -> bool {
-    [
-        "must be a map",
-        "dataclip",
-        "body",
-        "too large",
-        "too big",
-        "crashed",
-    ]
-    .iter()
-    .any(|text| words.contains(text))
 }

@@ -17,6 +17,16 @@ pub enum PushPayload {
     Long(LongPayload),
 }
 
+impl PushPayload {
+    /// Bytes of the JSON.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Whole(json) => json.len(),
+            Self::Long(long) => long.bytes(),
+        }
+    }
+}
+
 impl From<Vec<u8>> for PushPayload {
     fn from(json: Vec<u8>) -> Self {
         Self::Whole(json.into())
@@ -105,8 +115,8 @@ fn escaped(text: &str) -> Result<Bytes, serde_json::Error> {
     Ok(json.slice(1..json.len() - 1))
 }
 
-/// How many bytes [`escaped`] makes, which a frame's header must say before the first of them is written.
-fn escaped_len(text: &str) -> usize {
+/// How many bytes a text takes inside a JSON string, which a frame's header must say before the first of them is written.
+pub fn escaped_len(text: &str) -> usize {
     let more = |byte: u8| match byte {
         b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 1,
         0..0x20 => 5,

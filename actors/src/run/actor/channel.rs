@@ -2,8 +2,8 @@
 
 use super::{
     AsyncContext, Context, CredentialId, Deadline, Duration, Fetch, FetchCredential, Instant, Join,
-    LinkState, Payload, Phase, ReplyStatus, Run, RunEvent, RunJoin, Ticket, error_detail,
-    exception,
+    LinkState, Payload, Phase, Refusal, RefusalMeaning, ReplyStatus, Run, RunEvent, RunJoin,
+    Ticket, error_detail, exception,
 };
 
 /// Crashes of the channel under a repeated request for a credential after which none is made any more.
@@ -114,7 +114,7 @@ impl Run {
         } = &self.phase
         {
             let outcome = exception("LightningError", why.clone());
-            self.end_unstarted(&outcome);
+            self.end_unstarted(&outcome, ctx);
         } else {
             self.start_when_loaded(ctx);
         }
@@ -136,19 +136,11 @@ impl Run {
                 self.fetch_credentials_again();
             }
             self.ask();
-            self.send();
+            self.send(ctx);
             return;
         }
         let words = error_detail("phx_join", response);
-        if [
-            "unauthorized",
-            "not_found",
-            "invalid_run_id",
-            "invalid_token",
-        ]
-        .iter()
-        .any(|text| words.contains(text))
-        {
+        if Refusal::from_payload(response).meaning() == RefusalMeaning::RunDenied {
             self.give_up(&format!("Lightning does not let it join: {words}"), ctx);
         } else {
             log::warn!(run_id = self.claimed.id.as_str(); "run {} could not join its channel: {words}", self.claimed.id);

@@ -1,9 +1,9 @@
 //! What the run does with each message.
 
 use super::{
-    ChannelEvent, ConnectionReplaced, Context, EngineEvent, EngineEventBody, EngineLost,
-    ExitReason, GetRunStatus, Handler, LinkState, MessageResult, Outcome, Payload, Phase,
-    ReplyStatus, Run, RunStatus, StopRun, Ticket, clock, exception, new_id, outbox,
+    Blame, ChannelEvent, ConnectionReplaced, Context, EngineEvent, EngineEventBody, EngineLost,
+    ExitReason, GetRunStatus, Handler, Instant, LinkState, MessageResult, Outcome, Payload, Phase,
+    Refusal, ReplyStatus, Run, RunStatus, StopRun, Ticket, clock, exception, new_id, outbox,
 };
 
 impl Handler<ChannelEvent> for Run {
@@ -12,15 +12,21 @@ impl Handler<ChannelEvent> for Run {
     fn handle(&mut self, event: ChannelEvent, ctx: &mut Self::Context) {
         match event {
             ChannelEvent::SocketUp => self.join_in_turn(ctx),
-            ChannelEvent::SocketDown { over_a_frame } => {
+            ChannelEvent::SocketDown(blame) => {
                 self.link.state = LinkState::Down;
                 self.requests_lost();
-                if over_a_frame {
-                    let outcome = self.outbox.socket_crashed();
-                    self.report_settled(outcome, ctx);
-                } else {
-                    self.outbox.link_lost();
-                }
+                let outcome = match blame {
+                    Blame::Nobody => {
+                        self.outbox.link_lost();
+                        outbox::Outcome::Resend
+                    }
+                    Blame::Frame => self.outbox.socket_crashed(),
+                    Blame::TooLarge(ticket) => {
+                        log::warn!(run_id = self.claimed.id.as_str(); "run {}: Lightning closed the connection over its largest report on the way, as too large", self.claimed.id);
+                        self.outbox.frame_too_large(ticket)
+                    }
+                };
+                self.report_settled(outcome, ctx);
                 self.link_gone(ctx);
             }
             ChannelEvent::Crashed { unanswered } => {
@@ -30,10 +36,13 @@ impl Handler<ChannelEvent> for Run {
                 }
                 self.requests_lost();
                 let outcome = self.outbox.channel_crashed(&unanswered);
-                if outcome != outbox::Outcome::Rejoin {
+                let rejoins = outcome == outbox::Outcome::Rejoin;
+                // Nothing can be sent until it is joined again; a culprit that is found makes that join an early one.
+                self.link.state = LinkState::Down;
+                self.report_settled(outcome, ctx);
+                if !rejoins {
                     self.rejoin_later(ctx);
                 }
-                self.report_settled(outcome, ctx);
                 self.end_when_denied(ctx);
             }
             ChannelEvent::Closed => {
@@ -94,27 +103,26 @@ impl Run {
             }
             _ => {}
         }
-        let error = match status {
+        let refusal = match status {
             ReplyStatus::Ok => None,
-            ReplyStatus::Error | ReplyStatus::Other(_) => {
-                Some(protocol::phoenix::response_detail(response))
-            }
+            ReplyStatus::Error | ReplyStatus::Other(_) => Some(Refusal::from_payload(response)),
         };
         let event = self.outbox.event_of(ticket);
-        let outcome = self.outbox.answered(ticket, error.as_deref());
-        if let (Some(words), Some(event)) = (error, event) {
+        let outcome = self
+            .outbox
+            .answered(ticket, refusal.clone(), Instant::now());
+        if let (Some(refusal), Some(event)) = (refusal, event) {
             self.context.config.metrics.refused(event);
-            // Every other outcome has a line of its own.
-            if matches!(
-                outcome,
-                outbox::Outcome::Resend | outbox::Outcome::Delivered(_)
-            ) {
-                let next = if outcome == outbox::Outcome::Resend {
-                    "what it objects to is mended and sent again"
-                } else {
-                    "it counts as delivered"
-                };
-                log::warn!(run_id = self.claimed.id.as_str(), event = event; "Lightning refused {event} of run {}, {next}: {words}", self.claimed.id);
+            let next = match &outcome {
+                outbox::Outcome::Resend => Some("what it objects to is mended and sent again"),
+                outbox::Outcome::Retry(_) => Some("it is sent again in a moment"),
+                outbox::Outcome::Split => Some("its lines are sent in halves"),
+                outbox::Outcome::Delivered(_) => Some("it counts as delivered"),
+                // Every other outcome has a line of its own.
+                _ => None,
+            };
+            if let Some(next) = next {
+                log::warn!(run_id = self.claimed.id.as_str(), event = event; "Lightning refused {event} of run {}, {next}: {refusal}", self.claimed.id);
             }
         }
         self.report_settled(outcome, ctx);
@@ -170,7 +178,7 @@ impl Handler<EngineEvent> for Run {
                 self.arm_batch(ctx);
             }
         }
-        self.send();
+        self.send(ctx);
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::{
     ActorContext, Arc, AsyncContext, CompileFailure, Context, Duration, Execute, ExecuteOptions,
-    ExitReason, Leave, Loaded, Outcome, Phase, Prepared, Report, Run, RunEnded, RunStart, Said,
-    StopJob, clock, logs, new_id,
+    ExitReason, Leave, Loaded, Outcome, Phase, Prepared, Run, RunEnded, StopJob, clock, logs,
+    new_id,
 };
 use crate::metrics::UNREPORTED;
 
@@ -15,7 +15,7 @@ impl Run {
         if let Phase::Loading(loading) = std::mem::replace(&mut self.phase, Phase::Starting) {
             match loading.finish() {
                 Ok(loaded) => self.start(loaded, ctx),
-                Err(outcome) => self.end_unstarted(&outcome),
+                Err(outcome) => self.end_unstarted(&outcome, ctx),
             }
         }
     }
@@ -38,27 +38,21 @@ impl Run {
             .begin(plan.clone(), dataclip_id, options.output_dataclips);
         self.enter(Phase::Starting);
         let now = clock::now();
+        // As the reference dates them: ahead of everything that is said at the same instant (protocol spec, section 5.2).
         let earlier = now.minus_millis(10);
         for text in logs::limit_lines(options.memory_mb, options.timeout) {
-            // Lightning shows lines by their time: these stay ahead of the worker's own, which are dated back.
             let line = self.reporter.engine_line("RTE", "info", &text, earlier);
             self.say(line, ctx);
         }
         let worker = &self.context.config.identity.version;
         let block = versions.block(worker);
-        let versions = versions.for_run_start(worker);
-        let payload_line = logs::payload_line(options.payload_mb);
-        self.say(
-            Said::Report(Report::RunStart(RunStart {
-                versions,
-                timestamp: Some(now),
-            })),
-            ctx,
-        );
-        for (source, text) in [("RTE", payload_line), ("VER", block)] {
-            let line = self
-                .reporter
-                .worker_line(source, "info", &text, earlier.plus_micros(1));
+        let start = self.reporter.run_start(versions.for_run_start(worker), now);
+        self.say(start, ctx);
+        for (source, text) in [
+            ("RTE", logs::payload_line(options.payload_mb)),
+            ("VER", block),
+        ] {
+            let line = self.reporter.worker_line(source, "info", &text, earlier);
             self.say(line, ctx);
         }
         let (lines, failure) = match compiled {
@@ -66,19 +60,16 @@ impl Run {
             Err(CompileFailure { lines, outcome }) => (lines, Some(outcome)),
         };
         // Jobs are compiled while the run is loaded; the log shows it after the start, in order.
-        let mut time = now;
         for line in lines {
-            time = line.timestamp.max(time.plus_micros(1));
             let said = self
                 .reporter
-                .engine_line("R/T", line.level, &line.text, time);
+                .engine_line("R/T", line.level, &line.text, line.timestamp);
             self.say(said, ctx);
         }
         if let Some(outcome) = failure {
-            let time = clock::now().max(time.plus_micros(1));
             let line = self
                 .reporter
-                .engine_line("RTE", "info", logs::COMPILE_FAILED, time);
+                .engine_line("RTE", "info", logs::COMPILE_FAILED, clock::now());
             self.say(line, ctx);
             self.end_with(&outcome, ctx);
             return;
@@ -120,7 +111,7 @@ impl Run {
     }
 
     /// The run ends before its job has begun.
-    pub(super) fn end_unstarted(&mut self, outcome: &Outcome) {
+    pub(super) fn end_unstarted(&mut self, outcome: &Outcome, ctx: &mut Context<Self>) {
         // No job had them, so no line shows them.
         self.credentials.clear();
         let said = self.reporter.end_with(outcome, &clock::now(), &mut new_id);
@@ -129,7 +120,7 @@ impl Run {
             self.queue(said, None);
         }
         self.enter(Phase::Settling);
-        self.send();
+        self.send(ctx);
     }
 
     pub(super) fn end_with(&mut self, outcome: &Outcome, ctx: &mut Context<Self>) {
@@ -139,7 +130,7 @@ impl Run {
             self.say(said, ctx);
         }
         self.enter(Phase::Settling);
-        self.send();
+        self.send(ctx);
     }
 
     /// Stops the job, if there is one; the run then ends with this outcome, or without a word.

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use protocol::ids::{CredentialId, Topic, WorkloopId};
 use protocol::lightning::{
-    ClaimedRun, FetchCredential, FetchDataclip, PushPayload, RunEvent, RunJoin, RunStart,
-    dataclip_bytes,
+    ClaimedRun, FetchCredential, FetchDataclip, PushPayload, Refusal, RefusalMeaning, RunEvent,
+    RunJoin, dataclip_bytes,
 };
 use protocol::logs;
 use protocol::phoenix::{Payload, ReplyStatus, error_detail};
@@ -20,8 +20,8 @@ use tokio::sync::Semaphore;
 use super::link::{Link, LinkState};
 use super::loading::{Fetch, Loaded, Loading, exception};
 use super::messages::{GetRunStatus, RunStatus, StopRun};
-use super::outbox::{self, Kind, Outbox, Silence};
-use super::report::{Report, refusal};
+use super::outbox::{self, Outbox, Silence};
+use super::report::{Kind, Report, refusal};
 use super::reporter::{Reporter, Said};
 use crate::clock;
 use crate::config::Config;
@@ -30,7 +30,9 @@ use crate::engine_pool::{
     PrepareError, Prepared, Proceed, StopJob,
 };
 use crate::events::{ConnectionReplaced, EngineLost, RunEnded};
-use crate::lightning::{ChannelEvent, Join, Leave, LightningConnection, Push, Subscribe, Ticket};
+use crate::lightning::{
+    Blame, ChannelEvent, Join, Leave, LightningConnection, Push, Subscribe, Ticket,
+};
 
 mod channel;
 mod handlers;
@@ -146,7 +148,11 @@ impl Run {
             since: now,
             born: now,
             outbox: Outbox::new(delivery.window, delivery.batch.map(|batch| batch.limit)),
-            reporter: Reporter::new(claimed.id.clone(), delivery.batch.is_some()),
+            reporter: Reporter::new(
+                claimed.id.clone(),
+                delivery.batch.is_some(),
+                delivery.frames,
+            ),
             budget: Arc::new(Semaphore::new(delivery.outbox_bytes)),
             credentials: Vec::new(),
             restoring: HashMap::new(),
@@ -203,7 +209,7 @@ impl Actor for Run {
         if self.origin == Origin::Successor {
             let why =
                 "the worker failed while it was handling this run; its job was stopped".to_owned();
-            self.end_unstarted(&exception("RunActorCrashed", why));
+            self.end_unstarted(&exception("RunActorCrashed", why), ctx);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Reports on their way out, and what their answers mean for the run.
 
 use super::{
-    AsyncContext, Context, Duration, Instant, Kind, Phase, Proceed, Report, Run, Said, outbox,
-    refusal,
+    AsyncContext, Context, Duration, Instant, Kind, Phase, Proceed, Report, Run, Said, clock,
+    outbox, refusal,
 };
 
 impl Run {
@@ -38,17 +38,17 @@ impl Run {
             && !self.flush_armed
         {
             self.flush_armed = true;
-            ctx.run_later(batch.interval, |this, _| {
+            ctx.run_later(batch.interval, |this, ctx| {
                 this.flush_armed = false;
                 this.outbox.close_batch();
-                this.send();
+                this.send(ctx);
             });
         }
     }
 
     /// Sends as many reports as the window takes.
-    pub(super) fn send(&mut self) {
-        while self.link.is_up() {
+    pub(super) fn send(&mut self, ctx: &mut Context<Self>) {
+        while self.link.is_up() && !matches!(self.phase, Phase::Done) {
             let ticket = self.ticket();
             let Some(report) = self.outbox.next(ticket, Instant::now()) else {
                 return;
@@ -63,11 +63,26 @@ impl Run {
                 metrics.run_started(self.born.elapsed());
             }
             match payload {
-                Ok(payload) => self.push(ticket, event, payload),
+                Ok(payload)
+                    if self
+                        .context
+                        .config
+                        .delivery
+                        .frames
+                        .take_payload(payload.bytes()) =>
+                {
+                    self.push(ticket, event, payload);
+                }
+                Ok(payload) => {
+                    let bytes = payload.bytes();
+                    log::warn!(run_id = self.claimed.id.as_str(), event = event; "run {}: {event} with {bytes} bytes is larger than a message to Lightning may be", self.claimed.id);
+                    let outcome = self.outbox.not_sent(ticket);
+                    self.act_on(outcome, ctx);
+                }
                 Err(error) => {
                     // Only what was valid JSON before goes into a report, so this cannot be the job's doing.
                     log::error!(run_id = self.claimed.id.as_str(); "{event} cannot be written as JSON: {error}");
-                    let dropped = self.outbox.answered(ticket, None);
+                    let dropped = self.outbox.answered(ticket, None, Instant::now());
                     log::debug!(run_id = self.claimed.id.as_str(); "{event} was dropped: {dropped:?}");
                 }
             }
@@ -75,8 +90,15 @@ impl Run {
     }
 
     pub(super) fn report_settled(&mut self, outcome: outbox::Outcome, ctx: &mut Context<Self>) {
+        if outcome != outbox::Outcome::Unknown {
+            self.act_on(outcome, ctx);
+            self.send(ctx);
+        }
+    }
+
+    fn act_on(&mut self, outcome: outbox::Outcome, ctx: &mut Context<Self>) {
         match outcome {
-            outbox::Outcome::Unknown => return,
+            outbox::Outcome::Unknown | outbox::Outcome::Resend => {}
             outbox::Outcome::Delivered(kind) => {
                 self.link.works();
                 match kind {
@@ -86,20 +108,31 @@ impl Run {
                             run_id: self.claimed.id.clone(),
                         });
                     }
-                    Kind::RunComplete => {
-                        self.done(ctx);
-                        return;
-                    }
+                    Kind::RunComplete => self.done(ctx),
                     Kind::RunStart | Kind::Other => {}
                 }
             }
-            outbox::Outcome::Resend => {}
-            outbox::Outcome::Withheld(dataclip) => {
+            outbox::Outcome::Retry(wait) => {
+                ctx.run_later(wait, |this, ctx| this.send(ctx));
+            }
+            outbox::Outcome::Split => self.link.works(),
+            outbox::Outcome::Withheld {
+                dataclip,
+                too_large,
+            } => {
+                self.link.works();
                 log::warn!(run_id = self.claimed.id.as_str(); "run {}: Lightning refuses the dataclip {dataclip}; its step is completed without it", self.claimed.id);
                 self.reporter.withhold(&dataclip);
+                if too_large {
+                    let now = clock::now();
+                    let line = self.reporter.too_large_line(now);
+                    let end = self.reporter.time(now);
+                    self.outbox.push_before_end(Report::Logs(line), end);
+                }
             }
             outbox::Outcome::Rejoin => self.rejoin(ctx),
             outbox::Outcome::LinesDropped(lines, words) => {
+                self.link.works();
                 self.context.config.metrics.log_lines_dropped(lines);
                 log::warn!(run_id = self.claimed.id.as_str(); "Lightning refused {lines} log lines of run {}: {words}", self.claimed.id);
             }
@@ -108,7 +141,6 @@ impl Run {
                     &format!("Lightning says that it is not this worker's: {words}"),
                     ctx,
                 );
-                return;
             }
             outbox::Outcome::Refused { event, why, open } => {
                 log::error!(run_id = self.claimed.id.as_str(), event = event; "Lightning refused {event} of run {}: {why}", self.claimed.id);
@@ -121,9 +153,7 @@ impl Run {
                     &format!("Lightning refuses every form of its end: {words}"),
                     ctx,
                 );
-                return;
             }
         }
-        self.send();
     }
 }

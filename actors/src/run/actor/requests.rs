@@ -1,10 +1,10 @@
 //! What the run asks of Lightning and of the engine before it may start.
 
 use super::{
-    ActorFutureExt, AsyncContext, Context, ConvertOptions, Converted, CredentialId, Fetch,
-    FetchCredential, FetchDataclip, Input, Instant, LightningPlan, Loading, Payload, Phase,
-    Prepare, PrepareError, Prepared, ReplyStatus, Run, RunEvent, Ticket, WrapFuture, convert,
-    dataclip_bytes, error_detail, exception, new_id,
+    ActorFutureExt, AsyncContext, Context, ConvertOptions, Converted, CredentialId, Duration,
+    Fetch, FetchCredential, FetchDataclip, Input, Instant, LightningPlan, Loading, Payload, Phase,
+    Prepare, PrepareError, Prepared, Refusal, RefusalMeaning, ReplyStatus, Run, RunEvent, Ticket,
+    WrapFuture, convert, dataclip_bytes, error_detail, exception, new_id,
 };
 
 impl Run {
@@ -56,6 +56,20 @@ impl Run {
         }
     }
 
+    /// Asks again after a while for what Lightning has refused, perhaps not for good.
+    fn ask_again(
+        &self,
+        event: RunEvent,
+        refusal: &Refusal,
+        wait: Duration,
+        ctx: &mut Context<Self>,
+    ) {
+        let event = event.name();
+        self.context.config.metrics.refused(event);
+        log::warn!(run_id = self.claimed.id.as_str(), event = event; "Lightning refused {event} of run {}, it is asked again in {} ms: {refusal}", self.claimed.id, wait.as_millis());
+        ctx.run_later(wait, |this, _| this.ask());
+    }
+
     pub(super) fn plan_answered(
         &mut self,
         status: &ReplyStatus,
@@ -63,8 +77,8 @@ impl Run {
         ctx: &mut Context<Self>,
     ) {
         if *status != ReplyStatus::Ok {
-            let words = error_detail(RunEvent::FetchPlan.name(), response);
-            if words.contains("unmatched topic") {
+            let refusal = Refusal::from_payload(response);
+            if refusal.meaning() == RefusalMeaning::ChannelGone {
                 self.requests_lost();
                 // Else the join was refused, and its own answer says so.
                 if self.link.is_up() {
@@ -72,7 +86,15 @@ impl Run {
                 }
                 return;
             }
-            self.end_unstarted(&exception("LightningError", words));
+            if let Phase::Joining { plan } = &mut self.phase
+                && refusal.may_pass()
+                && let Some(wait) = plan.refused(Instant::now())
+            {
+                self.ask_again(RunEvent::FetchPlan, &refusal, wait, ctx);
+                return;
+            }
+            let words = error_detail(RunEvent::FetchPlan.name(), response);
+            self.end_unstarted(&exception("LightningError", words), ctx);
             return;
         }
         let parsed = match response {
@@ -84,10 +106,10 @@ impl Run {
         let converted =
             parsed.and_then(|plan| self.convert(plan).map_err(|error| error.to_string()));
         match converted {
-            Err(why) => self.end_unstarted(&exception(
-                "PlanError",
-                format!("the plan cannot be used: {why}"),
-            )),
+            Err(why) => {
+                let why = format!("the plan cannot be used: {why}");
+                self.end_unstarted(&exception("PlanError", why), ctx);
+            }
             Ok(converted) => self.load(converted, ctx),
         }
     }
@@ -181,12 +203,18 @@ impl Run {
                 Err(error) => loading.dataclip = Fetch::Failed(format!("[{event}] {error}")),
             }
         } else {
-            let words = error_detail(event, response);
-            if words.contains("unmatched topic") {
+            let refusal = Refusal::from_payload(response);
+            if refusal.meaning() == RefusalMeaning::ChannelGone {
                 self.rejoin(ctx);
                 return;
             }
-            loading.dataclip = Fetch::Failed(words);
+            if refusal.may_pass()
+                && let Some(wait) = loading.dataclip.refused(Instant::now())
+            {
+                self.ask_again(RunEvent::FetchDataclip, &refusal, wait, ctx);
+                return;
+            }
+            loading.dataclip = Fetch::Failed(error_detail(event, response));
         }
         self.start_when_loaded(ctx);
     }
@@ -213,17 +241,18 @@ impl Run {
                 }
             };
         } else {
-            let words = error_detail(event, response);
-            if words.contains("unmatched topic") {
+            let refusal = Refusal::from_payload(response);
+            if refusal.meaning() == RefusalMeaning::ChannelGone {
                 self.rejoin(ctx);
                 return;
             }
-            // The one error that Lightning itself calls temporary (protocol spec, section 4.4).
-            if words.contains("Try again later") && fetch.tries() < crate::run::loading::TRIES {
-                fetch.again();
+            if refusal.may_pass()
+                && let Some(wait) = fetch.refused(Instant::now())
+            {
+                self.ask_again(RunEvent::FetchCredential, &refusal, wait, ctx);
                 return;
             }
-            *fetch = Fetch::Failed(words);
+            *fetch = Fetch::Failed(error_detail(event, response));
         }
         self.start_when_loaded(ctx);
     }

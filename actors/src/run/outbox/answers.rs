@@ -1,34 +1,80 @@
 //! What an answer means for a report: it is delivered, said again, repaired, dropped, or the end of the run.
 
-use protocol::ids::DataclipId;
+use std::time::{Duration, Instant};
 
-use super::super::report::Report;
+use protocol::ids::DataclipId;
+use protocol::lightning::Refusal;
+
+use super::super::cause::{Cause, RETRY_WAITS};
+use super::super::report::{CRASHES_BEFORE_REFUSAL, Report};
 use super::super::verdict::{self, Verdict};
-use super::{ASSUMED, CRASHES_BEFORE_REFUSAL, Delivery, Entry, Outbox, Outcome};
+use super::{ASSUMED, Delivery, Entry, Outbox, Outcome};
 use crate::lightning::Ticket;
 
 impl Outbox {
-    /// Lightning answered a report: `None` is ok, else the words of its error reply.
-    pub(in crate::run) fn answered(&mut self, ticket: Ticket, error: Option<&str>) -> Outcome {
-        let Some(index) = self.index_of(ticket) else {
+    /// Lightning answered a report at this time: `None` is ok, else its error reply.
+    pub(in crate::run) fn answered(
+        &mut self,
+        ticket: Ticket,
+        error: Option<Refusal>,
+        now: Instant,
+    ) -> Outcome {
+        let Some(index) = self.unsent(ticket) else {
             return Outcome::Unknown;
         };
-        self.in_flight -= 1;
-        self.entries[index].state = Delivery::Waiting;
         match error {
             None => self.delivered(index),
-            Some(words) => self.refused(index, words),
+            Some(refusal) => self.refused(index, refusal, now),
         }
     }
 
-    /// The unanswered report before this one that is not there, as these words about this one say: the server passed over
-    /// it, else it would have handled it first.
-    fn missing_for(&self, index: usize, words: &str) -> Option<usize> {
+    /// The report with this ticket was not sent: its frame is larger than Lightning takes.
+    pub(in crate::run) fn not_sent(&mut self, ticket: Ticket) -> Outcome {
+        match self.unsent(ticket) {
+            Some(index) => self.failed(index, Cause::FrameTooLarge),
+            None => Outcome::Unknown,
+        }
+    }
+
+    /// The report with this ticket is on its way no more.
+    fn unsent(&mut self, ticket: Ticket) -> Option<usize> {
+        let index = self.index_of(ticket)?;
+        self.in_flight -= 1;
+        self.entries[index].state = Delivery::Waiting;
+        Some(index)
+    }
+
+    /// The unanswered report before this one that is not there, as the words about this one say: the server passed over it,
+    /// else it would have handled it first.
+    fn missing_for(&self, index: usize, cause: &Cause) -> Option<usize> {
         let refused = &self.entries[index].report;
         self.entries
             .iter()
             .take(index)
-            .position(|earlier| verdict::denies(words, refused, &earlier.report))
+            .position(|earlier| verdict::denies(cause, refused, &earlier.report))
+    }
+
+    /// Whether a report may be refused only because one before it, which is not answered yet, is not there.
+    fn may_miss_another(&self, index: usize, cause: &Cause) -> bool {
+        let refused = &self.entries[index].report;
+        let mut earlier = self.entries.iter().take(index);
+        earlier.any(|earlier| verdict::may_miss(cause, refused, &earlier.report))
+    }
+
+    /// Holds a report that is sent again after a while; how long. `None` when it was sent often enough.
+    fn hold(&mut self, index: usize, now: Instant) -> Option<Duration> {
+        let entry = &mut self.entries[index];
+        let is_line = matches!(entry.report, Report::Logs(_));
+        if is_line {
+            entry.retries = entry.retries.max(self.line_retries);
+        }
+        let wait = *RETRY_WAITS.get(usize::from(entry.retries))?;
+        entry.retries += 1;
+        entry.state = Delivery::Held { until: now + wait };
+        if is_line {
+            self.line_retries = entry.retries;
+        }
+        Some(wait)
     }
 
     /// Sends a report again whose answer is not waited for any longer.
@@ -44,7 +90,7 @@ impl Outbox {
     /// What waits names this dataclip no more.
     fn withhold(&mut self, dataclip: &DataclipId) {
         for entry in &mut self.entries {
-            if entry.state == Delivery::Waiting {
+            if !matches!(entry.state, Delivery::InFlight { .. }) {
                 entry.report.withhold(dataclip);
             }
         }
@@ -61,6 +107,10 @@ impl Outbox {
         let Some(entry) = self.entries.remove(index) else {
             return Outcome::Unknown;
         };
+        self.delivered += 1;
+        if matches!(entry.report, Report::Logs(_)) {
+            self.line_retries = 0;
+        }
         self.assumed
             .retain(|assumed| !verdict::proves(&entry.report, &assumed.report));
         Outcome::Delivered(entry.report.kind())
@@ -85,14 +135,19 @@ impl Outbox {
         }
     }
 
-    pub(super) fn refused(&mut self, index: usize, words: &str) -> Outcome {
-        if let Some(missing) = self.missing_for(index, words) {
+    fn refused(&mut self, index: usize, refusal: Refusal, now: Instant) -> Outcome {
+        let cause = Cause::Refused(refusal);
+        if let Some(missing) = self.missing_for(index, &cause) {
             self.say_again(missing);
             self.unsettled = self.unsettled.max(index + 1);
             return Outcome::Resend;
         }
+        if self.may_miss_another(index, &cause) {
+            self.unsettled = self.unsettled.max(index + 1);
+            return Outcome::Resend;
+        }
         let denied = self.assumed.iter().position(|assumed| {
-            verdict::denies(words, &self.entries[index].report, &assumed.report)
+            verdict::denies(&cause, &self.entries[index].report, &assumed.report)
         });
         if let Some(mut assumed) = denied.and_then(|denied| self.assumed.remove(denied)) {
             // Once more; a further crash is the payload's.
@@ -106,50 +161,66 @@ impl Outbox {
             self.unsettled = self.unsettled.max(index + 2);
             return Outcome::Resend;
         }
+        if cause.may_pass()
+            && let Some(wait) = self.hold(index, now)
+        {
+            return Outcome::Retry(wait);
+        }
+        self.failed(index, cause)
+    }
+
+    /// Does with a report that is not there, and will not be as it is, what can be done.
+    pub(super) fn failed(&mut self, index: usize, cause: Cause) -> Outcome {
         let entry = &mut self.entries[index];
-        match verdict::judge(&entry.report, entry.resent, words) {
+        match verdict::judge(&entry.report, entry.resent, &cause) {
             Verdict::Delivered => self.delivered(index),
             Verdict::ChannelGone => {
                 self.link_lost();
                 Outcome::Rejoin
             }
             Verdict::Repaired(report) => {
-                let withheld = match &entry.report {
+                let named = |report: &Report| match report {
                     Report::StepComplete(step) => step.event.output_dataclip_id.clone(),
                     _ => None,
                 };
+                let withheld = named(&entry.report).filter(|_| named(&report).is_none());
                 *entry = entry.repaired(report);
                 match withheld {
                     Some(dataclip) => {
                         self.withhold(&dataclip);
-                        Outcome::Withheld(dataclip)
+                        Outcome::Withheld {
+                            dataclip,
+                            too_large: cause.is_too_large(),
+                        }
                     }
                     None => Outcome::Resend,
                 }
             }
             Verdict::Split(first, second) => {
-                let permits = std::mem::take(&mut entry.permits);
-                let place = entry.place;
-                *entry = Entry::new(place, Report::Logs(second), permits);
-                self.entries
-                    .insert(index, Entry::new(place, Report::Logs(first), Vec::new()));
+                let first = entry.half(first);
+                let second = Entry {
+                    permits: std::mem::take(&mut entry.permits),
+                    ..entry.half(second)
+                };
+                *entry = second;
+                self.entries.insert(index, first);
                 if index < self.unsettled {
                     self.unsettled += 1;
                 }
-                Outcome::Resend
+                Outcome::Split
             }
             Verdict::Drop(lines) => {
                 self.settle(index);
                 self.entries.remove(index);
-                Outcome::LinesDropped(lines, words.to_owned())
+                Outcome::LinesDropped(lines, cause)
             }
-            Verdict::NotOurs => Outcome::Abandoned(words.to_owned()),
+            Verdict::NotOurs => Outcome::Abandoned(cause),
             Verdict::EndRun => Outcome::Refused {
                 event: entry.report.event(),
-                why: words.to_owned(),
                 open: entry.report.open_step(),
+                why: cause,
             },
-            Verdict::GiveUp => Outcome::GaveUp(words.to_owned()),
+            Verdict::GiveUp => Outcome::GaveUp(cause),
         }
     }
 }

@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{
-    CRASHES_BEFORE_REFUSAL, CRASHES_BEFORE_REPAIR, Delivery, Entry, Outbox, Outcome, Silence,
-};
+use super::super::cause::Cause;
+use super::{Delivery, Entry, Outbox, Outcome, Silence};
 use crate::lightning::Ticket;
 
 impl Outbox {
@@ -19,6 +18,7 @@ impl Outbox {
                 // Whatever its crashes have said: it may be there by now.
                 entry.contradicted = false;
                 entry.crashes = 0;
+                entry.crashed_after = None;
             }
         }
     }
@@ -34,9 +34,19 @@ impl Outbox {
         };
         let entry = &mut self.entries[index];
         entry.sockets = entry.sockets.saturating_add(1);
+        entry.crashed_after.get_or_insert(self.delivered);
         let crashes = entry.sockets;
-        let words = "the connection crashed each time it was sent";
-        self.borne(index, crashes, CRASHES_BEFORE_REFUSAL, words)
+        self.borne(index, crashes, Cause::SocketClosed)
+    }
+
+    /// Lightning closed the socket because the frame of the report with this ticket was too large for it.
+    pub(in crate::run) fn frame_too_large(&mut self, ticket: Ticket) -> Outcome {
+        let culprit = self.index_of(ticket);
+        self.link_lost();
+        match culprit {
+            Some(index) => self.failed(index, Cause::FrameTooLarge),
+            None => Outcome::Resend,
+        }
     }
 
     /// Whether more than one socket was closed over what may have been a report of this run.
@@ -51,7 +61,9 @@ impl Outbox {
         self.unsettled = self.unsettled.max(self.in_flight);
         self.in_flight = 0;
         for entry in &mut self.entries {
-            entry.state = Delivery::Waiting;
+            if matches!(entry.state, Delivery::InFlight { .. }) {
+                entry.state = Delivery::Waiting;
+            }
         }
         let Some(index) = suspect else {
             return Outcome::Resend;
@@ -62,20 +74,21 @@ impl Outbox {
             return self.assume_delivered(index);
         }
         entry.resent = true;
-        if alone {
-            entry.crashes = entry.crashes.saturating_add(1);
+        if !alone {
+            return Outcome::Resend;
         }
+        entry.crashes = entry.crashes.saturating_add(1);
+        entry.crashed_after.get_or_insert(self.delivered);
         let crashes = entry.crashes;
-        let words = "the channel crashed each time it was sent";
-        self.borne(index, crashes, CRASHES_BEFORE_REPAIR, words)
+        self.borne(index, crashes, Cause::ChannelCrashed)
     }
 
-    /// Refuses a report under which so much has crashed, else has it sent again.
-    fn borne(&mut self, index: usize, crashes: u8, repair: u8, words: &str) -> Outcome {
-        let report = &self.entries[index].report;
-        let enough = report.crashes_borne(repair, CRASHES_BEFORE_REFUSAL);
+    /// Holds a report to be at fault under which so much has crashed, else has it sent again.
+    fn borne(&mut self, index: usize, crashes: u8, cause: Cause) -> Outcome {
+        let entry = &self.entries[index];
+        let enough = entry.report.crashes_borne(self.is_proven(entry));
         if enough.is_some_and(|enough| crashes >= enough) {
-            return self.refused(index, words);
+            return self.failed(index, cause);
         }
         Outcome::Resend
     }

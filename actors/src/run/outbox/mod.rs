@@ -6,6 +6,7 @@
 //! ```text
 //! Waiting ──next──▶ InFlight ──ok──▶ gone
 //!    ▲                 │ refused ─▶ repaired and Waiting, dropped, or the run ends (see `verdict`)
+//!    │                 │ refused, which may pass ─▶ Held ──time──▶ InFlight
 //!    └─ link lost, channel crashed, silence: resent, one at a time until what was in flight is settled
 //! ```
 
@@ -17,20 +18,15 @@ mod model;
 mod tests;
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use protocol::ids::{DataclipId, JobId, StepId};
+use protocol::lightning::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::report::{LogLines, Report};
+use super::cause::Cause;
+use super::report::{Kind, LogLines, Report};
 use crate::lightning::Ticket;
-
-/// Crashes of the channel under one report after which its payload is held to be at fault. Not fewer: a database that is
-/// away for some seconds crashes the channel under everything; with the waits between the joins these are 16 seconds.
-const CRASHES_BEFORE_REFUSAL: u8 = 8;
-
-/// The same where the payload holds what is the likely cause, and the report can do without it.
-const CRASHES_BEFORE_REPAIR: u8 = 3;
 
 /// How many reports that were taken as delivered are kept in case they have to be said again.
 const ASSUMED: usize = 4;
@@ -48,6 +44,10 @@ struct Entry {
     /// It was on a socket or channel that was lost: the server may have processed it.
     resent: bool,
     crashes: u8,
+    /// How many reports were delivered before the first of them.
+    crashed_after: Option<u64>,
+    /// Error replies that may pass, so far.
+    retries: u8,
     /// Sockets that Lightning closed over a frame while this was on its way, and nothing else of the run.
     sockets: u8,
     /// Taken as delivered because its repetition crashed the channel; a later event said that it was not.
@@ -70,6 +70,10 @@ enum Batch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Delivery {
     Waiting,
+    /// Waiting, and not to be sent before then.
+    Held {
+        until: Instant,
+    },
     InFlight {
         ticket: Ticket,
         sent: Instant,
@@ -84,33 +88,32 @@ pub(super) enum Outcome {
     Delivered(Kind),
     /// Nothing but sending what waits.
     Resend,
+    /// The same report is sent again after this time: what Lightning has said may pass.
+    Retry(Duration),
+    /// A batch of lines is sent in halves.
+    Split,
     /// Lightning does not take this dataclip: its step is completed without it, and nothing may name it.
-    Withheld(DataclipId),
+    Withheld {
+        dataclip: DataclipId,
+        too_large: bool,
+    },
     /// The channel is gone: join it again.
     Rejoin,
-    /// A log line was refused and is lost; how many lines and the server's words.
-    LinesDropped(usize, String),
+    /// Lines of the log are lost: how many, and why.
+    LinesDropped(usize, Cause),
     /// The run belongs to somebody else: stop the job, report nothing more.
-    Abandoned(String),
+    Abandoned(Cause),
     /// The run cannot be reported as it is: stop the job, end it as `exception` with these words. `open` is the step
     /// whose end was refused: Lightning knows it.
     Refused {
         event: &'static str,
-        why: String,
+        why: Cause,
         open: Option<(StepId, JobId)>,
     },
     /// Even its end was refused.
-    GaveUp(String),
+    GaveUp(Cause),
     /// An answer to nothing that is outstanding.
     Unknown,
-}
-
-/// The kinds of reports that the run acts on when they are delivered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    RunStart,
-    RunComplete,
-    Other,
 }
 
 /// Silence on a living link.
@@ -141,6 +144,11 @@ pub(super) struct Outbox {
     assumed: VecDeque<Entry>,
     /// The place of the next report.
     places: u64,
+    /// Reports that Lightning has accepted.
+    delivered: u64,
+    /// Error replies to lines of the log that may pass, since a line was last accepted: a server that refuses every line
+    /// must not hold up a run at each of them.
+    line_retries: u8,
 }
 
 impl Outbox {
@@ -154,6 +162,8 @@ impl Outbox {
             unsettled: 0,
             assumed: VecDeque::new(),
             places: 0,
+            delivered: 0,
+            line_retries: 0,
         }
     }
 
@@ -203,6 +213,25 @@ impl Outbox {
         true
     }
 
+    /// Adds a report that has to be there before the run ends. `end` is when the run has ended then, if its end is waiting
+    /// already.
+    pub(super) fn push_before_end(&mut self, report: Report, end: Timestamp) {
+        let Some(Entry {
+            report: Report::RunComplete(last),
+            ..
+        }) = self.entries.back_mut()
+        else {
+            self.push(report, Vec::new());
+            return;
+        };
+        if last.event.timestamp.is_some() {
+            last.event.timestamp = Some(end);
+        }
+        let entry = self.entry(report, Vec::new());
+        let place = self.entries.len() - 1;
+        self.entries.insert(place, entry);
+    }
+
     fn entry(&mut self, report: Report, permits: Vec<OwnedSemaphorePermit>) -> Entry {
         self.places += 1;
         Entry::new(self.places, report, permits)
@@ -223,10 +252,7 @@ impl Outbox {
         if self.in_flight >= window {
             return None;
         }
-        let index = self
-            .entries
-            .iter()
-            .position(|entry| entry.state == Delivery::Waiting)?;
+        let index = self.first_to_send(now)?;
         let own = self.entries[index].report.state_bytes();
         if own > 0 {
             let ahead = self.entries.iter().take(index);
@@ -253,6 +279,36 @@ impl Outbox {
         };
         self.in_flight += 1;
         Some(&entry.report)
+    }
+
+    /// The place of what is to be sent next. Nothing overtakes a report that is held, nor any other, except that a line of
+    /// the log under which the channel crashes lets others of its kind go first: whether they are accepted tells whether it
+    /// is the line or the server.
+    fn first_to_send(&self, now: Instant) -> Option<usize> {
+        let is_unsent = |entry: &Entry| !matches!(entry.state, Delivery::InFlight { .. });
+        let index = self.entries.iter().position(is_unsent)?;
+        let first = &self.entries[index];
+        if matches!(first.state, Delivery::Held { until } if now < until) {
+            return None;
+        }
+        if !first.is_suspected_line() || self.is_proven(first) {
+            return Some(index);
+        }
+        let lines = self.entries.iter().enumerate().skip(index + 1);
+        let witness = lines
+            .take_while(|(_, entry)| matches!(entry.report, Report::Logs(_)))
+            .find(|(_, entry)| {
+                entry.state == Delivery::Waiting
+                    && entry.batch != Batch::Open
+                    && entry.crashes < first.crashes
+            });
+        Some(witness.map_or(index, |(witness, _)| witness))
+    }
+
+    /// Whether something else was accepted since the channel first crashed under this report.
+    fn is_proven(&self, entry: &Entry) -> bool {
+        let crashed_after = entry.crashed_after;
+        crashed_after.is_some_and(|crashed_after| self.delivered > crashed_after)
     }
 
     /// Whether the report that was sent with this ticket had been on its way before.
@@ -290,10 +346,28 @@ impl Entry {
             state: Delivery::Waiting,
             resent: false,
             crashes: 0,
+            crashed_after: None,
+            retries: 0,
             sockets: 0,
             contradicted: false,
             batch: Batch::Closed,
             permits,
+        }
+    }
+
+    /// Whether the channel has crashed more than once under a single line.
+    fn is_suspected_line(&self) -> bool {
+        self.crashes > 1 && matches!(&self.report, Report::Logs(lines) if lines.lines.len() == 1)
+    }
+
+    /// A half of a batch: it inherits what is known of the whole, so that it is halved at its first crash.
+    fn half(&self, lines: LogLines) -> Self {
+        Self {
+            resent: self.resent,
+            crashes: self.crashes.min(1),
+            crashed_after: self.crashed_after,
+            retries: self.retries,
+            ..Self::new(self.place, Report::Logs(lines), Vec::new())
         }
     }
 

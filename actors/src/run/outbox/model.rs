@@ -4,6 +4,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use protocol::lightning::Refusal;
 use tokio::sync::Semaphore;
 
 use super::tests::{line_of, run_end, run_start, step_complete, step_start};
@@ -213,7 +214,9 @@ impl World {
 
     fn answer(&mut self) {
         while let Some((ticket, error)) = self.answers.pop_front() {
-            let outcome = self.outbox.answered(ticket, error);
+            let outcome =
+                self.outbox
+                    .answered(ticket, error.map(Refusal::from_words), Instant::now());
             self.settled(&outcome);
         }
     }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use protocol::ids::{JobId, RunId, StepId};
 use protocol::lightning::{
-    LogLine, OutputDataclip, RunComplete, RunStart, StepComplete, StepStart, Timestamp,
+    LogLine, OutputDataclip, Refusal, RunComplete, RunStart, StepComplete, StepStart, Timestamp,
 };
 use protocol::reasons::Outcome as Ended;
 
-use super::super::report::{CompletedStep, Repairs, RunEnd};
+use super::super::report::{CRASHES_BEFORE_REFUSAL, CompletedStep, Repairs, RunEnd};
 use super::*;
 
 pub(super) fn run_start() -> Report {
@@ -114,16 +114,16 @@ fn nothing_overtakes_the_start_and_the_end_comes_last() {
     let mut outbox = outbox(vec![run_start(), step(), Report::Logs(lines(1)), end()]);
     assert_eq!(send(&mut outbox, 1), ["run:start"]);
     assert_eq!(
-        outbox.answered(Ticket(1), None),
+        outbox.answered(Ticket(1), None, Instant::now()),
         Outcome::Delivered(Kind::RunStart)
     );
     assert_eq!(send(&mut outbox, 2), ["step:start", "run:log"]);
-    outbox.answered(Ticket(2), None);
+    outbox.answered(Ticket(2), None, Instant::now());
     assert!(send(&mut outbox, 4).is_empty());
-    outbox.answered(Ticket(3), None);
+    outbox.answered(Ticket(3), None, Instant::now());
     assert_eq!(send(&mut outbox, 4), ["run:complete"]);
     assert_eq!(
-        outbox.answered(Ticket(4), None),
+        outbox.answered(Ticket(4), None, Instant::now()),
         Outcome::Delivered(Kind::RunComplete)
     );
 }
@@ -140,7 +140,7 @@ fn large_states_are_on_their_way_one_at_a_time() {
     };
     let mut outbox = outbox(vec![large(), step(), large(), step()]);
     assert_eq!(send(&mut outbox, 1), ["step:complete", "step:start"]);
-    outbox.answered(Ticket(1), None);
+    outbox.answered(Ticket(1), None, Instant::now());
     assert_eq!(send(&mut outbox, 3), ["step:complete", "step:start"]);
 }
 
@@ -150,7 +150,7 @@ fn what_was_in_flight_is_sent_again_one_at_a_time() {
     assert_eq!(send(&mut outbox, 1).len(), 3);
     outbox.link_lost();
     assert_eq!(send(&mut outbox, 10), ["step:start"]);
-    outbox.answered(Ticket(10), None);
+    outbox.answered(Ticket(10), None, Instant::now());
     assert_eq!(send(&mut outbox, 11), ["run:log"]);
 }
 
@@ -159,7 +159,10 @@ fn an_answer_from_before_the_loss_is_to_nothing() {
     let mut outbox = outbox(vec![step()]);
     send(&mut outbox, 1);
     outbox.link_lost();
-    assert_eq!(outbox.answered(Ticket(1), None), Outcome::Unknown);
+    assert_eq!(
+        outbox.answered(Ticket(1), None, Instant::now()),
+        Outcome::Unknown
+    );
 }
 
 #[test]
@@ -180,13 +183,13 @@ fn a_repeated_start_that_is_refused_for_being_there_already_was_there_and_a_firs
     again.link_lost();
     send(&mut again, 10);
     assert_eq!(
-        again.answered(Ticket(10), Some(words)),
+        again.answered(Ticket(10), Some(Refusal::from_words(words)), Instant::now()),
         Outcome::Delivered(Kind::RunStart)
     );
     let mut first = outbox(vec![run_start()]);
     send(&mut first, 1);
     assert!(matches!(
-        first.answered(Ticket(1), Some(words)),
+        first.answered(Ticket(1), Some(Refusal::from_words(words)), Instant::now()),
         Outcome::Refused { .. }
     ));
 }
@@ -200,7 +203,10 @@ fn a_step_that_was_not_there_after_all_is_said_again() {
     outbox.channel_crashed(&[Ticket(10)]);
     send(&mut outbox, 20);
     let words = r#"{"errors":{"step_id":["must be associated with the run"]}}"#;
-    assert_eq!(outbox.answered(Ticket(20), Some(words)), Outcome::Resend);
+    assert_eq!(
+        outbox.answered(Ticket(20), Some(Refusal::from_words(words)), Instant::now()),
+        Outcome::Resend
+    );
     assert_eq!(send(&mut outbox, 30), ["step:start"]);
 }
 
@@ -215,7 +221,10 @@ fn a_step_that_was_not_there_is_said_before_a_line_that_the_server_passed_over()
     outbox.push(Report::Logs(step_line()), Vec::new());
     assert_eq!(send(&mut outbox, 20).len(), 2);
     let words = r#"{"errors":{"step_id":["must be associated with the run"]}}"#;
-    assert_eq!(outbox.answered(Ticket(21), Some(words)), Outcome::Resend);
+    assert_eq!(
+        outbox.answered(Ticket(21), Some(Refusal::from_words(words)), Instant::now()),
+        Outcome::Resend
+    );
     outbox.link_lost();
     assert_eq!(send(&mut outbox, 30), ["step:start"]);
 }
@@ -229,11 +238,14 @@ fn a_step_that_the_server_passed_over_is_said_again_and_so_is_what_was_refused_f
     ]);
     assert_eq!(send(&mut outbox, 1).len(), 3);
     let words = r#"{"errors":{"step_id":["must be associated with the run"]}}"#;
-    assert_eq!(outbox.answered(Ticket(2), Some(words)), Outcome::Resend);
+    assert_eq!(
+        outbox.answered(Ticket(2), Some(Refusal::from_words(words)), Instant::now()),
+        Outcome::Resend
+    );
     assert!(send(&mut outbox, 10).is_empty(), "one line is in flight");
-    outbox.answered(Ticket(3), None);
+    outbox.answered(Ticket(3), None, Instant::now());
     assert_eq!(send(&mut outbox, 10), ["step:start"]);
-    outbox.answered(Ticket(10), None);
+    outbox.answered(Ticket(10), None, Instant::now());
     assert_eq!(send(&mut outbox, 11), ["run:log"]);
 }
 
@@ -242,7 +254,10 @@ fn an_input_that_lightning_does_not_know_is_left_out() {
     let mut outbox = outbox(vec![step()]);
     send(&mut outbox, 1);
     let words = r#"{"errors":{"input_dataclip_id":["is not known"]}}"#;
-    assert_eq!(outbox.answered(Ticket(1), Some(words)), Outcome::Resend);
+    assert_eq!(
+        outbox.answered(Ticket(1), Some(Refusal::from_words(words)), Instant::now()),
+        Outcome::Resend
+    );
     let Some(Report::StepStart(step)) = outbox.next(Ticket(2), Instant::now()) else {
         panic!()
     };
@@ -257,14 +272,25 @@ fn only_the_bad_line_of_a_batch_is_lost() {
     };
     let mut outbox = outbox(vec![Report::Logs(batch)]);
     send(&mut outbox, 1);
-    assert_eq!(outbox.answered(Ticket(1), Some("bad")), Outcome::Resend);
+    assert_eq!(
+        outbox.answered(
+            Ticket(1),
+            Some(Refusal::from_words("is invalid")),
+            Instant::now()
+        ),
+        Outcome::Split
+    );
     assert_eq!(send(&mut outbox, 2).len(), 2);
     assert!(matches!(
-        outbox.answered(Ticket(2), Some("bad")),
+        outbox.answered(
+            Ticket(2),
+            Some(Refusal::from_words("is invalid")),
+            Instant::now()
+        ),
         Outcome::LinesDropped(1, _)
     ));
     assert_eq!(
-        outbox.answered(Ticket(3), None),
+        outbox.answered(Ticket(3), None, Instant::now()),
         Outcome::Delivered(Kind::Other)
     );
 }
@@ -275,13 +301,17 @@ fn a_run_that_is_somebody_elses_is_abandoned_and_other_refusals_end_it() {
     send(&mut taken, 1);
     let words = "cannot mark run started that has not been claimed by a worker";
     assert!(matches!(
-        taken.answered(Ticket(1), Some(words)),
+        taken.answered(Ticket(1), Some(Refusal::from_words(words)), Instant::now()),
         Outcome::Abandoned(_)
     ));
     let mut refused = outbox(vec![run_start()]);
     send(&mut refused, 1);
     assert!(matches!(
-        refused.answered(Ticket(1), Some("no")),
+        refused.answered(
+            Ticket(1),
+            Some(Refusal::from_words("is invalid")),
+            Instant::now()
+        ),
         Outcome::Refused {
             event: "run:start",
             ..
@@ -295,18 +325,29 @@ fn an_end_that_is_there_already_is_done_and_a_refused_one_is_tried_in_other_form
     send(&mut there, 1);
     let words = r#"{"errors":{"state":["already in completed state"]}}"#;
     assert_eq!(
-        there.answered(Ticket(1), Some(words)),
+        there.answered(Ticket(1), Some(Refusal::from_words(words)), Instant::now()),
         Outcome::Delivered(Kind::RunComplete)
     );
     let mut refused = outbox(vec![end()]);
     send(&mut refused, 1);
-    assert_eq!(refused.answered(Ticket(1), Some("no")), Outcome::Resend);
+    assert_eq!(
+        refused.answered(
+            Ticket(1),
+            Some(Refusal::from_words("is invalid")),
+            Instant::now()
+        ),
+        Outcome::Resend
+    );
     let Some(Report::RunComplete(end)) = refused.next(Ticket(2), Instant::now()) else {
         panic!()
     };
     assert_eq!(end.repairs, Repairs::AsException);
     assert!(matches!(
-        refused.answered(Ticket(2), Some("no")),
+        refused.answered(
+            Ticket(2),
+            Some(Refusal::from_words("is invalid")),
+            Instant::now()
+        ),
         Outcome::GaveUp(_)
     ));
 }
@@ -355,10 +396,13 @@ fn a_report_over_which_every_socket_is_closed_is_given_up_and_others_are_not() {
     assert_eq!(send(&mut outbox, 1000), ["step:complete"]);
     assert_eq!(
         outbox.socket_crashed(),
-        Outcome::Withheld(DataclipId::new("d"))
+        Outcome::Withheld {
+            dataclip: DataclipId::new("d"),
+            too_large: false
+        }
     );
     assert_eq!(send(&mut outbox, 1010), ["step:complete"]);
-    outbox.answered(Ticket(1010), None);
+    outbox.answered(Ticket(1010), None, Instant::now());
     assert!(!outbox.is_suspected());
 }
 

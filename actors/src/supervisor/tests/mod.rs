@@ -14,7 +14,8 @@ use serde_json::json;
 
 use super::{Exit, Supervisor, SupervisorHandle};
 use crate::config::{
-    ClaimConfig, Config, DeliveryConfig, EngineConfig, Identity, LightningConfig, RunLimits, Secret,
+    ClaimConfig, Config, DeliveryConfig, EngineConfig, FrameLimit, Identity, LightningConfig,
+    RunLimits, Secret,
 };
 use crate::events::Panic;
 
@@ -49,6 +50,7 @@ fn config(lightning: &MockHandle) -> Config {
             attempts: 10,
             retry_delay: Duration::from_secs(1),
             batch: None,
+            frames: FrameLimit::from_mebibytes(10.4),
         },
         limits: RunLimits {
             timeout: Duration::from_secs(60),
