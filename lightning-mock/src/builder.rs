@@ -284,6 +284,7 @@ impl Builder {
             faults: Vec::new(),
             chaos: self.chaos.clone(),
             away_until: 0,
+            hung_until: 0,
         })
     }
 

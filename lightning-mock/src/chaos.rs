@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | event | `step:complete`, `claim`, `phx_join`, `heartbeat` …; `*` for any |
 //! | when | nothing: always; `@3`: the third such push; `/3`: each third; `%1.5`: 1.5 % of them, by chance |
-//! | fault | see [`Fault`]: `cut-before`, `cut-after`, `lose-reply`, `ignore`, `crash`, `close`, `duplicate`, `garbage`, `error` or `error:<JSON>`, `answer:<JSON>`, `delay:<ms>`, `away:<ms>` |
+//! | fault | see [`Fault`]: `cut-before`, `cut-after`, `lose-reply`, `ignore`, `crash`, `close`, `duplicate`, `garbage`, `error` or `error:<JSON>`, `answer:<JSON>`, `delay:<ms>`, `away:<ms>`, `hang:<ms>` |
 //!
 //! For example `step:complete@2=cut-after`, `run:log%0.5=delay:2000`, `*%0.1=away:20000`.
 
@@ -31,7 +31,7 @@ pub enum RuleError {
     When(String),
     /// The part after `=`.
     #[error(
-        "{0:?} is no fault: there are cut-before, cut-after, lose-reply, ignore, crash, close, duplicate, garbage, error, error:<JSON>, answer:<JSON>, delay:<ms> and away:<ms>"
+        "{0:?} is no fault: there are cut-before, cut-after, lose-reply, ignore, crash, close, duplicate, garbage, error, error:<JSON>, answer:<JSON>, delay:<ms>, away:<ms> and hang:<ms>"
     )]
     Fault(String),
 }
@@ -129,6 +129,7 @@ fn read_fault(text: &str) -> Result<Fault, RuleError> {
             .map_err(|_| wrong()),
         ("delay", Some(text)) => millis(text).map(Fault::Delay),
         ("away", Some(text)) => millis(text).map(Fault::Away),
+        ("hang", Some(text)) => millis(text).map(Fault::Hang),
         _ => Err(wrong()),
     }
 }
@@ -219,6 +220,7 @@ impl fmt::Display for Rule {
             Fault::Answer(response) => write!(f, "answer:{response}"),
             Fault::Delay(time) => write!(f, "delay:{}", time.as_millis()),
             Fault::Away(time) => write!(f, "away:{}", time.as_millis()),
+            Fault::Hang(time) => write!(f, "hang:{}", time.as_millis()),
         }
     }
 }
@@ -250,6 +252,7 @@ mod tests {
             "fetch:plan=answer:{\"id\":\"r\"}",
             "phx_join=close",
             "step:start=garbage",
+            "heartbeat@2=hang:90000",
         ] {
             assert_eq!(text.parse::<Rule>().unwrap().to_string(), text);
         }

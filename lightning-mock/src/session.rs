@@ -119,6 +119,9 @@ impl Session {
 
     fn dispatch(&mut self, world: &mut World, push: &Head, payload: &Value, out: &mut Vec<Out>) {
         self.record(world, Direction::FromWorker, push, payload);
+        if world.hung_until > now() {
+            return;
+        }
         let fault = world.take_fault(&push.event);
         match &fault {
             Some(Fault::CutBefore) => return out.push(Out::Cut),
@@ -135,6 +138,7 @@ impl Session {
                 world.go_away(*time);
                 return out.push(Out::CutAll);
             }
+            Some(Fault::Hang(time)) => return world.hang(*time),
             Some(
                 Fault::LoseReply
                 | Fault::CutAfter

@@ -53,6 +53,8 @@ pub enum Fault {
     Garbage,
     /// The push is not handled; all connections are cut, and new ones refused with 503 for this long.
     Away(Duration),
+    /// Neither the push nor anything after it is handled for this long; connections stay, and pings are answered.
+    Hang(Duration),
 }
 
 /// What does not change while the server runs.
@@ -79,6 +81,8 @@ pub(crate) struct World {
     pub(crate) chaos: Chaos,
     /// Until then, in microseconds since the epoch, the server lets nobody in.
     pub(crate) away_until: u64,
+    /// Until then, in microseconds since the epoch, the server takes frames and does nothing with them.
+    pub(crate) hung_until: u64,
 }
 
 impl World {
@@ -92,8 +96,12 @@ impl World {
 
     /// Lets nobody in for this long; who is connected stays.
     pub(crate) fn go_away(&mut self, time: Duration) {
-        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        self.away_until = now().saturating_add(micros);
+        self.away_until = after(time);
+    }
+
+    /// Handles nothing for this long: the application hangs, while what is before it answers pings.
+    pub(crate) fn hang(&mut self, time: Duration) {
+        self.hung_until = after(time);
     }
 }
 
@@ -179,6 +187,11 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Microseconds since the epoch, when this time will have passed.
+fn after(time: Duration) -> u64 {
+    now().saturating_add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
 }
 
 /// Microseconds since the epoch.
