@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use protocol::backoff::ReconnectBackoff;
+use protocol::backoff::{Obstacle, ReconnectBackoff};
 use protocol::ids::{MessageRef, RunId, Topic, WorkloopId};
 use protocol::lightning::{ClaimedRun, LongPayload, QueueJoin};
 use protocol::phoenix::{encode_push, encode_push_around};
@@ -125,7 +125,7 @@ impl LightningConnection {
             Ok(token) => token,
             Err(error) => {
                 let why = format!("the worker token cannot be signed: {error}");
-                self.failed(generation, why, ctx);
+                self.failed(generation, why, Obstacle::Unreachable, ctx);
                 return;
             }
         };
@@ -138,7 +138,7 @@ impl LightningConnection {
             }
             match opened {
                 Ok(socket) => this.opened(socket, ctx),
-                Err(error) => this.failed(generation, error.to_string(), ctx),
+                Err(error) => this.failed(generation, error.to_string(), error.obstacle(), ctx),
             }
         }));
     }
@@ -174,11 +174,17 @@ impl LightningConnection {
         schedule_ping(generation, ctx);
     }
 
-    fn failed(&mut self, generation: Generation, why: String, ctx: &mut Context<Self>) {
+    fn failed(
+        &mut self,
+        generation: Generation,
+        why: String,
+        obstacle: Obstacle,
+        ctx: &mut Context<Self>,
+    ) {
         if generation != self.generation {
             return;
         }
-        let wait = self.backoff.next(rand::random::<f64>());
+        let wait = self.backoff.next(obstacle, rand::random::<f64>());
         log::error!(
             "not connected to Lightning at {}: {why}; trying again in {} ms",
             self.config.endpoint,
@@ -200,7 +206,9 @@ impl LightningConnection {
 
     pub(super) fn lost(&mut self, ended: Ended, ctx: &mut Context<Self>) {
         let Ended { why, over_a_frame } = ended;
-        let wait = self.backoff.next(rand::random::<f64>());
+        let wait = self
+            .backoff
+            .next(Obstacle::TurnedAway, rand::random::<f64>());
         log::warn!(
             "the connection to Lightning was lost: {why}; reconnecting in {} ms",
             wait.as_millis()

@@ -13,6 +13,7 @@ use awc::error::WsClientError;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
+use protocol::backoff::Obstacle;
 use protocol::lightning::LongPayload;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -157,6 +158,16 @@ impl From<WsClientError> for ConnectError {
                 code => Self::Status(code),
             },
             other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+impl ConnectError {
+    /// What stands between this worker and Lightning.
+    pub(super) fn obstacle(&self) -> Obstacle {
+        match self {
+            Self::Unauthorized(_) | Self::Status(_) => Obstacle::TurnedAway,
+            Self::Other(_) => Obstacle::Unreachable,
         }
     }
 }
