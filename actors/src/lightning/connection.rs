@@ -18,6 +18,11 @@ use crate::clock;
 use crate::config::{Identity, LightningConfig};
 use crate::metrics::Metrics;
 
+/// What each further run adds to the time over which the runs of a new socket spread their joins. A Lightning that was
+/// restarted does a join in its socket's only process (protocol spec, section 2.1), and many workers come at once: 99 runs
+/// take half a second, two a few milliseconds.
+const REJOIN_SPREAD: Duration = Duration::from_millis(5);
+
 pub(super) enum State {
     Connecting,
     Connected(Connected),
@@ -168,8 +173,11 @@ impl LightningConnection {
         } else {
             self.backoff.reset();
         }
+        let runs = self.channels.runs().count();
+        let spread =
+            REJOIN_SPREAD.saturating_mul(u32::try_from(runs).unwrap_or(u32::MAX).saturating_sub(1));
         for run in self.channels.runs() {
-            run.do_send(ChannelEvent::SocketUp);
+            run.do_send(ChannelEvent::SocketUp { spread });
         }
         schedule_ping(generation, ctx);
     }
