@@ -11,6 +11,7 @@ use actix_web::{App, HttpServer, web};
 use serde_json::Value;
 
 use crate::chaos::{Chaos, Rule};
+use crate::claims::RollBack;
 use crate::collections::Collections;
 use crate::handle::MockHandle;
 use crate::http;
@@ -94,6 +95,7 @@ impl Default for Builder {
                 grace_seconds: 60,
                 // What newer Phoenix versions allow.
                 channel_limit: 100,
+                roll_back: RollBack::Never,
             },
             collections: Vec::new(),
             chaos: Chaos::default(),
@@ -165,6 +167,13 @@ impl Builder {
     #[must_use]
     pub fn channel_limit(mut self, limit: usize) -> Self {
         self.rules.channel_limit = limit;
+        self
+    }
+
+    /// When claimed runs that nobody takes up go back into their queue; never, as on older servers, unless set.
+    #[must_use]
+    pub fn roll_back(mut self, roll_back: RollBack) -> Self {
+        self.rules.roll_back = roll_back;
         self
     }
 
@@ -285,6 +294,7 @@ impl Builder {
             chaos: self.chaos.clone(),
             away_until: 0,
             hung_until: 0,
+            unjoined: Vec::new(),
         })
     }
 

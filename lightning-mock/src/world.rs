@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::chaos::Chaos;
+use crate::claims::RollBack;
 use crate::collections::Collections;
 use crate::keys::RunKey;
 use crate::recorder::Recorder;
@@ -65,6 +66,7 @@ pub(crate) struct Rules {
     pub(crate) announce: Announce,
     pub(crate) grace_seconds: u64,
     pub(crate) channel_limit: usize,
+    pub(crate) roll_back: RollBack,
 }
 
 #[derive(Debug)]
@@ -83,6 +85,8 @@ pub(crate) struct World {
     pub(crate) away_until: u64,
     /// Until then, in microseconds since the epoch, the server takes frames and does nothing with them.
     pub(crate) hung_until: u64,
+    /// Claimed runs whose channel must be joined by then, in microseconds since the epoch.
+    pub(crate) unjoined: Vec<(u64, String)>,
 }
 
 impl World {
