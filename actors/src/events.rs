@@ -32,6 +32,8 @@ pub(crate) struct RunEnded {
     pub(crate) workloop: WorkloopId,
     /// How it ended for Lightning; `None` when it could not be reported.
     pub(crate) reason: Option<ExitReason>,
+    /// Whether Lightning had taken it away before it was executed (protocol spec, section 3.5).
+    pub(crate) taken_away: bool,
 }
 
 /// Makes an actor panic, for the tests of supervision.

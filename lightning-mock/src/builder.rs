@@ -11,6 +11,7 @@ use actix_web::{App, HttpServer, web};
 use serde_json::Value;
 
 use crate::chaos::{Chaos, Rule};
+use crate::claims::RollBack;
 use crate::collections::Collections;
 use crate::handle::MockHandle;
 use crate::http;
@@ -95,6 +96,7 @@ impl Default for Builder {
                 // What newer Phoenix versions allow.
                 channel_limit: 100,
                 max_frame_bytes: 11_000_000,
+                roll_back: RollBack::Never,
             },
             collections: Vec::new(),
             chaos: Chaos::default(),
@@ -174,6 +176,13 @@ impl Builder {
     #[must_use]
     pub fn max_frame_bytes(mut self, bytes: usize) -> Self {
         self.rules.max_frame_bytes = bytes;
+        self
+    }
+
+    /// When claimed runs that nobody takes up go back into their queue; never, as on older servers, unless set.
+    #[must_use]
+    pub fn roll_back(mut self, roll_back: RollBack) -> Self {
+        self.rules.roll_back = roll_back;
         self
     }
 
@@ -294,6 +303,8 @@ impl Builder {
             chaos: self.chaos.clone(),
             away_until: 0,
             database_away_until: 0,
+            hung_until: 0,
+            unjoined: Vec::new(),
         })
     }
 

@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | event | `step:complete`, `claim`, `phx_join`, `heartbeat` …; `*` for any |
 //! | when | nothing: always; `@3`: the third such push; `/3`: each third; `%1.5`: 1.5 % of them, by chance; `~text`: those whose payload has this text in it |
-//! | fault | see [`Fault`]: `cut-before`, `cut-after`, `lose-reply`, `ignore`, `crash`, `close`, `duplicate`, `garbage`, `error` or `error:<JSON>`, `answer:<JSON>`, `delay:<ms>`, `away:<ms>`, `database-away:<ms>` |
+//! | fault | see [`Fault`]: `cut-before`, `cut-after`, `lose-reply`, `ignore`, `crash`, `close`, `duplicate`, `garbage`, `error` or `error:<JSON>`, `answer:<JSON>`, `delay:<ms>`, `away:<ms>`, `database-away:<ms>`, `hang:<ms>` |
 //!
 //! For example `step:complete@2=cut-after`, `run:log%0.5=delay:2000`, `*%0.1=away:20000`.
 
@@ -31,7 +31,7 @@ pub enum RuleError {
     When(String),
     /// The part after `=`.
     #[error(
-        "{0:?} is no fault: there are cut-before, cut-after, lose-reply, ignore, crash, close, duplicate, garbage, error, error:<JSON>, answer:<JSON>, delay:<ms>, away:<ms> and database-away:<ms>"
+        "{0:?} is no fault: there are cut-before, cut-after, lose-reply, ignore, crash, close, duplicate, garbage, error, error:<JSON>, answer:<JSON>, delay:<ms>, away:<ms>, database-away:<ms> and hang:<ms>"
     )]
     Fault(String),
 }
@@ -134,6 +134,7 @@ fn read_fault(text: &str) -> Result<Fault, RuleError> {
         ("delay", Some(text)) => millis(text).map(Fault::Delay),
         ("away", Some(text)) => millis(text).map(Fault::Away),
         ("database-away", Some(text)) => millis(text).map(Fault::DatabaseAway),
+        ("hang", Some(text)) => millis(text).map(Fault::Hang),
         _ => Err(wrong()),
     }
 }
@@ -227,6 +228,7 @@ impl fmt::Display for Rule {
             Fault::Delay(time) => write!(f, "delay:{}", time.as_millis()),
             Fault::Away(time) => write!(f, "away:{}", time.as_millis()),
             Fault::DatabaseAway(time) => write!(f, "database-away:{}", time.as_millis()),
+            Fault::Hang(time) => write!(f, "hang:{}", time.as_millis()),
         }
     }
 }
@@ -260,6 +262,7 @@ mod tests {
             "step:start=garbage",
             "run:log~poison=crash",
             "step:start@1=database-away:3000",
+            "heartbeat@2=hang:90000",
         ] {
             assert_eq!(text.parse::<Rule>().unwrap().to_string(), text);
         }

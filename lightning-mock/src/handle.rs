@@ -269,6 +269,12 @@ impl MockHandle {
         self.shared.with(|world| world.go_away(time));
     }
 
+    /// Handles no frame for this long, though connections are taken and pings answered: an application that hangs behind
+    /// a server that does not. A time of zero ends it.
+    pub fn hang(&self, time: Duration) {
+        self.shared.with(|world| world.hang(time));
+    }
+
     /// Stores a dataclip.
     pub fn add_dataclip(&self, id: &str, body: Value) {
         self.shared

@@ -18,6 +18,7 @@
 mod builder;
 mod channel;
 mod chaos;
+mod claims;
 mod collections;
 mod errors;
 mod handle;
@@ -32,6 +33,7 @@ mod world;
 
 pub use self::builder::{Builder, MockLightning, StartError};
 pub use self::chaos::{Rule, RuleError};
+pub use self::claims::RollBack;
 pub use self::handle::{MockHandle, WaitError};
 pub use self::intake::PlanError;
 pub use self::keys::KeyError;

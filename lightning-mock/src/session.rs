@@ -11,7 +11,8 @@ use protocol::ids::Topic;
 use protocol::phoenix::{Frame, Payload};
 use serde_json::{Value, json};
 
-use crate::channel::{Outcome, RunChannel, claim_request};
+use crate::channel::{Outcome, RunChannel};
+use crate::claims::claim;
 use crate::recorder::{Direction, RecordedEvent};
 use crate::world::{Fault, World, now};
 
@@ -34,6 +35,8 @@ pub(crate) enum Out {
     Later(Duration, Vec<Out>),
     /// Cut every connection, this one too.
     CutAll,
+    /// The reply that holds these runs has been sent.
+    Claimed(Vec<String>),
 }
 
 #[derive(Debug)]
@@ -53,6 +56,8 @@ struct Joined {
 pub(crate) struct Session {
     socket: u64,
     channels: HashMap<String, Joined>,
+    /// Runs that were claimed here, and whose reply is not sent yet.
+    undelivered: Vec<String>,
 }
 
 impl Session {
@@ -60,7 +65,18 @@ impl Session {
         Self {
             socket,
             channels: HashMap::new(),
+            undelivered: Vec::new(),
         }
+    }
+
+    /// A reply to a claim was sent.
+    pub(crate) fn claimed(&mut self, runs: &[String]) {
+        self.undelivered.retain(|run| !runs.contains(run));
+    }
+
+    /// The connection has ended.
+    pub(crate) fn ended_with(&mut self, world: &mut World) {
+        world.undelivered(&std::mem::take(&mut self.undelivered));
     }
 
     /// True if the worker may be told of new work here.
@@ -125,6 +141,10 @@ impl Session {
 
     fn dispatch(&mut self, world: &mut World, push: &Head, payload: &Value, out: &mut Vec<Out>) {
         self.record(world, Direction::FromWorker, push, payload);
+        world.roll_back_overdue();
+        if world.hung_until > now() {
+            return;
+        }
         let fault = world.take_fault(&push.event, payload);
         let needs_database = push.topic.starts_with("run:") && !push.event.starts_with("phx_");
         if needs_database && now() < world.database_away_until {
@@ -149,6 +169,7 @@ impl Session {
                 world.lose_database(*time);
                 return self.end_channel(world, push, "phx_error", out);
             }
+            Some(Fault::Hang(time)) => return world.hang(*time),
             Some(
                 Fault::LoseReply
                 | Fault::CutAfter
@@ -161,7 +182,11 @@ impl Session {
         let before = out.len();
         self.handle(world, push, payload, out);
         match fault {
-            Some(Fault::LoseReply) => out.truncate(before),
+            // Lost on the way: the server has sent it.
+            Some(Fault::LoseReply) => {
+                let sent = out.split_off(before).into_iter();
+                out.extend(sent.filter(|out| matches!(out, Out::Claimed(_))));
+            }
             Some(Fault::CutAfter) => {
                 out.truncate(before);
                 out.push(Out::Cut);
@@ -198,6 +223,9 @@ impl Session {
         };
         match (channel, push.join_ref.as_ref().or(push.reference.as_ref())) {
             (Ok(channel), Some(join_ref)) => {
+                if let Some(run) = push.topic.strip_prefix("run:") {
+                    world.joined(run);
+                }
                 self.channels.insert(
                     push.topic.clone(),
                     Joined {
@@ -251,8 +279,14 @@ impl Session {
         {
             return;
         }
+        let mut claimed = Vec::new();
         let outcome = match &mut joined.channel {
-            Channel::Queue if push.event == "claim" => claim(world, payload),
+            Channel::Queue if push.event == "claim" => {
+                let (outcome, runs) = claim(world, payload);
+                self.undelivered.extend_from_slice(&runs);
+                claimed = runs;
+                outcome
+            }
             Channel::Queue => Outcome::Crash,
             Channel::Run(channel) => channel.handle(&mut world.store, &push.event, payload, now()),
         };
@@ -265,6 +299,9 @@ impl Session {
             Outcome::Data(data) => out.push(self.binary_reply(world, push, data)),
             Outcome::Crash => self.end_channel(world, push, "phx_error", out),
             Outcome::Silence => {}
+        }
+        if !claimed.is_empty() {
+            out.push(Out::Claimed(claimed));
         }
     }
 
@@ -384,32 +421,4 @@ fn open(world: &World, topic: &str, payload: &Value) -> Result<Channel, Value> {
         .get(id)
         .ok_or_else(|| refusal("not_found", "invalid_run_id"))?;
     Ok(Channel::Run(Box::new(RunChannel::new(run, quirks))))
-}
-
-fn claim(world: &mut World, payload: &Value) -> Outcome {
-    let Some(request) = payload.as_object().and_then(claim_request) else {
-        return Outcome::Crash;
-    };
-    let demand = if world.rules.quirks {
-        1
-    } else {
-        request.demand
-    };
-    let now = now();
-    let grace = world.rules.grace_seconds;
-    let taken = world.store.claim(
-        demand,
-        &request.queues,
-        request.worker_name.as_deref(),
-        now,
-        grace,
-    );
-    let mut runs = Vec::with_capacity(taken.len());
-    for (id, expires) in taken {
-        match world.key.sign_run(&id, now / 1_000_000, expires) {
-            Ok(token) => runs.push(json!({ "id": id, "token": token })),
-            Err(_) => return Outcome::Crash,
-        }
-    }
-    Outcome::Ok(json!({ "runs": runs }))
 }

@@ -104,6 +104,7 @@ impl Socket {
                 Out::Later(time, late) => {
                     context.run_later(time, |socket, context| socket.send(late, context));
                 }
+                Out::Claimed(runs) => self.session.claimed(&runs),
                 Out::CutAll => {
                     self.shared.tell(&Disconnect(None));
                     self.end(None, context);
@@ -155,8 +156,9 @@ impl Actor for Socket {
 
     fn stopped(&mut self, _: &mut Self::Context) {
         log::debug!("socket {} disconnected", self.id);
-        self.shared.with(|world| {
+        Arc::clone(&self.shared).with(|world| {
             world.sockets.remove(&self.id);
+            self.session.ended_with(world);
             self.note(world, "disconnected");
         });
     }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::chaos::Chaos;
+use crate::claims::RollBack;
 use crate::collections::Collections;
 use crate::keys::RunKey;
 use crate::recorder::Recorder;
@@ -55,6 +56,8 @@ pub enum Fault {
     Away(Duration),
     /// From this push on and for this long the database is away: whatever is pushed on a run's channel crashes it.
     DatabaseAway(Duration),
+    /// Neither the push nor anything after it is handled for this long; connections stay, and pings are answered.
+    Hang(Duration),
 }
 
 /// What does not change while the server runs.
@@ -66,6 +69,7 @@ pub(crate) struct Rules {
     pub(crate) grace_seconds: u64,
     pub(crate) channel_limit: usize,
     pub(crate) max_frame_bytes: usize,
+    pub(crate) roll_back: RollBack,
 }
 
 #[derive(Debug)]
@@ -84,6 +88,10 @@ pub(crate) struct World {
     pub(crate) away_until: u64,
     /// The same of the database alone.
     pub(crate) database_away_until: u64,
+    /// Until then, in microseconds since the epoch, the server takes frames and does nothing with them.
+    pub(crate) hung_until: u64,
+    /// Claimed runs whose channel must be joined by then, in microseconds since the epoch.
+    pub(crate) unjoined: Vec<(u64, String)>,
 }
 
 impl World {
@@ -103,8 +111,12 @@ impl World {
 
     /// Lets nobody in for this long; who is connected stays.
     pub(crate) fn go_away(&mut self, time: Duration) {
-        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        self.away_until = now().saturating_add(micros);
+        self.away_until = after(time);
+    }
+
+    /// Handles nothing for this long: the application hangs, while what is before it answers pings.
+    pub(crate) fn hang(&mut self, time: Duration) {
+        self.hung_until = after(time);
     }
 }
 
@@ -190,6 +202,11 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Microseconds since the epoch, when this time will have passed.
+fn after(time: Duration) -> u64 {
+    now().saturating_add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
 }
 
 /// Microseconds since the epoch.

@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use awc::ws::Frame;
+use awc::ws::{Frame, Message};
 use lightning_mock::{MockHandle, MockLightning, Rule, RunState};
 use serde_json::{Value, json};
 use support::{PATIENCE, Worker, ok, plan};
@@ -143,4 +143,20 @@ async fn rules_are_read_and_replaced_over_http() {
     let mut worker = Worker::connect(&mock).await;
     let (_, reply) = worker.join("worker:queue", json!({})).await;
     assert_eq!(reply["status"], json!("error"));
+}
+
+#[actix_web::test]
+async fn a_server_that_hangs_answers_pings_and_nothing_else() {
+    let mock = mock(&["run:start@1=hang:60000"]).await;
+    let mut worker = Worker::connect(&mock).await;
+    let join = worker.claim_and_join().await;
+    for event in ["run:start", "fetch:plan"] {
+        worker.push(Some(&join), "run:r1", event, json!({})).await;
+    }
+    worker.push(None, "phoenix", "heartbeat", json!({})).await;
+    worker.send_raw(Message::Ping("still there?".into())).await;
+    assert!(matches!(worker.next().await, Some(Frame::Pong(_))));
+    mock.hang(Duration::ZERO);
+    let answer = worker.call(&join, "run:r1", "run:start", json!({})).await;
+    assert_eq!(answer, ok(Value::Null));
 }

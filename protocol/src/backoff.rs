@@ -108,56 +108,68 @@ impl ClaimBackoff {
     }
 }
 
-/// The waits between attempts to connect: 1 s doubling to 30 s, each drawn at random from zero up to that, so that many
-/// workers do not come back at the same moment.
-#[derive(Debug, Clone)]
-pub struct ReconnectBackoff {
-    min: Duration,
-    max: Duration,
-    ceiling: Duration,
+/// Half of a wait up to all of it; `random` is in `0..1`. For those who would otherwise all come back at the same moment.
+pub fn jittered(wait: Duration, random: f64) -> Duration {
+    wait.mul_f64(0.5 + share(random) / 2.0)
 }
 
-impl Default for ReconnectBackoff {
-    fn default() -> Self {
-        let min = Duration::from_secs(1);
-        Self {
-            min,
-            max: Duration::from_secs(30),
-            ceiling: min,
+/// A number that is none counts as 1: waiting too long is the safe side.
+fn share(random: f64) -> f64 {
+    if random.is_nan() {
+        1.0
+    } else {
+        random.clamp(0.0, 1.0)
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// Nobody answers. An attempt costs the server nothing.
+    Unreachable,
+    /// Somebody answers and does not let us in, or not for long: an attempt costs a server that may be overloaded.
+    TurnedAway,
+}
+
+impl Obstacle {
+    /// The longest wait: with it an outage of minutes does not end in another minute's wait.
+    fn longest(self) -> Duration {
+        match self {
+            Self::Unreachable => Duration::from_secs(5),
+            Self::TurnedAway => Duration::from_secs(10),
         }
     }
 }
 
-impl ReconnectBackoff {
-    /// A backoff whose ceiling starts at `min` and doubles up to `max`.
-    ///
-    /// # Errors
-    /// [`BackoffError`] when `min` is zero or larger than `max`.
-    pub fn try_new(min: Duration, max: Duration) -> Result<Self, BackoffError> {
-        check_order(min, max)?;
-        Ok(Self {
-            min,
-            max,
-            ceiling: min,
-        })
-    }
+/// The waits between attempts to connect. The first is anything up to 1 s, so that many workers which have lost the same
+/// server are spread at once; the next ones are half of 1 s to all of it, then 10 % longer each time up to 5 s or 10 s. A
+/// server that was away for seconds is found within a second, in the median.
+#[derive(Debug, Clone, Default)]
+pub struct ReconnectBackoff {
+    /// The longest that the next wait can be; `None` before the first.
+    ceiling: Option<Duration>,
+}
 
-    /// The next wait; `random` is in `0..1` and decides how much of the ceiling it is.
-    pub fn next(&mut self, random: f64) -> Duration {
-        // A number that is none counts as the whole ceiling: waiting too long is the safe side.
-        let share = if random.is_nan() {
-            1.0
-        } else {
-            random.clamp(0.0, 1.0)
+impl ReconnectBackoff {
+    const FIRST: Duration = Duration::from_secs(1);
+
+    /// From 1 s to 5 s in half a minute.
+    const GROWTH: f64 = 1.1;
+
+    /// The next wait; `random` is in `0..1`.
+    pub fn next(&mut self, obstacle: Obstacle, random: f64) -> Duration {
+        let Some(ceiling) = self.ceiling else {
+            self.ceiling = Some(Self::FIRST);
+            return Self::FIRST.mul_f64(share(random));
         };
-        let wait = self.ceiling.mul_f64(share);
-        self.ceiling = self.ceiling.saturating_mul(2).min(self.max);
-        wait
+        let ceiling = ceiling.min(obstacle.longest());
+        self.ceiling = Some(ceiling.mul_f64(Self::GROWTH));
+        jittered(ceiling, random)
     }
 
     /// Starts over: the connection works.
     pub fn reset(&mut self) {
-        self.ceiling = self.min;
+        self.ceiling = None;
     }
 }
 
@@ -194,23 +206,114 @@ mod tests {
     }
 
     #[test]
-    fn reconnecting_doubles_to_thirty_seconds_with_full_jitter() {
-        let mut backoff = ReconnectBackoff::default();
-        let ceilings: Vec<_> = (0..7).map(|_| backoff.next(1.0).as_secs()).collect();
-        assert_eq!(ceilings, [1, 2, 4, 8, 16, 30, 30]);
-        assert_eq!(backoff.next(0.0), Duration::ZERO);
-        backoff.reset();
-        assert_eq!(backoff.next(0.5), Duration::from_millis(500));
+    fn reconnecting_begins_within_a_second_and_slows_down_to_five_or_ten() {
+        for (obstacle, longest) in [
+            (Obstacle::Unreachable, 5000),
+            (Obstacle::TurnedAway, 10_000),
+        ] {
+            let mut backoff = ReconnectBackoff::default();
+            let waits: Vec<_> = (0..30)
+                .map(|_| backoff.next(obstacle, 1.0).as_millis())
+                .collect();
+            assert_eq!(waits[..5], [1000, 1000, 1100, 1210, 1331]);
+            assert_eq!(waits[29], longest);
+            assert_eq!(backoff.next(obstacle, 0.0).as_millis(), longest / 2);
+            backoff.reset();
+            assert_eq!(backoff.next(obstacle, 0.0), Duration::ZERO);
+        }
     }
 
     #[test]
     fn nonsense_is_no_backoff() {
         let second = Duration::from_secs(1);
-        assert!(ReconnectBackoff::try_new(Duration::ZERO, second).is_err());
-        assert!(ReconnectBackoff::try_new(2 * second, second).is_err());
-        let mut backoff = ReconnectBackoff::try_new(second, second).unwrap();
-        assert_eq!(backoff.next(f64::NAN), second);
         assert!(ClaimBackoff::try_new(Duration::ZERO, second).is_err());
+        assert_eq!(jittered(second, f64::NAN), second);
+        assert_eq!(jittered(second, -1.0), second / 2);
+    }
+
+    /// Steele, Lea and Flood's generator, so that the outages are the same each time.
+    struct Random(u64);
+
+    impl Random {
+        fn next(&mut self) -> f64 {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            let top = u32::try_from((mixed ^ (mixed >> 31)) >> 32).unwrap();
+            f64::from(top) / (f64::from(u32::MAX) + 1.0)
+        }
+    }
+
+    /// How long after its return so many workers find a server that was away for so long, sorted.
+    fn found(
+        workers: usize,
+        away: Duration,
+        obstacle: Obstacle,
+        random: &mut Random,
+    ) -> Vec<Duration> {
+        let mut found: Vec<_> = (0..workers)
+            .map(|_| {
+                let mut backoff = ReconnectBackoff::default();
+                let mut now = Duration::ZERO;
+                while now < away {
+                    now += backoff.next(obstacle, random.next());
+                }
+                now - away
+            })
+            .collect();
+        found.sort_unstable();
+        found
+    }
+
+    #[test]
+    fn a_server_that_was_away_for_five_seconds_is_found_within_a_second() {
+        for obstacle in [Obstacle::Unreachable, Obstacle::TurnedAway] {
+            let found = found(1000, Duration::from_secs(5), obstacle, &mut Random(1));
+            let (median, p90) = (found[500], found[900]);
+            assert!(median < Duration::from_millis(700), "median {median:?}");
+            assert!(p90 < Duration::from_millis(1200), "p90 {p90:?}");
+        }
+    }
+
+    #[test]
+    fn a_hundred_workers_that_lost_the_same_server_do_not_come_back_in_one_instant() {
+        const WINDOW: Duration = Duration::from_millis(100);
+        let mut random = Random(2);
+        let crowd = |away: Duration, random: &mut Random| {
+            let found = found(100, away, Obstacle::Unreachable, random);
+            let within = |from: Duration| {
+                let window = from..from + WINDOW;
+                found
+                    .iter()
+                    .copied()
+                    .filter(|at| window.contains(at))
+                    .count()
+            };
+            found.iter().copied().map(within).max().unwrap_or_default()
+        };
+        // A connection that was cut, a restart, outages of seconds and of minutes.
+        for away in [1, 200, 1000, 5000, 60_000, 600_000] {
+            let most = (0..50)
+                .map(|_| crowd(Duration::from_millis(away), &mut random))
+                .max()
+                .unwrap_or_default();
+            assert!(
+                most <= 30,
+                "{most} of 100 within {WINDOW:?} after {away} ms"
+            );
+        }
+    }
+
+    #[test]
+    fn an_outage_of_minutes_does_not_end_in_a_long_wait() {
+        let mut random = Random(3);
+        for (obstacle, longest) in [(Obstacle::Unreachable, 5), (Obstacle::TurnedAway, 10)] {
+            for minutes in [2, 10, 30] {
+                let away = Duration::from_secs(60 * minutes);
+                let worst = found(1000, away, obstacle, &mut random)[999];
+                assert!(worst <= Duration::from_secs(longest), "{worst:?}");
+            }
+        }
     }
 
     #[test]

@@ -28,8 +28,8 @@ fn run(lightning: &MockHandle, body: &str) -> RunView {
         ],
         "starting_node_id": "t",
     });
-    let id = lightning.enqueue(plan).unwrap();
-    lightning.wait_for(&id, DEADLINE).unwrap()
+    let id = lightning.enqueue(plan).expect("the plan is right");
+    lightning.wait_for(&id, DEADLINE).expect("the run ends")
 }
 
 /// How often a worker has connected.
@@ -43,7 +43,7 @@ fn sockets(lightning: &MockHandle) -> usize {
 
 fn assert_withheld(run: &RunView, line: &str) {
     assert_eq!(run.state, RunState::Success, "{:?}", run.error_message);
-    let first = run.steps.values().next().unwrap();
+    let first = run.steps.values().next().expect("a step has begun");
     assert_eq!(first.output_dataclip, None);
     assert_eq!(
         first.output_dataclip_error.as_deref(),
@@ -51,7 +51,7 @@ fn assert_withheld(run: &RunView, line: &str) {
     );
     let texts = run.log_texts();
     assert!(texts.iter().any(|text| text.starts_with(line)), "{texts:?}");
-    let second = run.steps.values().nth(1).unwrap();
+    let second = run.steps.values().nth(1).expect("another has begun");
     assert_eq!(second.input_dataclip_id, None);
     assert!(second.output_dataclip.is_some());
 }

@@ -23,7 +23,12 @@ fn plan(lines: usize, poison: &[usize]) -> serde_json::Value {
 
 fn with_poison(lightning: &MockHandle) {
     let rules = ["run:log~poison=crash", "run:batch_logs~poison=crash"];
-    lightning.chaos(rules.map(|rule| rule.parse().unwrap()).into(), 0);
+    lightning.chaos(
+        rules
+            .map(|rule| rule.parse().expect("the rule is right"))
+            .into(),
+        0,
+    );
 }
 
 /// The numbers of the lines of a kind that are stored.
@@ -54,8 +59,10 @@ fn only_poison_is_lost(arguments: &[&str], poison: &[usize], most_crashes: usize
     with_poison(&lightning);
     let _worker = Worker::with_mock_engine(&lightning, arguments);
     let began = Instant::now();
-    let id = lightning.enqueue(plan(60, poison)).unwrap();
-    let run = lightning.wait_for(&id, DEADLINE).unwrap();
+    let id = lightning
+        .enqueue(plan(60, poison))
+        .expect("the plan is right");
+    let run = lightning.wait_for(&id, DEADLINE).expect("the run ends");
     assert_eq!(run.state, RunState::Success);
     let expected: Vec<usize> = (0..60).filter(|line| !poison.contains(line)).collect();
     assert_eq!(stored(&run, "line"), expected);

@@ -9,6 +9,10 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 
+/// How long a name and a TCP connection may take. Shorter than the rest: a network that comes back in the middle is found by
+/// the next attempt, while this one would only repeat its first packet at long intervals.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// A silent peer must not hold a connection attempt for ever; the reference sets no limit.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -33,7 +37,7 @@ pub fn http_client(extra_ca_file: Option<&Path>) -> Result<awc::Client, String> 
     });
     let connector = awc::Connector::new()
         .connector(tcp)
-        .timeout(HANDSHAKE_TIMEOUT)
+        .timeout(CONNECT_TIMEOUT)
         .handshake_timeout(HANDSHAKE_TIMEOUT)
         .rustls_0_23(Arc::new(tls));
     Ok(awc::Client::builder()

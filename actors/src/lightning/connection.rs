@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use protocol::backoff::ReconnectBackoff;
+use protocol::backoff::{Obstacle, ReconnectBackoff};
 use protocol::ids::{MessageRef, RunId, Topic, WorkloopId};
 use protocol::lightning::{ClaimedRun, LongPayload, QueueJoin};
 use protocol::phoenix::{encode_push, encode_push_around};
@@ -11,21 +11,17 @@ use protocol::token::worker_token;
 
 use super::channels::Channels;
 use super::client::{http_client, url};
+use super::liveness::{AnswersHeartbeats, Due, Liveness, PING_INTERVAL};
 use super::messages::{Blame, ChannelEvent};
 use super::socket::{self, Ended, Fault, Generation, Long, Outgoing, Socket};
 use crate::clock;
 use crate::config::{Identity, LightningConfig};
 use crate::metrics::Metrics;
 
-/// As the reference's client; the server closes a connection that was silent for 60 s (protocol spec, section 1.4).
-const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(30);
-
-/// How often the peer is pinged between heartbeats, and looked at for its last sign of life.
-const PING_INTERVAL: Duration = Duration::from_secs(10);
-
-/// A peer that was silent for so long, though pinged twice at least, is gone. Not shorter: a busy server answers late
-/// (protocol spec, section 1.4).
-const SILENCE: Duration = Duration::from_secs(30);
+/// What each further run adds to the time over which the runs of a new socket spread their joins. A Lightning that was
+/// restarted does a join in its socket's only process (protocol spec, section 2.1), and many workers come at once: 99 runs
+/// take half a second, two a few milliseconds.
+const REJOIN_SPREAD: Duration = Duration::from_millis(5);
 
 pub(super) enum State {
     Connecting,
@@ -36,8 +32,7 @@ pub(super) enum State {
 
 pub(super) struct Connected {
     pub(super) socket: Socket,
-    /// When something last arrived: any frame counts as life, for the npm mock answers no heartbeat.
-    pub(super) heard: Instant,
+    pub(super) liveness: Liveness,
     pub(super) queue: QueueState,
 }
 
@@ -80,20 +75,23 @@ pub struct LightningConnection {
     pub(super) connects: u64,
     pub(super) last_error: Option<String>,
     pub(super) metrics: Metrics,
+    heartbeats: AnswersHeartbeats,
     /// The moving average of the round trips.
     pub(super) smoothed: Duration,
 }
 
 impl LightningConnection {
     /// A connection that opens its first socket when it is started. With `queue_join` it joins the queue on each socket.
+    /// `heartbeats` is what the process knows of the endpoint.
     ///
     /// # Errors
     /// A text that names what cannot be used, when TLS cannot be set up.
-    pub fn new(
+    pub(crate) fn new(
         config: LightningConfig,
         identity: Identity,
         queue_join: Option<QueueJoin>,
         metrics: Metrics,
+        heartbeats: AnswersHeartbeats,
     ) -> Result<Self, String> {
         Ok(Self {
             client: http_client(config.extra_ca_file.as_deref())?,
@@ -110,6 +108,7 @@ impl LightningConnection {
             connects: 0,
             last_error: None,
             metrics,
+            heartbeats,
             smoothed: Duration::ZERO,
         })
     }
@@ -131,7 +130,7 @@ impl LightningConnection {
             Ok(token) => token,
             Err(error) => {
                 let why = format!("the worker token cannot be signed: {error}");
-                self.failed(generation, why, ctx);
+                self.failed(generation, why, Obstacle::Unreachable, ctx);
                 return;
             }
         };
@@ -144,7 +143,7 @@ impl LightningConnection {
             }
             match opened {
                 Ok(socket) => this.opened(socket, ctx),
-                Err(error) => this.failed(generation, error.to_string(), ctx),
+                Err(error) => this.failed(generation, error.to_string(), error.obstacle(), ctx),
             }
         }));
     }
@@ -159,9 +158,14 @@ impl LightningConnection {
         };
         log::info!("{how} to Lightning at {}", self.config.endpoint);
         let generation = socket.generation;
+        let liveness = Liveness::new(
+            socket.progress.clone(),
+            self.heartbeats.clone(),
+            tokio::time::Instant::now(),
+        );
         self.enter(State::Connected(Connected {
             socket,
-            heard: Instant::now(),
+            liveness,
             queue: QueueState::None,
         }));
         if self.queue_join.is_some() {
@@ -169,17 +173,26 @@ impl LightningConnection {
         } else {
             self.backoff.reset();
         }
+        let runs = self.channels.runs().count();
+        let spread =
+            REJOIN_SPREAD.saturating_mul(u32::try_from(runs).unwrap_or(u32::MAX).saturating_sub(1));
         for run in self.channels.runs() {
-            run.do_send(ChannelEvent::SocketUp);
+            run.do_send(ChannelEvent::SocketUp { spread });
         }
-        self.schedule_ping(generation, Instant::now(), ctx);
+        schedule_ping(generation, ctx);
     }
 
-    fn failed(&mut self, generation: Generation, why: String, ctx: &mut Context<Self>) {
+    fn failed(
+        &mut self,
+        generation: Generation,
+        why: String,
+        obstacle: Obstacle,
+        ctx: &mut Context<Self>,
+    ) {
         if generation != self.generation {
             return;
         }
-        let wait = self.backoff.next(rand::random::<f64>());
+        let wait = self.backoff.next(obstacle, rand::random::<f64>());
         log::error!(
             "not connected to Lightning at {}: {why}; trying again in {} ms",
             self.config.endpoint,
@@ -201,7 +214,9 @@ impl LightningConnection {
 
     pub(super) fn lost(&mut self, ended: Ended, ctx: &mut Context<Self>) {
         let Ended { why, fault } = ended;
-        let wait = self.backoff.next(rand::random::<f64>());
+        let wait = self
+            .backoff
+            .next(Obstacle::TurnedAway, rand::random::<f64>());
         log::warn!(
             "the connection to Lightning was lost: {why}; reconnecting in {} ms",
             wait.as_millis()
@@ -263,33 +278,36 @@ impl LightningConnection {
         }
     }
 
-    /// Pings, and every third time a heartbeat too; a peer that was silent for too long is gone.
-    fn schedule_ping(&self, generation: Generation, beat: Instant, ctx: &mut Context<Self>) {
-        ctx.run_later(PING_INTERVAL, move |this, ctx| {
-            let State::Connected(connected) = &this.state else {
-                return;
-            };
-            if generation != connected.socket.generation {
-                return;
-            }
-            if connected.heard.elapsed() >= SILENCE {
-                let seconds = SILENCE.as_secs();
-                this.lost(
-                    format!("Lightning sent nothing for {seconds} s").into(),
-                    ctx,
-                );
+    /// Pings, sends a heartbeat or gives the socket up, whatever is due.
+    fn tick(&mut self, generation: Generation, ctx: &mut Context<Self>) {
+        let State::Connected(connected) = &mut self.state else {
+            return;
+        };
+        if generation != connected.socket.generation {
+            return;
+        }
+        let now = tokio::time::Instant::now();
+        match connected.liveness.due(now) {
+            Due::Dead(dead) => {
+                self.lost(dead.to_string().into(), ctx);
                 return;
             }
-            connected.socket.send(Outgoing::Ping);
-            let mut beat = beat;
-            if beat.elapsed() >= HEARTBEAT_INTERVAL {
-                beat = Instant::now();
-                let reference = this.channels.next_ref();
-                this.send_text(None, reference, &Topic::phoenix(), "heartbeat", b"{}");
+            Due::Ping => connected.socket.send(Outgoing::Ping),
+            Due::PingAndHeartbeat => {
+                connected.socket.send(Outgoing::Ping);
+                let reference = self.channels.next_ref();
+                connected.liveness.sent(reference, now);
+                let topic = Topic::phoenix();
+                let frame = encode_push(None, reference, &topic, "heartbeat", b"{}");
+                connected.socket.send(Outgoing::Heartbeat(frame));
             }
-            this.schedule_ping(generation, beat, ctx);
-        });
+        }
+        schedule_ping(generation, ctx);
     }
+}
+
+fn schedule_ping(generation: Generation, ctx: &mut Context<LightningConnection>) {
+    ctx.run_later(PING_INTERVAL, move |this, ctx| this.tick(generation, ctx));
 }
 
 impl Actor for LightningConnection {

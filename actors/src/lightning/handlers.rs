@@ -19,7 +19,9 @@ impl Handler<Subscribe> for LightningConnection {
 
     fn handle(&mut self, message: Subscribe, _: &mut Self::Context) {
         if matches!(self.state, State::Connected(_)) {
-            message.subscriber.do_send(ChannelEvent::SocketUp);
+            message.subscriber.do_send(ChannelEvent::SocketUp {
+                spread: Duration::ZERO,
+            });
         }
         self.channels
             .subscribe_run(message.topic, message.subscriber);

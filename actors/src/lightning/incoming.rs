@@ -1,11 +1,12 @@
 //! What arrives on the socket, and whom it concerns.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::prelude::*;
 use protocol::ids::{RunId, Topic};
 use protocol::lightning::RefusalMeaning;
 use protocol::phoenix::{Frame, Payload, ReplyStatus, ServerMessage};
+use tokio::time::Instant;
 
 use super::channels::Waiting;
 use super::connection::{LightningConnection, State};
@@ -23,7 +24,7 @@ impl Handler<SocketEvent> for LightningConnection {
         if event.generation != connected.socket.generation {
             return;
         }
-        connected.heard = Instant::now();
+        connected.liveness.heard(Instant::now());
         let frame = match event.kind {
             SocketEventKind::Life => return,
             SocketEventKind::Ended(ended) => {
@@ -52,6 +53,11 @@ impl LightningConnection {
                 status,
                 response,
             } => {
+                if topic == Topic::phoenix()
+                    && let State::Connected(connected) = &mut self.state
+                {
+                    connected.liveness.answered(&reference);
+                }
                 let waiting = self
                     .channels
                     .answered(&topic, &reference, join_ref.as_deref());

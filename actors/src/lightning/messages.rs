@@ -12,7 +12,8 @@ use protocol::phoenix::{Payload, ReplyStatus};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
 
-/// Registers the one subscriber of a run topic. Answered by [`ChannelEvent::SocketUp`] at once if the socket is up.
+/// Registers the one subscriber of a run topic. Answered by [`ChannelEvent::SocketUp`] at once if the socket is up, with
+/// nothing to spread.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Subscribe {
@@ -106,7 +107,10 @@ pub enum Blame {
 #[rtype(result = "()")]
 pub enum ChannelEvent {
     /// There is a socket; the topic is not joined on it yet.
-    SocketUp,
+    SocketUp {
+        /// The time over which all runs of the socket spread their joins; zero where this is the only one.
+        spread: Duration,
+    },
     /// The socket is gone: nothing outstanding will be answered, nothing is joined.
     SocketDown(Blame),
     /// The answer to a [`Join`] or a [`Push`].

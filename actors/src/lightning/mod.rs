@@ -1,7 +1,7 @@
 //! `LightningConnection`: the one socket to Lightning and every channel on it.
 //!
 //! *Owns* the socket, its refs and join refs, the join of `worker:queue`, the heartbeat. Runs own what they have to say:
-//! the connection delivers pushes and answers, it repeats nothing. A connection without the queue carries runs only: the
+//! the connection delivers pushes and answers, it repeats nothing. When a socket counts as dead is in [`liveness`]. A connection without the queue carries runs only: the
 //! server takes 100 channels a socket (protocol spec, section 10.3).
 //!
 //! ```text
@@ -20,13 +20,18 @@ mod codec;
 mod connection;
 mod handlers;
 mod incoming;
+mod liveness;
 mod messages;
 mod queue;
 mod socket;
 
 pub use self::client::http_client;
 pub use self::connection::LightningConnection;
+pub(crate) use self::liveness::AnswersHeartbeats;
 pub use self::messages::{
     Blame, ChannelEvent, Claim, ClaimError, ConnectionStatus, Disconnect, GetConnectionStatus,
     Join, Leave, Push, QueueEvent, Subscribe, SubscribeQueue, Ticket,
 };
+
+#[cfg(test)]
+mod tests;

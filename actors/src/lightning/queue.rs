@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use bytes::Bytes;
+use protocol::backoff::jittered;
 use protocol::ids::{Topic, WorkloopId};
 use protocol::lightning::{ClaimReply, ClaimedRun, Refusal};
 use protocol::phoenix::{Payload, ReplyStatus};
@@ -12,7 +13,8 @@ use super::channels::Claimant;
 use super::connection::{Connected, LightningConnection, QueueState, State};
 use super::messages::{Claim, ClaimError, QueueEvent, SubscribeQueue};
 
-/// Waits before the queue is joined again after a refusal, the last one repeated (protocol spec, section 1.5).
+/// The longest waits before the queue is joined again after a refusal, the last one repeated (protocol spec, section
+/// 1.5). Each is jittered: what refuses one worker refuses many.
 const REJOIN_DELAYS: [Duration; 4] = [
     Duration::from_secs(1),
     Duration::from_secs(2),
@@ -82,6 +84,7 @@ impl LightningConnection {
         };
         connected.queue = QueueState::Waiting;
         let delay = REJOIN_DELAYS[self.queue_refusals.min(REJOIN_DELAYS.len() - 1)];
+        let delay = jittered(delay, rand::random::<f64>());
         self.queue_refusals += 1;
         let generation = self.generation;
         ctx.run_later(delay, move |this, ctx| {

@@ -13,11 +13,14 @@ use awc::error::WsClientError;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
+use protocol::backoff::Obstacle;
 use protocol::lightning::LongPayload;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::codec::{ClientCodec, Piece};
+use super::liveness::Progress;
 
 /// As the reference's client: a larger message closes the socket with 1009 (protocol spec, section 1.1).
 pub(super) const MAX_MESSAGE_BYTES: usize = 100 * 1024 * 1024;
@@ -81,6 +84,8 @@ impl From<String> for Ended {
 #[derive(Debug)]
 pub(super) enum Outgoing {
     Text(String),
+    /// A text whose writing is noted.
+    Heartbeat(String),
     Long(Box<Long>),
     Ping,
     Pong(Bytes),
@@ -99,6 +104,7 @@ pub(super) struct Long {
 #[derive(Debug)]
 pub(super) struct Socket {
     pub(super) generation: Generation,
+    pub(super) progress: Progress,
     outgoing: mpsc::UnboundedSender<Outgoing>,
     reader: JoinHandle<()>,
     writer: JoinHandle<()>,
@@ -166,6 +172,16 @@ impl From<WsClientError> for ConnectError {
     }
 }
 
+impl ConnectError {
+    /// What stands between this worker and Lightning.
+    pub(super) fn obstacle(&self) -> Obstacle {
+        match self {
+            Self::Unauthorized(_) | Self::Status(_) => Obstacle::TurnedAway,
+            Self::Other(_) => Obstacle::Unreachable,
+        }
+    }
+}
+
 /// Opens a socket and starts its tasks. `events` gets everything that arrives, `Ended` last and once.
 pub(super) async fn open(
     client: awc::Client,
@@ -180,9 +196,11 @@ pub(super) async fn open(
         .await?;
     let (sink, stream) = framed.into_map_codec(ClientCodec::new).split();
     let (outgoing, queue) = mpsc::unbounded_channel();
+    let progress = Progress::default();
     Ok(Socket {
         generation,
-        writer: actix_rt::spawn(write(sink, queue)),
+        writer: actix_rt::spawn(write(sink, queue, progress.clone())),
+        progress,
         reader: actix_rt::spawn(read(stream, generation, events, outgoing.clone())),
         outgoing,
     })
@@ -234,14 +252,15 @@ async fn read(
 }
 
 /// Ends after a close frame, or when writing fails.
-async fn write(mut sink: Sink, mut queue: mpsc::UnboundedReceiver<Outgoing>) {
+async fn write(mut sink: Sink, mut queue: mpsc::UnboundedReceiver<Outgoing>, progress: Progress) {
     let mut closing = false;
     while !closing && let Some(first) = queue.recv().await {
+        let mut heartbeat = false;
         let mut next = Some(first);
         while let Some(outgoing) = next {
             let message = match outgoing {
                 Outgoing::Long(long) => {
-                    if let Err(error) = write_long(&mut sink, *long).await {
+                    if let Err(error) = write_long(&mut sink, *long, &progress).await {
                         log::debug!("writing to Lightning failed: {error}");
                         return;
                     }
@@ -249,6 +268,10 @@ async fn write(mut sink: Sink, mut queue: mpsc::UnboundedReceiver<Outgoing>) {
                     continue;
                 }
                 Outgoing::Text(text) => Message::Text(text.into()),
+                Outgoing::Heartbeat(text) => {
+                    heartbeat = true;
+                    Message::Text(text.into())
+                }
                 Outgoing::Ping => Message::Ping(Bytes::new()),
                 Outgoing::Pong(data) => Message::Pong(data),
                 Outgoing::Close => {
@@ -266,10 +289,13 @@ async fn write(mut sink: Sink, mut queue: mpsc::UnboundedReceiver<Outgoing>) {
             log::debug!("writing to Lightning failed: {error}");
             return;
         }
+        if heartbeat {
+            progress.beat_written(Instant::now());
+        }
     }
 }
 
-async fn write_long(sink: &mut Sink, long: Long) -> Result<(), ProtocolError> {
+async fn write_long(sink: &mut Sink, long: Long, progress: &Progress) -> Result<(), ProtocolError> {
     let Long {
         begin,
         payload,
@@ -281,6 +307,7 @@ async fn write_long(sink: &mut Sink, long: Long) -> Result<(), ProtocolError> {
     for piece in payload.pieces() {
         let piece = piece.map_err(std::io::Error::other)?;
         sink.feed(Piece::Part(piece)).await?;
+        progress.piece_written(Instant::now());
     }
     sink.feed(Piece::Part(Bytes::from_static(end))).await
 }

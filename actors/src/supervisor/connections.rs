@@ -12,7 +12,7 @@ use super::child::{Ended, Intensity, start_watched};
 use super::messages::Exit;
 use crate::config::Config;
 use crate::events::ConnectionReplaced;
-use crate::lightning::LightningConnection;
+use crate::lightning::{AnswersHeartbeats, LightningConnection};
 
 /// The server takes 100 channels a socket, and the queue is one of them (protocol spec, section 2.1).
 const RUNS_PER_CONNECTION: usize = 99;
@@ -29,7 +29,11 @@ pub(super) struct Connection {
 }
 
 /// The connections, the first one with the queue. There is always that one.
-pub(super) struct Connections(Vec<Connection>);
+pub(super) struct Connections {
+    list: Vec<Connection>,
+    /// What all of them learn of the endpoint.
+    heartbeats: AnswersHeartbeats,
+}
 
 impl Connections {
     /// Starts the connection with the queue.
@@ -37,8 +41,12 @@ impl Connections {
     /// # Errors
     /// A text that names what cannot be used.
     pub(super) fn start(config: &Config, ctx: &mut Context<Supervisor>) -> Result<Self, String> {
-        let first = start(config, WITH_QUEUE, ctx)?;
-        Ok(Self(vec![Connection::new(first)]))
+        let heartbeats = AnswersHeartbeats::default();
+        let first = start(config, WITH_QUEUE, &heartbeats, ctx)?;
+        Ok(Self {
+            list: vec![Connection::new(first)],
+            heartbeats,
+        })
     }
 
     pub(super) fn with_queue(&self) -> &Addr<LightningConnection> {
@@ -46,11 +54,11 @@ impl Connections {
     }
 
     pub(super) fn get(&self, index: ConnectionIndex) -> &Addr<LightningConnection> {
-        &self.0[index.0].address
+        &self.list[index.0].address
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Addr<LightningConnection>> {
-        self.0.iter().map(|connection| &connection.address)
+        self.list.iter().map(|connection| &connection.address)
     }
 }
 
@@ -66,21 +74,22 @@ impl Connection {
 impl Supervisor {
     /// A connection with room for one more run, a new one if need be.
     pub(super) fn connection_with_room(&mut self, ctx: &mut Context<Self>) -> ConnectionIndex {
-        let mut runs = vec![0; self.connections.0.len()];
+        let mut runs = vec![0; self.connections.list.len()];
         for run in self.runs.values() {
             runs[run.connection.0] += 1;
         }
         if let Some(index) = runs.iter().position(|runs| *runs < RUNS_PER_CONNECTION) {
             return ConnectionIndex(index);
         }
-        let index = ConnectionIndex(self.connections.0.len());
-        match start(&Arc::clone(&self.config), index, ctx) {
+        let index = ConnectionIndex(self.connections.list.len());
+        let heartbeats = self.connections.heartbeats.clone();
+        match start(&Arc::clone(&self.config), index, &heartbeats, ctx) {
             Ok(address) => {
                 log::info!(
                     "connection {} to Lightning is opened for further runs",
                     index.0 + 1
                 );
-                self.connections.0.push(Connection::new(address));
+                self.connections.list.push(Connection::new(address));
                 index
             }
             Err(error) => {
@@ -92,7 +101,9 @@ impl Supervisor {
     }
 
     fn connection_ended(&mut self, index: ConnectionIndex, ended: &Ended, ctx: &mut Context<Self>) {
-        let wait = self.connections.0[index.0].intensity.died(Instant::now());
+        let wait = self.connections.list[index.0]
+            .intensity
+            .died(Instant::now());
         let Some(wait) = self.death(
             "connection",
             "the Lightning connection",
@@ -104,7 +115,8 @@ impl Supervisor {
             return;
         };
         ctx.run_later(wait, move |this, ctx| {
-            match start(&Arc::clone(&this.config), index, ctx) {
+            let heartbeats = this.connections.heartbeats.clone();
+            match start(&Arc::clone(&this.config), index, &heartbeats, ctx) {
                 Ok(address) => this.connection_replaced(index, address),
                 Err(error) => this.finish(Exit::GaveUp(error)),
             }
@@ -115,7 +127,7 @@ impl Supervisor {
         let message = ConnectionReplaced {
             connection: address.clone(),
         };
-        self.connections.0[index.0].address = address;
+        self.connections.list[index.0].address = address;
         if index == WITH_QUEUE {
             for group in self.groups.values() {
                 group.address.do_send(message.clone());
@@ -130,6 +142,7 @@ impl Supervisor {
 fn start(
     config: &Config,
     index: ConnectionIndex,
+    heartbeats: &AnswersHeartbeats,
     ctx: &mut Context<Supervisor>,
 ) -> Result<Addr<LightningConnection>, String> {
     let join = (index == WITH_QUEUE).then(|| QueueJoin {
@@ -137,7 +150,13 @@ fn start(
         queues: queues_by_group(&config.workloops),
     });
     let (lightning, identity) = (config.lightning.clone(), config.identity.clone());
-    let connection = LightningConnection::new(lightning, identity, join, config.metrics.clone())?;
+    let connection = LightningConnection::new(
+        lightning,
+        identity,
+        join,
+        config.metrics.clone(),
+        heartbeats.clone(),
+    )?;
     Ok(start_watched(
         connection,
         ctx,

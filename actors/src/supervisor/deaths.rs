@@ -122,6 +122,7 @@ impl Supervisor {
             run_id: id.clone(),
             workloop,
             reason: None,
+            taken_away: false,
         });
     }
 }

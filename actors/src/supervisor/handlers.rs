@@ -1,6 +1,7 @@
 //! What the supervisor does with each message of its children and of `src/`.
 
 use actix::prelude::*;
+use protocol::ids::{RunId, WorkloopId};
 use protocol::reasons::ExitReason;
 
 use super::Supervisor;
@@ -20,16 +21,25 @@ impl Handler<StartRun> for Supervisor {
     fn handle(&mut self, message: StartRun, ctx: &mut Self::Context) {
         if let Some(run) = self.runs.get(&message.run.id) {
             log::warn!(run_id = message.run.id.as_str(); "Lightning handed run {} out again while it is in hand", message.run.id);
-            if run.workloop != message.workloop
-                && let Some(group) = self.groups.get(&message.workloop)
-            {
-                group.address.do_send(SlotFreed {
-                    run_id: message.run.id,
-                });
+            // A group that has it in hand keeps its own second claim.
+            if run.workloop != message.workloop {
+                let id = message.run.id.clone();
+                let again = (message.run, message.workloop);
+                if let Some((run, group)) = self.again.insert(id, again) {
+                    self.slot_freed(run.id, &group, false);
+                }
             }
             return;
         }
         self.start_run(message.run, message.workloop, Origin::Claimed, ctx);
+    }
+}
+
+impl Supervisor {
+    fn slot_freed(&self, run_id: RunId, group: &WorkloopId, taken_away: bool) {
+        if let Some(group) = self.groups.get(group) {
+            group.address.do_send(SlotFreed { run_id, taken_away });
+        }
     }
 }
 
@@ -44,10 +54,14 @@ impl Handler<RunEnded> for Supervisor {
         self.config
             .metrics
             .run_ended(&message.workloop, reason, run.since.elapsed());
-        if let Some(group) = self.groups.get(&message.workloop) {
-            group.address.do_send(SlotFreed {
-                run_id: message.run_id,
-            });
+        let RunEnded {
+            run_id, taken_away, ..
+        } = message;
+        self.slot_freed(run_id.clone(), &message.workloop, taken_away);
+        match self.again.remove(&run_id) {
+            Some((run, group)) if taken_away => self.start_run(run, group, Origin::Claimed, ctx),
+            Some((run, group)) => self.slot_freed(run.id, &group, false),
+            None => {}
         }
         self.finish_if_drained(ctx);
     }

@@ -89,6 +89,8 @@ pub struct Supervisor {
     room: Room,
     groups: IndexMap<WorkloopId, Group>,
     runs: HashMap<RunId, RunEntry>,
+    /// Runs in hand that another group has claimed as well: where the first claim comes to nothing, that one counts.
+    again: HashMap<RunId, (ClaimedRun, WorkloopId)>,
     run_intensity: Intensity,
     exit: watch::Sender<Option<Exit>>,
 }
@@ -120,6 +122,7 @@ impl Supervisor {
             },
             groups: IndexMap::new(),
             runs: HashMap::new(),
+            again: HashMap::new(),
             run_intensity: Intensity::default(),
             exit,
             config,

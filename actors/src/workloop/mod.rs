@@ -6,6 +6,7 @@
 //! supervisor. *If it dies* the supervisor starts another one with the runs that are still active; the connection hands it the
 //! runs of a claim that was outstanding.
 
+mod messages;
 mod pace;
 mod slots;
 
@@ -13,13 +14,14 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use protocol::ids::{RunId, WorkloopId};
+use protocol::ids::RunId;
 use protocol::lightning::{ClaimRequest, ClaimedRun};
 use protocol::token::RunTokenKey;
 use protocol::workloop::Workloop as Group;
-use serde::Serialize;
 use tokio::sync::oneshot;
 
+pub use self::messages::WorkloopStatus;
+pub(crate) use self::messages::{ClaimNow, Drain, GetWorkloopStatus, SlotFreed, WorkloopOwner};
 use self::slots::{Effect, Event, Slots};
 use crate::clock;
 use crate::config::{ClaimConfig, Config};
@@ -28,56 +30,6 @@ use crate::lightning::{Claim, LightningConnection, QueueEvent, SubscribeQueue, T
 use crate::metrics::{ClaimResult, Metrics};
 use crate::room::Room;
 use crate::supervisor::messages::{StartRun, TokenRefused, WorkloopDrained};
-
-/// A run of this group has ended, however it did.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct SlotFreed {
-    /// The run.
-    pub(crate) run_id: RunId,
-}
-
-/// One claim now, whatever the loop does; whether it brought a run.
-#[derive(Message)]
-#[rtype(result = "bool")]
-pub(crate) struct ClaimNow;
-
-/// Claim no more; [`WorkloopDrained`] follows when no run is active and no claim outstanding.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Drain;
-
-/// Asks for the state of the group.
-#[derive(Message)]
-#[rtype(result = "WorkloopStatus")]
-pub(crate) struct GetWorkloopStatus;
-
-/// The state of one group, for status pages.
-#[derive(Debug, Clone, Serialize)]
-pub struct WorkloopStatus {
-    /// The group's token.
-    pub id: WorkloopId,
-    /// `offline`, `claiming`, `backoff`, `full`, `paused` or `draining`.
-    pub state: &'static str,
-    /// Seconds in this state.
-    pub seconds: u64,
-    /// Slots of the group.
-    pub slots: u32,
-    /// Runs in progress.
-    pub active: usize,
-    /// Runs asked for by claims without an answer.
-    pub pending: usize,
-    /// Why fewer runs are claimed than there are slots for: `memory`, `latency`, both or none.
-    pub held_by: Vec<&'static str>,
-}
-
-/// Where a workloop reports to.
-#[derive(Clone)]
-pub(crate) struct WorkloopOwner {
-    pub(crate) start: Recipient<StartRun>,
-    pub(crate) refused: Recipient<TokenRefused>,
-    pub(crate) drained: Recipient<WorkloopDrained>,
-}
 
 /// See the module's documentation.
 pub(crate) struct Workloop {
@@ -344,6 +296,7 @@ impl Handler<SlotFreed> for Workloop {
         self.on(
             Event::SlotFreed {
                 run: message.run_id,
+                taken_away: message.taken_away,
             },
             ctx,
         );

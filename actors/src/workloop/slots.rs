@@ -8,6 +8,8 @@
 //!    └──────────────────┘          Drain (any) ─▶ Draining       --no-loop: Paused instead of Claiming
 //! ```
 
+mod events;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use protocol::backoff::ClaimBackoff;
 use protocol::ids::RunId;
 use protocol::lightning::ClaimedRun;
 
+pub(super) use self::events::{Effect, Event};
 use super::pace::Pace;
 use crate::config::ClaimConfig;
 use crate::lightning::Ticket;
@@ -63,55 +66,6 @@ struct Pending {
     demand: usize,
 }
 
-#[derive(Debug)]
-pub(super) enum Event {
-    Joined,
-    Lost,
-    WorkAvailable,
-    /// `None`: the claim failed.
-    Answered {
-        ticket: Ticket,
-        runs: Option<Vec<ClaimedRun>>,
-    },
-    /// Runs that an earlier workloop of the group has claimed and not started.
-    Inherited {
-        runs: Vec<ClaimedRun>,
-    },
-    ClaimLate {
-        ticket: Ticket,
-    },
-    TimerFired {
-        timer: u64,
-    },
-    SlotFreed {
-        run: RunId,
-    },
-    ClaimNow,
-    Drain,
-    /// The patience for claims outstanding at the drain is over.
-    DrainLate,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Effect {
-    /// Ask for so many runs.
-    Claim {
-        ticket: Ticket,
-        demand: usize,
-    },
-    Arm {
-        timer: u64,
-        wait: Duration,
-    },
-    Start(ClaimedRun),
-    /// The answer to `ClaimNow`, by its ticket, or at once without one.
-    Manual {
-        ticket: Option<Ticket>,
-        claimed: bool,
-    },
-    Drained,
-}
-
 /// The slots of one group: who uses them, which claims may still fill them.
 #[derive(Debug)]
 pub(super) struct Slots {
@@ -127,6 +81,8 @@ pub(super) struct Slots {
     late: HashSet<Ticket>,
     /// Runs that are ours without a free slot: from late answers, or from a server that gives more than was asked for.
     waiting: VecDeque<ClaimedRun>,
+    /// Runs in hand that were handed out again: where the first claim comes to nothing, the second counts.
+    again: HashMap<RunId, ClaimedRun>,
     next: u64,
     online: bool,
     /// Runs and claims that the memory ceiling allows.
@@ -146,6 +102,7 @@ impl Slots {
             pending: HashMap::new(),
             late: HashSet::new(),
             waiting: VecDeque::new(),
+            again: HashMap::new(),
             next: 0,
             online: false,
             allowed: usize::MAX,
@@ -245,7 +202,9 @@ impl Slots {
                     self.claim_in_loop(&mut effects);
                 }
             }
-            Event::SlotFreed { run } => self.slot_freed(&run, &mut effects),
+            Event::SlotFreed { run, taken_away } => {
+                self.slot_freed(&run, taken_away, &mut effects);
+            }
             Event::ClaimNow => {
                 if self.may_claim() {
                     self.claim(Cause::Manual, &mut effects);
@@ -362,10 +321,13 @@ impl Slots {
     fn take(&mut self, runs: Vec<ClaimedRun>, effects: &mut Vec<Effect>) -> bool {
         let mut claimed = false;
         for run in runs {
-            // A server may hand out a run that is in hand, or name one twice in an answer: it is executed once.
-            let known = self.active.contains(&run.id)
-                || self.waiting.iter().any(|waiting| waiting.id == run.id);
-            if known {
+            // A server may hand out a run that is in hand, or name one twice in an answer: it is executed once. One that it
+            // has put back into its queue meanwhile refuses to be started under the first claim, though.
+            if self.active.contains(&run.id) {
+                self.again.insert(run.id.clone(), run);
+                continue;
+            }
+            if self.waiting.iter().any(|waiting| waiting.id == run.id) {
                 continue;
             }
             claimed = true;
@@ -396,7 +358,12 @@ impl Slots {
         }
     }
 
-    fn slot_freed(&mut self, run: &RunId, effects: &mut Vec<Effect>) {
+    fn slot_freed(&mut self, run: &RunId, taken_away: bool, effects: &mut Vec<Effect>) {
+        let again = self.again.remove(run);
+        if let Some(run) = again.filter(|_| taken_away) {
+            effects.push(Effect::Start(run));
+            return;
+        }
         self.active.remove(run);
         if let Some(run) = self.waiting.pop_front() {
             self.active.insert(run.id.clone());

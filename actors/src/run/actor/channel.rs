@@ -5,6 +5,7 @@ use super::{
     LinkState, Payload, Phase, Refusal, RefusalMeaning, ReplyStatus, Run, RunEvent, RunJoin,
     Ticket, error_detail, exception,
 };
+use protocol::backoff::jittered;
 
 /// Crashes of the channel under a repeated request for a credential after which none is made any more.
 const MOST_RESTORE_CRASHES: u32 = 3;
@@ -37,13 +38,18 @@ impl Run {
         self.rejoin_later(ctx);
     }
 
-    /// Joins on a new socket. Which of several runs has the report over which Lightning closes every socket shows when each
-    /// is the first to send: the others have theirs answered before.
-    pub(super) fn join_in_turn(&mut self, ctx: &mut Context<Self>) {
-        if self.outbox.is_suspected() {
-            self.join_after(LONGEST_TURN.mul_f64(rand::random::<f64>()), ctx);
+    /// Joins on a new socket, at some moment of the `spread` that all its runs have. Which of several runs has the report
+    /// over which Lightning closes every socket shows when each is the first to send: the others have theirs answered before.
+    pub(super) fn join_in_turn(&mut self, spread: Duration, ctx: &mut Context<Self>) {
+        let spread = if self.outbox.is_suspected() {
+            LONGEST_TURN
         } else {
+            spread
+        };
+        if spread.is_zero() {
             self.join();
+        } else {
+            self.join_after(spread.mul_f64(rand::random::<f64>()), ctx);
         }
     }
 
@@ -65,7 +71,7 @@ impl Run {
             self.join();
             return;
         }
-        self.join_after(delay, ctx);
+        self.join_after(jittered(delay, rand::random::<f64>()), ctx);
     }
 
     fn join_after(&mut self, delay: Duration, ctx: &mut Context<Self>) {

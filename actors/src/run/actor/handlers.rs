@@ -11,7 +11,7 @@ impl Handler<ChannelEvent> for Run {
 
     fn handle(&mut self, event: ChannelEvent, ctx: &mut Self::Context) {
         match event {
-            ChannelEvent::SocketUp => self.join_in_turn(ctx),
+            ChannelEvent::SocketUp { spread } => self.join_in_turn(spread, ctx),
             ChannelEvent::SocketDown(blame) => {
                 self.link.state = LinkState::Down;
                 self.requests_lost();

@@ -183,6 +183,7 @@ impl Run {
             run_id: self.claimed.id.clone(),
             workloop: self.workloop.clone(),
             reason: self.reason,
+            taken_away: self.taken_away,
         });
         ctx.stop();
     }

@@ -126,6 +126,8 @@ pub(crate) struct Run {
     deadline: Deadline,
     webhook_response_sent: bool,
     reason: Option<ExitReason>,
+    /// Lightning did not let it be started, for it is not this worker's.
+    taken_away: bool,
     next_ticket: u64,
     next_timer: u64,
     flush_armed: bool,
@@ -160,6 +162,7 @@ impl Run {
             deadline: Deadline::Ahead,
             webhook_response_sent: false,
             reason: None,
+            taken_away: false,
             next_ticket: 0,
             next_timer: 0,
             flush_armed: false,

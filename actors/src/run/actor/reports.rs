@@ -137,6 +137,7 @@ impl Run {
                 log::warn!(run_id = self.claimed.id.as_str(); "Lightning refused {lines} log lines of run {}: {words}", self.claimed.id);
             }
             outbox::Outcome::Abandoned(words) => {
+                self.taken_away = true;
                 self.give_up(
                     &format!("Lightning says that it is not this worker's: {words}"),
                     ctx,

@@ -87,6 +87,7 @@ fn an_empty_answer_waits_longer_each_time_and_a_freed_slot_starts_over() {
     assert_eq!(wait, Duration::from_millis(1150));
     let ticket = claimed(&slots.on(Event::SlotFreed {
         run: RunId::new("a"),
+        taken_away: false,
     }));
     let effects = answer(&mut slots, ticket, &[]);
     let [Effect::Arm { wait, .. }] = effects[..] else {
@@ -105,6 +106,7 @@ fn a_full_group_sends_no_claim_until_a_run_ends() {
     refused(&mut slots);
     claimed(&slots.on(Event::SlotFreed {
         run: RunId::new("a"),
+        taken_away: false,
     }));
 }
 
@@ -177,7 +179,8 @@ fn a_late_answer_is_executed_and_more_runs_than_slots_wait_for_one() {
     );
     assert_eq!(
         slots.on(Event::SlotFreed {
-            run: RunId::new("a")
+            run: RunId::new("a"),
+            taken_away: false,
         }),
         vec![Effect::Start(run("b"))]
     );
@@ -191,9 +194,34 @@ fn a_run_that_an_answer_names_twice_is_executed_once() {
     assert_eq!(effects, vec![Effect::Start(run("a"))]);
     let effects = slots.on(Event::SlotFreed {
         run: RunId::new("a"),
+        taken_away: false,
     });
     let again = |effect: &Effect| matches!(effect, Effect::Start(_));
     assert!(!effects.iter().any(again), "{effects:?}");
+}
+
+#[test]
+fn a_run_that_was_taken_away_and_handed_out_again_is_started_by_its_second_claim() {
+    for taken_away in [true, false] {
+        let mut slots = slots(2);
+        let first = claimed(&slots.on(Event::Joined));
+        let second = claimed(&answer(&mut slots, first, &["a"]));
+        let mut again = run("a");
+        again.token = "second".to_owned();
+        slots.on(Event::Answered {
+            ticket: second,
+            runs: Some(vec![again.clone()]),
+        });
+        let effects = slots.on(Event::SlotFreed {
+            run: RunId::new("a"),
+            taken_away,
+        });
+        let started = effects.contains(&Effect::Start(again));
+        assert_eq!(
+            (started, slots.active()),
+            (taken_away, usize::from(taken_away))
+        );
+    }
 }
 
 #[test]
@@ -235,7 +263,8 @@ fn draining_waits_for_claims_and_runs_and_claims_no_more() {
     assert!(slots.on(Event::WorkAvailable).is_empty());
     assert_eq!(
         slots.on(Event::SlotFreed {
-            run: RunId::new("a")
+            run: RunId::new("a"),
+            taken_away: false,
         }),
         vec![Effect::Drained]
     );
@@ -289,6 +318,7 @@ fn a_slow_lightning_is_not_asked_again_at_once() {
     assert!(slots.on(Event::WorkAvailable).is_empty());
     let freed = slots.on(Event::SlotFreed {
         run: RunId::new("a"),
+        taken_away: false,
     });
     assert!(freed.is_empty());
     claimed(&slots.on(Event::TimerFired { timer }));
