@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use protocol::lightning::Refusal;
 use tokio::sync::Semaphore;
 
+use super::super::cause::RETRY_WAITS;
 use super::tests::{line_of, run_end, run_start, step_complete, step_start};
 use super::*;
 
@@ -32,6 +33,8 @@ enum Op {
     Lose(usize),
     /// The channel crashes under what the server has got first, which is not stored.
     Crash,
+    /// The server refuses what it has got first, in words that are not known.
+    Refuse,
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
@@ -43,6 +46,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => Just(Op::PassOver),
         1 => (0..=WINDOW).prop_map(Op::Lose),
         1 => Just(Op::Crash),
+        1 => Just(Op::Refuse),
     ];
     proptest::collection::vec(op, 0..200)
 }
@@ -150,6 +154,8 @@ struct World {
     ended: bool,
     passed_over: bool,
     crashed: bool,
+    refused: usize,
+    now: Instant,
 }
 
 impl World {
@@ -167,6 +173,8 @@ impl World {
             ended: false,
             passed_over: false,
             crashed: false,
+            refused: 0,
+            now: Instant::now(),
         }
     }
 
@@ -181,7 +189,7 @@ impl World {
         loop {
             self.tickets += 1;
             let ticket = Ticket(self.tickets);
-            let Some(report) = self.outbox.next(ticket, Instant::now()) else {
+            let Some(report) = self.outbox.next(ticket, self.now) else {
                 break;
             };
             self.mailbox.push_back((ticket, report.clone()));
@@ -214,9 +222,9 @@ impl World {
 
     fn answer(&mut self) {
         while let Some((ticket, error)) = self.answers.pop_front() {
-            let outcome =
-                self.outbox
-                    .answered(ticket, error.map(Refusal::from_words), Instant::now());
+            let outcome = self
+                .outbox
+                .answered(ticket, error.map(Refusal::from_words), self.now);
             self.settled(&outcome);
         }
     }
@@ -236,7 +244,7 @@ impl World {
     fn settled(&mut self, outcome: &Outcome) {
         match outcome {
             Outcome::Delivered(Kind::RunComplete) => self.ended = true,
-            Outcome::Delivered(_) | Outcome::Resend | Outcome::Unknown => {}
+            Outcome::Delivered(_) | Outcome::Resend | Outcome::Retry(_) | Outcome::Unknown => {}
             Outcome::Rejoin => self.lose(0),
             other => panic!("the run suffered: {other:?}"),
         }
@@ -258,7 +266,15 @@ impl World {
                 self.passed_over = true;
                 self.mailbox.pop_front();
             }
-            Op::Crash | Op::PassOver => {}
+            // So often that nothing is given up for it.
+            Op::Refuse if self.refused < RETRY_WAITS.len() => {
+                if let Some((ticket, _)) = self.mailbox.pop_front() {
+                    self.refused += 1;
+                    self.answers.push_back((ticket, Some("busy")));
+                    self.open.retain(|open| *open != ticket);
+                }
+            }
+            Op::Crash | Op::PassOver | Op::Refuse => {}
         }
     }
 
@@ -269,6 +285,7 @@ impl World {
                 return;
             }
             self.say();
+            self.now += Duration::from_secs(1);
             self.send();
             if self.mailbox.is_empty() && self.answers.is_empty() {
                 self.lose(0);
@@ -298,8 +315,8 @@ proptest! {
                 first.push(stored.clone());
             }
         }
-        if world.passed_over {
-            // The server took later lines before it was told the one that it had passed over again.
+        if world.passed_over || world.refused > 0 {
+            // The server took later lines before it was told again the one that it had passed over or refused.
             first.sort_by_key(|stored| said.iter().position(|said| said == stored));
         }
         prop_assert_eq!(&first, &said);

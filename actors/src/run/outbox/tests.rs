@@ -1,5 +1,7 @@
 //! The outbox, case by case.
 
+mod trouble;
+
 use std::time::Duration;
 
 use indexmap::IndexMap;
