@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::env;
+use std::{env, ops::Range};
 
 use compiler::{Adaptor, CompileError, CompileOptions, compile};
 use oxc::{
@@ -210,6 +210,39 @@ proptest! {
     }
 }
 
+/// Tokens with comments that look like code between them, and where the comments are.
+fn commented() -> impl Strategy<Value = (String, Vec<Range<usize>>)> {
+    let token = select(vec![
+        "fn", "(", ")", "{", "}", "[", "]", "=>", "=", ",", ";", ":", ".", "...", "??", "||", "?.",
+        "const", "let", "async", "await", "try", "catch", "new", "delete", "import", "export",
+        "as", "from", "default", "class", "a", "b", "1", "'t'", "return", "break", "get", "super",
+        "yield", "function", "throw", "case", "switch", "if", "#p", "@",
+    ]);
+    let comment = select(vec![
+        "",
+        "/* = */",
+        "/* ( */",
+        "/* ) => */",
+        "/* try as async */",
+        "/*.*/",
+        "// let\n",
+        "// { from\n",
+        "/* } default\n , */",
+    ]);
+    vec((token, comment), 1..14).prop_map(|tokens| {
+        let mut source = String::new();
+        let mut comments = Vec::new();
+        for (token, comment) in tokens {
+            source.push_str(token);
+            source.push(' ');
+            comments.push(source.len()..source.len() + comment.len());
+            source.push_str(comment);
+            source.push(' ');
+        }
+        (source, comments)
+    })
+}
+
 /// Pieces of which sources are made that mostly do not parse.
 const PIECES: [&str; 70] = [
     "get(",
@@ -331,6 +364,19 @@ proptest! {
     #[test]
     fn any_source_gives_a_module_or_an_error_inside_the_source(pieces in vec(select(&PIECES[..]), 0..24)) {
         check_any(&pieces.concat())?;
+    }
+
+    #[test]
+    fn an_error_is_never_inside_a_comment((source, comments) in commented()) {
+        let error = compile(&source, &CompileOptions::default()).err();
+        if let Some(at) = error.as_ref().and_then(CompileError::position) {
+            let lines = source.split_inclusive('\n').take(at.line as usize - 1);
+            let offset = lines.map(str::len).sum::<usize>() + at.column as usize;
+            for comment in comments {
+                // Where a comment begins, the token before it ends.
+                prop_assert!(offset <= comment.start || offset >= comment.end, "{source:?}: {error:?}");
+            }
+        }
     }
 
     #[test]

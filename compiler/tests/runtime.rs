@@ -117,6 +117,24 @@ fn result(name: &str, source: &str, state: Value) -> Value {
 }
 
 #[test]
+fn a_part_of_the_state_applied_to_the_state_is_its_value() {
+    let source = "
+fn(state => ({ ...state, own: $.a.b(state), deep: [$.a.b(state).c] }));
+fn(state => {
+  const inside = $.a?.b(state)
+  return { ...state, inside };
+});
+each($.a.list(state), fn(state => ({ ...state, each: state.data })));
+";
+    let state = json!({ "a": { "b": { "c": 1 }, "list": [2] } });
+    let result = result("applied", source, state);
+    assert_eq!(result["own"], json!({ "c": 1 }));
+    assert_eq!(result["deep"], json!([1]));
+    assert_eq!(result["inside"], json!({ "c": 1 }));
+    assert_eq!(result["each"], json!(2));
+}
+
+#[test]
 fn lazy_state_is_read_when_the_operation_runs() {
     let state = result(
         "lazy",

@@ -14,7 +14,12 @@ use crate::source::to_u32;
 /// What the translation must know of the tree, when there is one.
 #[derive(Default)]
 pub(super) struct Facts {
+    /// Lists of parameters.
     pub(super) parameters: Vec<Span>,
+    /// Arrow functions, and where their bodies begin if they are no expressions.
+    pub(super) arrows: Vec<(Span, Option<u32>)>,
+    /// Declarations that are exported.
+    pub(super) exports: Vec<Span>,
     /// `delete` expressions and what they delete.
     pub(super) deletions: Vec<(Span, Span)>,
     /// The text between the parts of templates.
@@ -28,6 +33,10 @@ pub(super) struct Facts {
     pub(super) bare_tries: Vec<Span>,
     pub(super) objects: Vec<Span>,
     pub(super) regexes: Vec<(Span, String)>,
+    /// The parameters of functions, and the ends of the functions.
+    pub(super) functions: Vec<(Span, u32)>,
+    /// Methods of classes.
+    pub(super) methods: Vec<Span>,
     /// Declarations of `eval` and `arguments`.
     pub(super) bindings: Vec<Span>,
 }
@@ -56,6 +65,15 @@ impl<'a> VisitJs<'a> for Facts {
             {
                 self.bare_tries.push(span);
             }
+            AstKind::Function(function) => {
+                self.functions.push((function.params.span, span.end));
+            }
+            AstKind::ArrowFunctionExpression(arrow) => {
+                let block = (!arrow.is_expression()).then(|| arrow.body.span().start);
+                self.arrows.push((span, block));
+            }
+            AstKind::ExportDeclaration(_) => self.exports.push(span),
+            AstKind::MethodDefinition(_) => self.methods.push(span),
             AstKind::ObjectExpression(_) => self.objects.push(span),
             AstKind::RegExpLiteral(regex) => self
                 .regexes
@@ -104,7 +122,16 @@ impl<'a> VisitJs<'a> for Unsupported<'_> {
         let start = kind.span().start;
         match kind {
             AstKind::AccessorProperty(property) => self.refuse(property.key.span().start),
-            AstKind::ImportDeclaration(import) if import.phase.is_some() => self.refuse(start),
+            // Without the phase, its word is the name that is imported, and `from` must follow.
+            AstKind::ImportDeclaration(import) if import.phase.is_some() => {
+                let import = &self.source[start as usize..];
+                let word = ["defer", "source"]
+                    .iter()
+                    .find_map(|word| import.find(word).map(|index| index + word.len()));
+                let rest = &import[word.unwrap_or(0)..];
+                let space = rest.len() - rest.trim_start().len();
+                self.refuse(start + to_u32(word.unwrap_or(0) + space));
+            }
             AstKind::ImportExpression(import) if import.phase.is_some() => self.refuse(start),
             AstKind::Decorator(_) => self.refuse(start),
             AstKind::LabeledStatement(labeled) if labeled.label.span.start > start => {

@@ -1,8 +1,8 @@
 //! Errors inside tokens, in the reference's words.
 
-use oxc::span::Span;
+use oxc::{span::Span, syntax::identifier::is_identifier_start};
 
-use super::{Diagnosis, translate::Translator};
+use super::{Diagnosis, messages::REGEX, text::is_part_of_name, translate::Translator};
 use crate::{
     nesting,
     source::{is_line_end, to_u32},
@@ -14,19 +14,28 @@ impl Translator<'_> {
         let start = at.start;
         Some(match message {
             "Unterminated string" if self.rest(start).starts_with(['\'', '"']) => {
-                Diagnosis::new("Unterminated string constant", start)
+                Diagnosis::new("Unterminated string constant", start).found_at(at.end)
             }
             // An unfinished `${…}` makes our parser take the rest of the source for a template.
             "Unterminated string" if !self.rest(start).starts_with(['`', '}']) => {
                 let brace = nesting::unfinished_substitution(self.source);
                 Diagnosis::new("Unexpected token", brace.unwrap_or(start))
             }
-            "Unterminated string" if at.end == start + 1 => {
-                Diagnosis::new("Unterminated template literal", at.end)
+            "Unterminated string"
+                if self.rest(start).starts_with('}')
+                    && let Some(brace) = nesting::unfinished_substitution(self.source)
+                    && brace <= start =>
+            {
+                Diagnosis::new("Unexpected token", brace)
             }
-            "Unterminated string" => Diagnosis::new("Unterminated template", start + 1),
+            "Unterminated string" if at.end == start + 1 => {
+                Diagnosis::new("Unterminated template literal", at.end).found_at(start)
+            }
+            "Unterminated string" => {
+                Diagnosis::new("Unterminated template", start + 1).found_at(start)
+            }
             "Unterminated regular expression" => {
-                Diagnosis::new("Unterminated regular expression", start + 1)
+                in_regex("Unterminated regular expression", start + 1)
             }
             "Bad escape sequence in untagged template literal" => Diagnosis::new(
                 message,
@@ -49,9 +58,9 @@ impl Translator<'_> {
             "Invalid characters after number" => self.after_number(start),
             _ if message.starts_with("Invalid Character `") => self.character(start),
             _ if message.starts_with("Unexpected flag") => {
-                Diagnosis::new("Invalid regular expression flag", self.regex_before(start))
+                in_regex("Invalid regular expression flag", self.regex_before(start))
             }
-            _ if message.starts_with("Flag ") => Diagnosis::new(
+            _ if message.starts_with("Flag ") => in_regex(
                 "Duplicate regular expression flag",
                 self.regex_before(start),
             ),
@@ -103,7 +112,8 @@ impl Translator<'_> {
             return Diagnosis::new(
                 "Numeric separator is not allowed at the last of digits",
                 start - 1,
-            );
+            )
+            .found_at(start);
         }
         let digits = before
             .trim_end_matches(|digit: char| digit.is_ascii_digit())
@@ -111,14 +121,20 @@ impl Translator<'_> {
         if before[digits..].len() > 1 && before[digits..].starts_with('0') {
             return Diagnosis::new("Invalid number", to_u32(digits));
         }
-        Diagnosis::new("Identifier directly after number", start)
+        match self.rest(start).chars().next() {
+            Some(next) if !is_identifier_start(next) => self.unexpected(start),
+            _ => Diagnosis::new("Identifier directly after number", start),
+        }
     }
 
     /// A character that can begin no token.
     fn character(&self, start: u32) -> Diagnosis {
         let before = &self.source[..start as usize];
-        let number = before.trim_end_matches(|character: char| character.is_ascii_alphanumeric());
-        let number = &before[number.len()..];
+        let unsigned = before.strip_suffix(['+', '-']).unwrap_or(before);
+        let number = unsigned.trim_end_matches(|character: char| {
+            character.is_ascii_alphanumeric() || character == '.'
+        });
+        let number = &unsigned[number.len()..];
         for (prefix, radix) in [("0x", 16), ("0o", 8), ("0b", 2)] {
             if number.eq_ignore_ascii_case(prefix) {
                 return Diagnosis::new(format!("Expected number in radix {radix}"), start);
@@ -127,10 +143,10 @@ impl Translator<'_> {
         if number.starts_with(|character: char| character.is_ascii_digit())
             && number.ends_with(['e', 'E'])
         {
-            return Diagnosis::new("Invalid number", start - to_u32(number.len()));
+            return Diagnosis::new("Invalid number", to_u32(unsigned.len() - number.len()));
         }
-        if number.starts_with(|character: char| character.is_ascii_digit()) || before.ends_with('_')
-        {
+        let word = before.trim_end_matches(is_part_of_name).len();
+        if before[word..].starts_with(|character: char| character.is_ascii_digit()) {
             return self.after_number(start);
         }
         if let Some(escape) = before.rfind("\\u") {
@@ -168,22 +184,57 @@ impl Translator<'_> {
         to_u32(start + 1)
     }
 
+    /// The pattern of a regular expression that an offset is in, and where it begins, as far as
+    /// the line tells.
+    fn regex_around(&self, at: u32) -> Option<(u32, &str)> {
+        let before = self.before(at);
+        let line = before.rfind(is_line_end).unwrap_or(0);
+        before[line..].match_indices('/').find_map(|(index, _)| {
+            let start = line + index + 1;
+            let pattern = &self.source[start..];
+            let end = regex_end(pattern).filter(|end| start + end >= at as usize)?;
+            Some((to_u32(start), &pattern[..end]))
+        })
+    }
+
     fn regex(&self, reason: &str, at: u32) -> Diagnosis {
         let regex = self
             .facts
             .regexes
             .iter()
-            .find(|(span, _)| span.start <= at && at <= span.end);
-        let reason = REGEX
-            .iter()
-            .find(|(ours, _)| reason.starts_with(ours))
-            .map_or(reason, |(_, theirs)| theirs);
+            .find(|(span, _)| span.start <= at && at <= span.end)
+            .map(|(span, pattern)| (span.start + 1, pattern.as_str()))
+            .or_else(|| self.regex_around(at));
+        let reason = match REGEX.iter().find(|(ours, _)| reason.starts_with(ours)) {
+            Some((_, theirs)) => theirs,
+            None if reason.starts_with("Could not parse the entire pattern") => self.leftover(at),
+            None if reason.starts_with("Numbers out of order") => {
+                if self.before(at).ends_with(['/', '(', '|', '^', ':', '=']) {
+                    "Nothing to repeat"
+                } else {
+                    "numbers out of order in {} quantifier"
+                }
+            }
+            None => reason,
+        };
         match regex {
-            Some((span, pattern)) => Diagnosis::new(
-                format!("Invalid regular expression: /{pattern}/: {reason}"),
-                span.start + 1,
+            Some((start, pattern)) => in_regex(
+                &format!("Invalid regular expression: /{pattern}/: {reason}"),
+                start,
             ),
             None => Diagnosis::new(format!("Invalid regular expression: {reason}"), at),
+        }
+    }
+
+    /// Why nothing in a pattern can begin at an offset.
+    fn leftover(&self, at: u32) -> &'static str {
+        let before = self.before(at);
+        match self.rest(at).as_bytes() {
+            [b'c' | b'u', ..] if before.ends_with('\\') => "Invalid unicode escape",
+            _ if before.ends_with('\\') => "Invalid escape",
+            [b')', ..] => "Unmatched ')'",
+            [b'{', ..] if !before.ends_with(['/', '(', '|', '^', '}']) => "Incomplete quantifier",
+            _ => "Lone quantifier brackets",
         }
     }
 
@@ -202,8 +253,10 @@ impl Translator<'_> {
     }
 }
 
-/// What is wrong with regular expressions, in our parser's words and the reference's.
-const REGEX: [(&str, &str); 1] = [("Unterminated capturing group", "Unterminated group")];
+/// An error in a regular expression, which is found when the expression has been read.
+fn in_regex(text: &str, pattern: u32) -> Diagnosis {
+    Diagnosis::new(text, pattern).found_at(pattern.saturating_sub(1))
+}
 
 /// Where the slash is that ends a regular expression's pattern, given what follows its first slash.
 pub(super) fn regex_end(text: &str) -> Option<usize> {

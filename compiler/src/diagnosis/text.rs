@@ -1,6 +1,9 @@
 //! What stands before and after a place in a text that was refused.
 
-use oxc::{span::Span, syntax::keyword::RESERVED_KEYWORDS};
+use oxc::{
+    span::Span,
+    syntax::{identifier::is_identifier_part, keyword::RESERVED_KEYWORDS},
+};
 
 use super::translate::Translator;
 use crate::source::{is_line_end, is_space, to_u32};
@@ -88,12 +91,18 @@ impl Translator<'_> {
 
     /// Where the name ends that begins at an offset, unless it is a reserved word.
     pub(super) fn name_at(&self, offset: u32) -> Option<u32> {
+        let end = self.name_or_keyword_at(offset)?;
+        let name = &self.source[offset as usize..end as usize];
+        (!RESERVED_KEYWORDS.contains(name)).then_some(end)
+    }
+
+    /// Where the word ends that begins at an offset.
+    pub(super) fn name_or_keyword_at(&self, offset: u32) -> Option<u32> {
         let rest = self.rest(offset);
         let length = rest.find(|character| !is_part_of_name(character));
-        let name = &rest[..length.unwrap_or(rest.len())];
-        let is_name = name.starts_with(|first: char| !first.is_ascii_digit())
-            && !RESERVED_KEYWORDS.contains(name);
-        is_name.then(|| offset + to_u32(name.len()))
+        let length = length.unwrap_or(rest.len());
+        let is_word = rest[..length].starts_with(|first: char| !first.is_ascii_digit());
+        is_word.then(|| offset + to_u32(length))
     }
 
     /// The bracket that is open at an offset, brackets in strings and the like not told apart.
@@ -126,6 +135,67 @@ impl Translator<'_> {
         !before.ends_with(ends_operand)
     }
 
+    /// The first of some words, as a word of its own, inside a span.
+    pub(super) fn word_in(&self, span: Span, words: &[&str]) -> Option<u32> {
+        let text = &self.source[span.start as usize..span.end as usize];
+        words
+            .iter()
+            .flat_map(|word| text.match_indices(word))
+            .filter(|(index, word)| {
+                !text[..*index].ends_with(is_part_of_name)
+                    && !text[index + word.len()..].starts_with(is_part_of_name)
+            })
+            .map(|(index, _)| span.start + to_u32(index))
+            .min()
+    }
+
+    /// Where the bracket opens that closes just before an offset, and the text up to it.
+    pub(super) fn before_brackets(&self, end: u32) -> Option<&str> {
+        let before = self.before(end);
+        let mut open = 0_u32;
+        let start = before.char_indices().rev().find(|(_, character)| {
+            match character {
+                ')' | ']' | '}' => open += 1,
+                '(' | '[' | '{' => open = open.saturating_sub(1),
+                _ => {}
+            }
+            open == 0
+        });
+        start.map(|(start, _)| before[..start].trim_end_matches(is_space))
+    }
+
+    /// Whether an offset is in the list of names of an `import` or `export`.
+    pub(super) fn is_in_module_list(&self, offset: u32) -> bool {
+        let before = self.before(offset);
+        let open = before.rfind('{').map_or("", |open| &before[..open]);
+        let word = self.word_before(to_u32(open.len()));
+        let is_declaration = matches!(word, Some((_, "import" | "export")));
+        is_declaration || open.trim_end_matches(is_space).ends_with(',')
+    }
+
+    /// Whether a name with `...` before it ends just before an offset.
+    pub(super) fn follows_rest(&self, offset: u32) -> bool {
+        let name = self.word_before(offset);
+        name.is_some_and(|(start, _)| self.before(start).trim_end().ends_with("..."))
+    }
+
+    /// Whether an operand ends on the same line just before an offset.
+    pub(super) fn follows_operand(&self, offset: u32) -> bool {
+        let before = self.before(offset).trim_end_matches(is_space);
+        let is_same_line = !self.source[before.len()..offset as usize].contains(is_line_end);
+        let ends_operand = match self.word_before(offset) {
+            Some((_, word)) => !RESERVED_KEYWORDS.contains(word),
+            None => before.ends_with(|last| is_part_of_name(last) || ")]}'\"`".contains(last)),
+        };
+        is_same_line && ends_operand
+    }
+
+    /// Whether an operator, or nothing, stands just before an offset.
+    pub(super) fn follows_operator(&self, offset: u32) -> bool {
+        let before = self.before(offset).trim_end_matches(is_space);
+        before.is_empty() || before.ends_with(|last| "([{,=:?+-*/!&|~^%<>;".contains(last))
+    }
+
     /// Whether an operand, not a new name, is expected at an offset.
     pub(super) fn is_operand_place(&self, offset: u32) -> bool {
         if let Some((_, word)) = self.word_before(offset) {
@@ -146,5 +216,5 @@ impl Translator<'_> {
 
 /// Whether a character can be inside a name.
 pub(super) fn is_part_of_name(character: char) -> bool {
-    character.is_alphanumeric() || matches!(character, '_' | '$')
+    is_identifier_part(character)
 }

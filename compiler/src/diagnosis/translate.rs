@@ -2,7 +2,7 @@
 
 use oxc::{span::Span, syntax::keyword::RESERVED_KEYWORDS};
 
-use super::{Diagnosis, facts::Facts, unexpected::reserved};
+use super::{Diagnosis, facts::Facts, messages::FIXED};
 use crate::source::to_u32;
 
 /// Translates the parser's messages about one job.
@@ -15,12 +15,34 @@ impl Translator<'_> {
     pub(super) fn translate(&self, message: &str, at: Span, last: Span) -> Diagnosis {
         let fixed = FIXED.iter().find(|(ours, _)| message.starts_with(ours));
         if let Some((_, theirs)) = fixed {
-            return Diagnosis::new(*theirs, at.start);
+            return self.fixed(theirs, at);
         }
         self.lexical(message, at)
             .or_else(|| self.declarations(message, at, last))
             .or_else(|| self.structure(message, at, last))
             .unwrap_or_else(|| self.unexpected(self.offending_token(message, at)))
+    }
+
+    /// A message that keeps its place.
+    fn fixed(&self, text: &str, at: Span) -> Diagnosis {
+        let diagnosis = Diagnosis::new(text, at.start);
+        if text.starts_with("Cannot use keyword 'await'") {
+            return self.after_next_token(diagnosis, "await");
+        }
+        // The reference asks for the parameters when it has read the whole method.
+        let is_accessor = text.starts_with("getter") || text.contains("etter");
+        let mut functions = self.facts.functions.iter();
+        if is_accessor
+            && let Some((_, end)) = functions.find(|(params, _)| params.contains_inclusive(at))
+        {
+            return diagnosis.found_at(self.skip_trivia(*end));
+        }
+        // Outside of all methods it refuses the word itself, which our parser may take for a call.
+        if text.starts_with("super()") && !self.before(at.start).contains("class") {
+            let word = self.word_in(at, &["super"]).unwrap_or(at.start);
+            return Diagnosis::new("'super' keyword outside a method", word);
+        }
+        diagnosis
     }
 
     /// Names that are declared twice or may not be declared, and the like.
@@ -38,12 +60,24 @@ impl Translator<'_> {
                 ));
             }
             if in_same(&self.facts.parameters, &|_| true) {
-                return Some(Diagnosis::new("Argument name clash", last.start));
+                let clash = Diagnosis::new("Argument name clash", last.start);
+                // The names are compared before a body with statements and behind an expression.
+                let mut arrows = self.facts.arrows.iter().rev();
+                return Some(
+                    match arrows.find(|(arrow, _)| arrow.contains_inclusive(last)) {
+                        Some((_, Some(block))) => clash.found_at(*block).if_accepted(),
+                        Some((arrow, None)) => clash.found_at(self.skip_trivia(arrow.end)),
+                        None => clash,
+                    },
+                );
             }
-            return Some(Diagnosis::new(
-                format!("Identifier '{name}' has already been declared"),
-                at.start.max(last.start),
-            ));
+            return Some(
+                Diagnosis::new(
+                    format!("Identifier '{name}' has already been declared"),
+                    at.start.max(last.start),
+                )
+                .found_at(self.skip_trivia(at.end.max(last.end))),
+            );
         }
         if let Some(name) = between(message, "Label `", "` has already been declared") {
             return Some(Diagnosis::new(
@@ -52,16 +86,17 @@ impl Translator<'_> {
             ));
         }
         if let Some(name) = between(message, "Duplicated export '", "'") {
-            return Some(Diagnosis::new(
-                format!("Duplicate export '{name}'"),
-                last.start,
-            ));
+            // What a declaration exports is noted behind it.
+            let mut exports = self.facts.exports.iter();
+            let declaration = exports.find(|export| export.contains_inclusive(last));
+            let end = declaration.map_or(last.end, |export| export.end);
+            let text = format!("Duplicate export '{name}'");
+            return Some(Diagnosis::new(text, last.start).found_at(self.skip_trivia(end)));
         }
         if let Some(name) = between(message, "Private identifier '", "' is not allowed outside") {
-            return Some(Diagnosis::new(
-                format!("Private field '{name}' must be declared in an enclosing class"),
-                at.start,
-            ));
+            let text = format!("Private field '{name}' must be declared in an enclosing class");
+            let found = self.skip_trivia(at.end);
+            return Some(Diagnosis::new(text, at.start).found_at(found));
         }
         if let Some(name) = between(message, "Cannot assign to '", "' in strict mode") {
             let verb = if self.facts.bindings.contains(&at) {
@@ -77,31 +112,34 @@ impl Translator<'_> {
         if message == "The keyword 'await' is reserved"
             || message.starts_with("Cannot use `await` as an identifier")
         {
-            return Some(reserved("await", at.start));
+            return Some(self.reserved("await", at.start));
         }
-        let same = [
-            "The keyword '",
-            "Export '",
-            "Private field '",
-            "Constructor can't",
-        ];
+        if message.starts_with("Export '")
+            && let Some(token) = self.after_from(at.end)
+        {
+            return Some(self.unexpected(token));
+        }
+        let same = ["Export '", "Private field '", "Constructor can't"];
         if same.iter().any(|start| message.starts_with(start))
             || message.ends_with("may not have an initializer")
         {
             return Some(Diagnosis::new(message, at.start));
         }
+        if let Some(word) = between(message, "The keyword '", "' is reserved") {
+            return Some(self.keyword(word, at.start));
+        }
         if let Some(word) = between(message, "Identifier expected. '", "' is a reserved word") {
             if self.is_operand_place(at.start) {
                 return Some(self.unexpected(at.start));
             }
-            return Some(reserved(word, at.start));
+            return Some(self.reserved(word, at.start));
         }
         if let Some(word) = between(message, "Expected `Identifier` but found `", "`")
             && RESERVED_KEYWORDS.contains(word)
             && !self.is_operand_place(at.start)
             && !matches!(self.word_before(at.start), Some((_, "class")))
         {
-            return Some(reserved(word, at.start));
+            return Some(self.reserved(word, at.start));
         }
         if message.ends_with(" modifier cannot be used here.")
             || message.starts_with("Parameter modifiers can only")
@@ -110,7 +148,7 @@ impl Translator<'_> {
             return Some(match word {
                 "async" => self.after_async(at.start, self.skip_trivia(at.end)),
                 _ if RESERVED_KEYWORDS.contains(word) && !self.is_operand_place(at.start) => {
-                    reserved(word, at.start)
+                    self.reserved(word, at.start)
                 }
                 _ => self.unexpected(at.start),
             });
@@ -122,10 +160,13 @@ impl Translator<'_> {
             "A module cannot have multiple default exports." => {
                 Some(Diagnosis::new("Duplicate export 'default'", last.start))
             }
-            "Multiple constructor implementations are not allowed." => Some(Diagnosis::new(
-                "Duplicate constructor in the same class",
-                last.start,
-            )),
+            "Multiple constructor implementations are not allowed." => Some(
+                Diagnosis::new("Duplicate constructor in the same class", last.start).found_at({
+                    let mut methods = self.facts.methods.iter();
+                    let method = methods.find(|method| method.contains_inclusive(last));
+                    self.skip_trivia(method.map_or(last.end, |method| method.end))
+                }),
+            ),
             "Missing initializer in destructuring declaration"
                 if self.before(at.start).trim_end().ends_with("const") =>
             {
@@ -166,8 +207,11 @@ impl Translator<'_> {
                     "Deleting local variable in strict mode",
                     deletion.map_or(at.start, |(whole, _)| whole.start),
                 )
+                .found_at(self.skip_trivia(at.end))
             }
-            "Illegal newline after throw" => Diagnosis::new(message, at.end),
+            "Illegal newline after throw" => {
+                Diagnosis::new(message, at.end).found_at(self.skip_trivia(at.end))
+            }
             "Logical expressions and coalesce expressions cannot be mixed" => {
                 // The second of the two operators: that of the right side if the mix is there.
                 let sides = self.facts.logical.iter();
@@ -188,6 +232,7 @@ impl Translator<'_> {
                     .find(|attempt| attempt.end == at.start);
                 let word = || self.before(at.start).rfind("try").map_or(at.start, to_u32);
                 Diagnosis::new(message, attempt.map_or_else(word, |attempt| attempt.start))
+                    .found_at(self.skip_trivia(at.start))
             }
             "A 'default' clause cannot appear more than once in a 'switch' statement." => {
                 Diagnosis::new("Multiple default clauses", last.start)
@@ -204,13 +249,19 @@ impl Translator<'_> {
             {
                 self.unexpected(self.only_parameters(at.start).unwrap_or(at.start))
             }
-            "The only valid meta property for new is new.target" => Diagnosis::new(
-                "The only valid meta property for new is 'new.target'",
-                self.property_after_dot(at),
-            ),
+            "The only valid meta property for new is new.target" => {
+                let property = self.property_after_dot(at);
+                if self.name_or_keyword_at(property).is_none() {
+                    return Some(self.unexpected(property));
+                }
+                Diagnosis::new(
+                    "The only valid meta property for new is 'new.target'",
+                    property,
+                )
+            }
             _ if message.starts_with("The only valid property accesses on import") => {
                 let property = self.property_after_dot(at);
-                if !self.rest(property).starts_with(char::is_alphabetic) {
+                if self.name_or_keyword_at(property).is_none() {
                     return Some(self.unexpected(property));
                 }
                 Diagnosis::new(
@@ -221,12 +272,21 @@ impl Translator<'_> {
             _ if message.starts_with("A reserved word cannot be used as an exported binding") => {
                 match self.after_from(at.end) {
                     Some(token) => self.unexpected(token),
-                    None => reserved(text(at), at.start),
+                    // With `from` the names would be those of the other module.
+                    None => {
+                        let list_end = self.rest(at.end).find('}').map_or(u32::MAX, to_u32);
+                        let next = at.end.saturating_add(list_end).saturating_add(1);
+                        self.reserved(text(at), at.start)
+                            .found_at(self.skip_trivia(next))
+                    }
                 }
             }
             _ if message.starts_with("Type assertion expressions") => {
-                let word = text(at).find(" as ").map_or(0, to_u32);
-                self.unexpected(self.skip_trivia(at.start + word))
+                let word = self.word_in(at, &["as", "satisfies"]);
+                self.unexpected(word.unwrap_or(at.start))
+            }
+            _ if message.starts_with("A unary expression with the") => {
+                self.unexpected(self.operator_after(at.end))
             }
             "import() requires a specifier." => self.unexpected(at.end - 1),
             _ if message.starts_with("Dynamic imports can only accept") => {
@@ -247,7 +307,8 @@ impl Translator<'_> {
                 if self.before(at.start).contains("class") {
                     self.unexpected(self.skip_trivia(at.end))
                 } else {
-                    Diagnosis::new("'super' keyword outside a method", at.start)
+                    let word = self.rest(at.start).find("super").map_or(0, to_u32);
+                    Diagnosis::new("'super' keyword outside a method", at.start + word)
                 }
             }
             _ if message.starts_with("Expected `:` but found") => {
@@ -279,7 +340,14 @@ impl Translator<'_> {
         } else {
             "continue"
         };
-        Diagnosis::new(format!("Unsyntactic {word}"), start)
+        let end = jump.map_or(at.end, |(whole, _)| whole.end);
+        let jump = Diagnosis::new(format!("Unsyntactic {word}"), start);
+        let jump = jump.found_at(self.skip_trivia(end));
+        if self.before(end).ends_with(';') {
+            jump
+        } else {
+            jump.if_accepted()
+        }
     }
 
     /// Where the reference sees the token that it does not expect.
@@ -300,65 +368,6 @@ impl Translator<'_> {
         }
     }
 }
-
-/// Messages that change their words and keep their place.
-const FIXED: [(&str, &str); 16] = [
-    (
-        "'import statement' declaration can only be used",
-        "'import' and 'export' may only appear at the top level",
-    ),
-    (
-        "'export statement' declaration can only be used",
-        "'import' and 'export' may only appear at the top level",
-    ),
-    (
-        "Unexpected new.target expression",
-        "'new.target' can only be used in functions and class static block",
-    ),
-    (
-        "A 'return' statement can only be used",
-        "'return' outside of function",
-    ),
-    (
-        "'super' can only be referenced in members",
-        "'super' keyword outside a method",
-    ),
-    (
-        "'super' can only be referenced in a derived class",
-        "super() call outside constructor of a subclass",
-    ),
-    (
-        "Super calls are not permitted",
-        "super() call outside constructor of a subclass",
-    ),
-    ("'with' statements are not allowed", "'with' in strict mode"),
-    (
-        "`await` is only allowed within async functions",
-        "Cannot use keyword 'await' outside an async function",
-    ),
-    ("Decimals with leading zeros", "Invalid number"),
-    ("Unterminated multiline comment", "Unterminated comment"),
-    (
-        "Invalid optional chain from new expression",
-        "Optional chaining cannot appear in the callee of new expressions",
-    ),
-    (
-        "Tagged template expressions are not permitted in an optional chain",
-        "Optional chaining cannot appear in the tag of tagged template expressions",
-    ),
-    (
-        "A 'get' accessor must not have any formal parameters",
-        "getter should have no params",
-    ),
-    (
-        "A 'set' accessor must have exactly one parameter",
-        "setter should have exactly one param",
-    ),
-    (
-        "A 'set' accessor cannot have rest parameter",
-        "Setter cannot use rest params",
-    ),
-];
 
 /// The text between a prefix and what follows it.
 pub(super) fn between<'m>(message: &'m str, prefix: &str, suffix: &str) -> Option<&'m str> {

@@ -1,75 +1,150 @@
 //! Tokens where none like them may be, in the reference's words.
 
-use oxc::syntax::keyword::RESERVED_KEYWORDS;
+use oxc::syntax::{identifier::is_identifier_start, keyword::RESERVED_KEYWORDS};
 
-use super::{Diagnosis, lexical::regex_end, text::is_part_of_name, translate::Translator};
-use crate::source::{is_line_end, to_u32};
+use super::{
+    Diagnosis, Found, Stage, lexical::regex_end, text::is_part_of_name, translate::Translator,
+};
+use crate::source::{is_line_end, is_space, to_u32};
+
+/// Words that no variable may have for a name in strict mode, and that are no keywords of it.
+const RESERVED: [&str; 10] = [
+    "enum",
+    "implements",
+    "interface",
+    "let",
+    "package",
+    "private",
+    "protected",
+    "public",
+    "static",
+    "yield",
+];
 
 impl Translator<'_> {
     /// A token where none like it may be, unless the token itself is malformed.
     pub(super) fn unexpected(&self, offset: u32) -> Diagnosis {
-        let rest = self.rest(offset);
-        match rest.bytes().next() {
-            Some(b'/') if rest.starts_with("/*") => Diagnosis::new("Unterminated comment", offset),
-            Some(b'@') => Diagnosis::new("Unexpected character '@'", offset),
-            Some(b'#') => self.hash(offset),
-            Some(b'/') if self.can_begin_regex(offset) => self.slash(offset),
-            Some(b'.') if rest.starts_with("...") => self.spread(offset),
-            Some(b'\\') => self.name_escape(offset),
-            Some(quote @ (b'\'' | b'"')) if !has_end(&rest[1..], quote) => {
-                Diagnosis::new("Unterminated string constant", offset)
-            }
-            Some(b'0') if rest[1..].starts_with(|digit: char| digit.is_ascii_digit()) => {
-                Diagnosis::new("Invalid number", offset)
-            }
-            Some(b'0') => {
-                let radix = match rest.as_bytes().get(1) {
-                    Some(b'x' | b'X') => 16,
-                    Some(b'o' | b'O') => 8,
-                    Some(b'b' | b'B') => 2,
-                    _ => return self.number(offset),
-                };
-                if rest[2..].starts_with(|digit: char| digit.is_digit(radix)) {
-                    Diagnosis::new("Unexpected token", offset)
-                } else {
-                    Diagnosis::new(format!("Expected number in radix {radix}"), offset + 2)
-                }
-            }
-            Some(b'=') if rest.starts_with("=>") => self.arrow(offset),
-            Some(b'e') if rest.starts_with("enum") => {
-                Diagnosis::new("The keyword 'enum' is reserved", offset)
-            }
-            _ => self.after_word(offset),
+        if let Some(malformed) = self.malformed(offset) {
+            return malformed;
         }
+        let rest = self.rest(offset);
+        if rest.starts_with("...") {
+            self.spread(offset)
+        } else if rest.starts_with("=>") {
+            self.arrow(offset)
+        } else if rest.starts_with(',') && self.follows_rest(offset) {
+            Diagnosis::new("Comma is not permitted after the rest element", offset)
+        } else if let Some(word) = self.reserved_at(offset)
+            && self.follows_operator(offset)
+        {
+            self.keyword(word, offset)
+        } else {
+            self.after_word(offset)
+        }
+    }
+
+    /// What is wrong inside the token that begins at an offset, as far as its first characters
+    /// tell.
+    pub(super) fn malformed(&self, offset: u32) -> Option<Diagnosis> {
+        let rest = self.rest(offset);
+        match rest.chars().next()? {
+            '/' if rest.starts_with("/*") => Some(Diagnosis::new("Unterminated comment", offset)),
+            '/' if self.can_begin_regex(offset) => self.slash(offset),
+            '#' => self.hash(offset),
+            quote @ ('\'' | '"') if string_end(rest, quote).is_none() => {
+                Some(Diagnosis::new("Unterminated string constant", offset))
+            }
+            first if !begins_token(first) => Some(unexpected_character(first, offset)),
+            _ => None,
+        }
+    }
+
+    /// Where the token stands whose content is in question when the reference finds an error.
+    pub(super) fn token_in_question(&self, diagnosis: &Diagnosis) -> Option<u32> {
+        match diagnosis.text.as_str() {
+            "Unexpected token" | "Unterminated string constant" => Some(diagnosis.offset),
+            // The token after a name, for one, is read before the name is looked at.
+            _ => {
+                let Found { token, stage, .. } = diagnosis.found;
+                (stage == Stage::Checking && token > diagnosis.offset).then_some(token)
+            }
+        }
+    }
+
+    /// The string, the number or the word with escapes that begins at an offset.
+    pub(super) fn token_with_content(&self, offset: u32) -> Option<String> {
+        let rest = self.rest(offset);
+        let first = rest.chars().next()?;
+        if let '\'' | '"' = first {
+            return Some(match string_end(rest, first) {
+                Some(end) => rest[..end].to_owned(),
+                None => {
+                    let line = &rest[..rest.find(is_line_end).unwrap_or(rest.len())];
+                    format!("{line}{first}")
+                }
+            });
+        }
+        let is_number = rest
+            .strip_prefix('.')
+            .unwrap_or(rest)
+            .starts_with(|digit: char| digit.is_ascii_digit());
+        let is_part = |character: char| is_part_of_name(character) || character == '\\';
+        let word = if is_number {
+            let word = |text: &str| {
+                let end = text.find(|character| !is_part(character) && character != '.');
+                end.unwrap_or(text.len())
+            };
+            let end = word(rest);
+            let has_exponent = rest[..end].ends_with(['e', 'E']) && !rest.starts_with("0x");
+            let sign = has_exponent && rest[end..].starts_with(['+', '-']);
+            let tail = end + usize::from(sign);
+            &rest[..if sign {
+                tail + word(&rest[tail..])
+            } else {
+                end
+            }]
+        } else {
+            let end = rest.find(|character| !is_part(character) && !matches!(character, '{' | '}'));
+            let word = &rest[..end.unwrap_or(rest.len())];
+            if !word.contains('\\') {
+                return None;
+            }
+            // Curly brackets belong to a word in escapes only.
+            let escape = word.rfind('\\').unwrap_or(0);
+            let brace = word[escape..].find('}').map(|end| escape + end + 1);
+            match word
+                .find('{')
+                .filter(|open| *open != word.find("\\u").unwrap_or(0) + 2)
+            {
+                Some(open) => &word[..open],
+                None => &word[..brace.unwrap_or(word.len())],
+            }
+        };
+        Some(word.to_owned())
     }
 
     /// A token that is unexpected only because of the word before it, which the reference refuses
     /// already: a name that strict mode reserves, or a number with a leading zero.
     fn after_word(&self, offset: u32) -> Diagnosis {
-        const RESERVED: [&str; 9] = [
-            "implements",
-            "interface",
-            "let",
-            "package",
-            "private",
-            "protected",
-            "public",
-            "static",
-            "yield",
-        ];
         match self.word_before(offset) {
             // As a modifier in a class `static` is none.
             Some((_, "static")) if self.innermost_bracket(offset) == Some('{') => {
                 Diagnosis::new("Unexpected token", offset)
             }
-            Some((start, word)) if RESERVED.contains(&word) => {
-                Diagnosis::new(format!("The keyword '{word}' is reserved"), start)
+            Some((start, word)) if RESERVED.contains(&word) && word != "enum" => {
+                self.keyword(word, start)
             }
             Some((start, "async")) => self.after_async(start, offset),
+            // Our parser takes it for TypeScript's, before a type.
+            Some((start, "as" | "satisfies"))
+                if !self.is_in_module_list(offset) && self.follows_operand(start) =>
+            {
+                Diagnosis::new("Unexpected token", start)
+            }
             Some((start, word))
-                if word.len() > 1
-                    && word.starts_with('0')
-                    && word.bytes().all(|byte| byte.is_ascii_digit()) =>
+                if is_bad_number(word)
+                    && self.before(offset).len() == start as usize + word.len()
+                    || is_octal_number(word) =>
             {
                 Diagnosis::new("Invalid number", start)
             }
@@ -77,40 +152,56 @@ impl Translator<'_> {
         }
     }
 
+    /// The word at an offset that strict mode reserves.
+    fn reserved_at(&self, offset: u32) -> Option<&'static str> {
+        let end = self.name_or_keyword_at(offset)?;
+        let word = &self.source[offset as usize..end as usize];
+        RESERVED.into_iter().find(|reserved| *reserved == word)
+    }
+
     /// `async` begins an arrow function if a name follows, so what is wrong comes after the name.
     pub(super) fn after_async(&self, start: u32, offset: u32) -> Diagnosis {
         let is_same_line = !self.source[start as usize..offset as usize].contains(is_line_end);
+        // Not so where only an operand may be, or a new name.
+        let before = self.before(start).trim_end_matches(is_space);
+        let is_operand = before.ends_with(|last| "+-*/%&|^<>.!~".contains(last))
+            && !before.ends_with("=>")
+            && !before.ends_with("...");
+        let is_name = matches!(self.word_before(start), Some((_, "const" | "let" | "var")));
         match self.name_at(offset) {
-            Some(end) if is_same_line => Diagnosis::new("Unexpected token", self.skip_trivia(end)),
-            _ => Diagnosis::new("Unexpected token", offset),
-        }
-    }
-
-    /// A private name that stands alone, or a sign without a name.
-    fn hash(&self, offset: u32) -> Diagnosis {
-        match self.rest(offset + 1).chars().next() {
-            Some(next) if !is_part_of_name(next) && next != '\\' => {
-                Diagnosis::new(format!("Unexpected character '{next}'"), offset + 1)
+            Some(end) if is_same_line && !is_operand && !is_name => {
+                Diagnosis::new("Unexpected token", self.skip_trivia(end))
             }
             _ => Diagnosis::new("Unexpected token", offset),
         }
     }
 
+    /// A sign for a private name without a name.
+    fn hash(&self, offset: u32) -> Option<Diagnosis> {
+        let Some(next) = self.rest(offset + 1).chars().next() else {
+            // At the end of the text the reference names the character that it makes of no code.
+            return Some(unexpected_character('\u{10000}', offset + 1));
+        };
+        let is_name = is_identifier_start(next) || next == '\\';
+        (!is_name).then(|| unexpected_character(next, offset + 1))
+    }
+
     /// A slash where an operand is expected: the reference has read a regular expression already.
-    fn slash(&self, offset: u32) -> Diagnosis {
+    fn slash(&self, offset: u32) -> Option<Diagnosis> {
         let rest = &self.rest(offset)[1..];
         let line = &rest[..rest.find(is_line_end).unwrap_or(rest.len())];
         let Some(end) = regex_end(line) else {
-            return Diagnosis::new("Unterminated regular expression", offset + 1);
+            return Some(Diagnosis::new(
+                "Unterminated regular expression",
+                offset + 1,
+            ));
         };
         let flags = &line[end + 1..];
         let flags = &flags[..flags
             .find(|character| !is_part_of_name(character))
             .unwrap_or(flags.len())];
-        if flags.contains(|flag| !"dgimsuvy".contains(flag)) {
-            return Diagnosis::new("Invalid regular expression flag", offset + 1);
-        }
-        Diagnosis::new("Unexpected token", offset)
+        let is_unknown = flags.contains(|flag| !"dgimsuvy".contains(flag));
+        is_unknown.then(|| Diagnosis::new("Invalid regular expression flag", offset + 1))
     }
 
     /// `...` in round brackets begins the last parameter of an arrow function.
@@ -121,12 +212,18 @@ impl Translator<'_> {
         }
         let operand = self.skip_trivia(offset + 3);
         let Some(end) = self.name_at(operand) else {
+            if let Some(end) = self.name_or_keyword_at(operand) {
+                return self.reserved(&self.source[operand as usize..end as usize], operand);
+            }
             let is_pattern = self.rest(operand).starts_with(['[', '{']);
             return Diagnosis::new(
                 "Unexpected token",
                 if is_pattern { offset } else { operand },
             );
         };
+        if let Some(word) = self.reserved_at(operand) {
+            return self.keyword(word, operand);
+        }
         let next = self.skip_trivia(end);
         match self.rest(next).bytes().next() {
             Some(b',') => Diagnosis::new("Comma is not permitted after the rest element", next),
@@ -135,21 +232,11 @@ impl Translator<'_> {
         }
     }
 
-    /// A number that begins with 0 and is none in another base.
-    fn number(&self, offset: u32) -> Diagnosis {
-        let exponent = self.rest(offset)[1..].strip_prefix(['e', 'E']);
-        let digits = exponent.map(|digits| digits.strip_prefix(['+', '-']).unwrap_or(digits));
-        if digits.is_some_and(|digits| !digits.starts_with(|digit: char| digit.is_ascii_digit())) {
-            return Diagnosis::new("Invalid number", offset);
-        }
-        self.after_word(offset)
-    }
-
     /// A property of an object literal that has no value although its name is no variable's.
     pub(super) fn property_without_value(&self, offset: u32) -> Diagnosis {
         match self.word_before(offset) {
             Some((start, word)) if RESERVED_KEYWORDS.contains(word) && word != "default" => {
-                reserved(word, start)
+                self.reserved(word, start)
             }
             _ => self.unexpected(offset),
         }
@@ -160,44 +247,85 @@ impl Translator<'_> {
         let before = self.before(offset).trim_end();
         // Our parser gives up the arrow function for what is wrong after its sign.
         let body = self.skip_trivia(offset + 2);
-        if before.ends_with(')') && self.rest(body).is_empty() {
+        let is_same_line = !self.source[before.len()..offset as usize].contains(is_line_end);
+        let is_call = |before: &str| {
+            before.ends_with([')', ']'])
+                || before.ends_with(is_part_of_name) && !before.ends_with("async")
+        };
+        let list = self.before_brackets(to_u32(before.len()));
+        let is_list = before.ends_with(')') && !list.is_some_and(is_call);
+        if is_list && is_same_line && self.rest(body).is_empty() {
             return Diagnosis::new("Unexpected token", body);
         }
         let inner = before
             .strip_suffix(')')
             .and_then(|inner| inner.rfind('(').map(|open| &inner[open + 1..]));
         match inner {
-            Some(inner) if inner.trim_start().starts_with("await ") => {
+            Some(inner) if inner.trim_start().starts_with("await ") && is_list && is_same_line => {
                 let start = before.len() - 1 - inner.trim_start().len();
                 Diagnosis::new("Await expression cannot be a default value", to_u32(start))
             }
             _ => Diagnosis::new("Unexpected token", offset),
         }
     }
-}
 
-/// A reserved word where a name is expected.
-pub(super) fn reserved(word: &str, offset: u32) -> Diagnosis {
-    match word {
-        "await" => Diagnosis::new(
-            "Cannot use keyword 'await' outside an async function",
-            offset,
-        ),
-        _ => Diagnosis::new(format!("Unexpected keyword '{word}'"), offset),
+    /// A reserved word where a name is expected.
+    pub(super) fn reserved(&self, word: &str, offset: u32) -> Diagnosis {
+        let text = match word {
+            "await" => "Cannot use keyword 'await' outside an async function".to_owned(),
+            _ => format!("Unexpected keyword '{word}'"),
+        };
+        self.after_next_token(Diagnosis::new(text, offset), word)
+    }
+
+    /// A word that is reserved in strict mode, where a name is expected.
+    pub(super) fn keyword(&self, word: &str, offset: u32) -> Diagnosis {
+        let text = format!("The keyword '{word}' is reserved");
+        self.after_next_token(Diagnosis::new(text, offset), word)
+    }
+
+    /// An error about a word, which the reference finds when it has read one token more.
+    pub(super) fn after_next_token(&self, diagnosis: Diagnosis, word: &str) -> Diagnosis {
+        let next = self.skip_trivia(diagnosis.offset + to_u32(word.len()));
+        diagnosis.found_at(next)
     }
 }
 
-/// Whether a string ends, given what follows its first quote.
-fn has_end(text: &str, quote: u8) -> bool {
+/// Whether a word is a number with a leading zero.
+fn is_octal_number(word: &str) -> bool {
+    word.len() > 1 && word.starts_with('0') && word.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether a word is a number without the digits of its exponent.
+fn is_bad_number(word: &str) -> bool {
+    let digits = word.strip_suffix(['e', 'E']).unwrap_or("");
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn unexpected_character(character: char, offset: u32) -> Diagnosis {
+    Diagnosis::new(format!("Unexpected character '{character}'"), offset)
+}
+
+/// Whether a token can begin with a character.
+fn begins_token(first: char) -> bool {
+    match first {
+        '@' => false,
+        _ if first.is_ascii() => first.is_ascii_graphic(),
+        _ => is_identifier_start(first),
+    }
+}
+
+/// Where a string ends that a text begins with.
+fn string_end(text: &str, quote: char) -> Option<usize> {
     let mut escaped = false;
-    for byte in text.bytes() {
-        match byte {
+    for (index, character) in text.char_indices().skip(1) {
+        match character {
             _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'\n' | b'\r' => return false,
-            _ if byte == quote => return true,
+            '\\' => escaped = true,
+            '\n' | '\r' => return None,
+            _ if character == quote => return Some(index + 1),
             _ => {}
         }
     }
-    false
+    None
 }

@@ -17,10 +17,12 @@ use oxc::{
 };
 
 use self::nodes::{
-    check_open, declares_root, ends_climb, is_method_of, is_object_of, root_of_member,
+    check_open, declared, ends_climb, is_applied_to_state, is_method_of, is_object_of,
+    root_of_member,
 };
 use crate::{
     edits::{Change, Edit, Wraps},
+    scope::Scope,
     top_level::skipped_tables,
 };
 
@@ -53,6 +55,7 @@ pub(crate) fn find(program: &Program<'_>, source: &str) -> Result<LazyState, Mis
         ancestors: Vec::new(),
         calls: Vec::new(),
         shadows: 0,
+        states: u32::from(Scope::Program(program).declares("state")),
         found: LazyState::default(),
         misuse: None,
     };
@@ -74,6 +77,8 @@ struct Finder<'s, 'a> {
     calls: Vec<Option<usize>>,
     /// How many functions and catch clauses around declare `$`.
     shadows: u32,
+    /// How many scopes around, the program among them, declare `state`.
+    states: u32,
     found: LazyState,
     misuse: Option<Misuse>,
 }
@@ -82,6 +87,12 @@ struct Finder<'s, 'a> {
 enum Target {
     /// Around this node, whose index among the ancestors is given.
     Around(usize),
+    /// Around the callee of a call that passes `state`, and around the argument that the call is
+    /// in, where one is given.
+    Applied {
+        callee: usize,
+        argument: Option<usize>,
+    },
     /// Nowhere: the reference lies in the arguments of a `$.method(…)`, whose function it uses.
     Covered,
 }
@@ -97,8 +108,15 @@ impl<'a> Finder<'_, 'a> {
                     span: root,
                     change: Change::Rename,
                 });
-                if let Target::Around(index) = target {
-                    self.wrap(index);
+                match target {
+                    Target::Around(index) => self.wrap(index),
+                    Target::Applied { callee, argument } => {
+                        self.wrap(callee);
+                        if let Some(argument) = argument {
+                            self.wrap(argument);
+                        }
+                    }
+                    Target::Covered => {}
                 }
             }
             Err(misuse) => self.misuse = Some(misuse),
@@ -126,7 +144,23 @@ impl<'a> Finder<'_, 'a> {
                 Target::Covered
             });
         }
-        if is_callee && let Some(whole) = self.longer_spine(reference) {
+        // Of a computed key in a longer callee, `$.a[$.key](…)`, the callee as a whole decides.
+        let spine = match root_of_member(self.ancestors[below]) {
+            Some(_) => below,
+            None => reference,
+        };
+        if is_callee && spine == below && is_applied_to_state(node) {
+            // Where nothing is called `state`, the added function around must provide it.
+            let argument = match self.states {
+                0 => self.longer_spine(spine),
+                _ => None,
+            };
+            return Ok(Target::Applied {
+                callee: below,
+                argument,
+            });
+        }
+        if is_callee && let Some(whole) = self.longer_spine(spine) {
             return Ok(Target::Around(whole));
         }
         if !is_callee && is_method_of(&node.callee, "state") {
@@ -154,8 +188,8 @@ impl<'a> Finder<'_, 'a> {
 
     /// For `$.items.map(…)` and the like: the whole argument that the expression is in or is.
     ///
-    /// Wrapping only the callee, as the reference does, gives code that always throws when the
-    /// module is loaded. Where there is no argument that can be wrapped, the answer is `None`.
+    /// Wrapping only the callee, as the reference does, gives code that nearly always throws when
+    /// the module is loaded. Where there is no argument that can be wrapped, the answer is `None`.
     fn longer_spine(&self, from: usize) -> Option<usize> {
         let mut top = from;
         let mut calls = usize::from(matches!(self.ancestors[top], AstKind::CallExpression(_)));
@@ -280,7 +314,9 @@ impl<'a> VisitJs<'a> for Finder<'_, 'a> {
         };
         self.ancestors.push(kind);
         self.calls.push(call);
-        self.shadows += u32::from(declares_root(kind));
+        let declared = declared(kind);
+        self.shadows += u32::from(declared.root);
+        self.states += u32::from(declared.state);
         if self.misuse.is_some() {
             return;
         }
@@ -302,7 +338,9 @@ impl<'a> VisitJs<'a> for Finder<'_, 'a> {
     fn leave_node(&mut self, kind: AstKind<'a>) {
         self.ancestors.pop();
         self.calls.pop();
-        self.shadows -= u32::from(declares_root(kind));
+        let declared = declared(kind);
+        self.shadows -= u32::from(declared.root);
+        self.states -= u32::from(declared.state);
     }
 
     fn visit_variable_declarator(&mut self, declarator: &VariableDeclarator<'a>) {

@@ -3,7 +3,10 @@
 use oxc::{
     ast::{
         AstKind,
-        ast::{ArrowFunctionExpression, BindingPattern, ClassType, Expression, FunctionType},
+        ast::{
+            Argument, ArrowFunctionExpression, BindingPattern, CallExpression, ClassType,
+            Expression, FunctionType,
+        },
     },
     span::{GetSpan, Span},
 };
@@ -11,15 +14,39 @@ use oxc::{
 use super::{Misuse, misuse};
 use crate::scope::Scope;
 
-/// Whether a function or a catch clause declares `$`. (The program does not count: what it declares
-/// does not keep `$` from being lazy state.)
-pub(super) fn declares_root(kind: AstKind<'_>) -> bool {
-    match kind {
-        AstKind::Function(function) => Scope::Function(function).declares("$"),
-        AstKind::ArrowFunctionExpression(arrow) => Scope::Arrow(arrow).declares("$"),
-        AstKind::CatchClause(clause) => Scope::Catch(clause).declares("$"),
-        _ => false,
-    }
+/// What a scope declares, of the two names that lazy state asks for.
+#[derive(Default)]
+pub(super) struct Declared {
+    /// `$`, which then is no lazy state.
+    pub(super) root: bool,
+    /// `state`.
+    pub(super) state: bool,
+}
+
+/// What a function or a catch clause declares. (The program does not count: what it declares does
+/// not keep `$` from being lazy state.)
+pub(super) fn declared(kind: AstKind<'_>) -> Declared {
+    let scope = match kind {
+        AstKind::Function(function) => Scope::Function(function),
+        AstKind::ArrowFunctionExpression(arrow) => Scope::Arrow(arrow),
+        AstKind::CatchClause(clause) => Scope::Catch(clause),
+        _ => return Declared::default(),
+    };
+    let mut declared = Declared::default();
+    scope.declared(&mut |name| match name {
+        "$" => declared.root = true,
+        "state" => declared.state = true,
+        _ => {}
+    });
+    declared
+}
+
+/// Whether a call passes `state` and nothing else.
+///
+/// For `$.a.b(state)` the reference applies the function that it makes of the callee to `state`,
+/// which gives the value of `state.a.b`; jobs rely on it (compiler spec, section 15, B9).
+pub(super) fn is_applied_to_state(call: &CallExpression<'_>) -> bool {
+    matches!(&call.arguments[..], [Argument::Identifier(id)] if id.name == "state")
 }
 
 /// Whether climbing from a reference stops here with an error.

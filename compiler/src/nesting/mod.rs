@@ -15,7 +15,7 @@ mod outline;
 mod tokens;
 
 pub(crate) use self::outline::{
-    cover_is_open, first_at_sign, misplaced_statement, unfinished_substitution,
+    completions, cover_is_open, first_at_sign, misplaced_statement, unfinished_substitution,
 };
 use crate::source::{is_line_end, is_space};
 

@@ -37,9 +37,10 @@ pub(crate) struct Misplaced<'t> {
 /// The first `import` or `export` declaration inside a block, or `return` outside of all brackets.
 pub(crate) fn misplaced_statement(text: &str) -> Option<Misplaced<'_>> {
     let mut scan = Scan::new(text);
+    let mut after_arrow = false;
     loop {
         let begins_statement = match scan.before {
-            Before::Start | Before::Brace => true,
+            Before::Start | Before::Brace => !after_arrow,
             Before::Operand => scan.after_line_end,
             Before::Operator | Before::KeywordOperator | Before::Colon | Before::IncDec => false,
         };
@@ -47,6 +48,7 @@ pub(crate) fn misplaced_statement(text: &str) -> Option<Misplaced<'_>> {
         let is_block = scan.frame().kind == Kind::Block;
         let start = scan.next()?;
         let word = &text[start..scan.at];
+        after_arrow = word == "=>" || after_arrow && word.trim().is_empty();
         let is_misplaced = match word {
             "return" => is_outside,
             "export" => !is_outside && is_block,
@@ -76,7 +78,9 @@ pub(crate) fn cover_is_open(text: &str, inside: u32, until: u32) -> bool {
             let around = outermost.get_or_insert_with(|| {
                 let covers = scan.frames.iter().rev();
                 let count = covers
-                    .take_while(|frame| matches!(frame.kind, Kind::Object | Kind::Group))
+                    .take_while(|frame| {
+                        matches!(frame.kind, Kind::Object | Kind::Group | Kind::List)
+                    })
                     .count();
                 scan.frames.len() - count
             });
@@ -90,5 +94,108 @@ pub(crate) fn cover_is_open(text: &str, inside: u32, until: u32) -> bool {
         if scan.next().is_none() {
             return false;
         }
+    }
+}
+
+/// Texts that begin with one that breaks off and could parse: with its brackets closed, after
+/// different things that may be missing; at last without the statement that breaks off.
+pub(crate) fn completions(text: &str) -> impl Iterator<Item = String> {
+    const AFTER_OPERAND: [&str; 9] = ["", ":x", "(){}", "=>x", "{}", ";", "=x", "x", "from''"];
+    const FOR_OPERAND: [&str; 7] = ["x", "", "x:x", ":x", ";;", "x=x", "(){}"];
+    let ending = Ending::of(text);
+    let fillers: &[&str] = if ending.expects_operand {
+        &FOR_OPERAND
+    } else {
+        &AFTER_OPERAND
+    };
+    let whole: Vec<String> = fillers
+        .iter()
+        .map(|filler| format!("{text}{}{filler}{}", ending.space, ending.closers))
+        .collect();
+    let (start, closers) = ending.last_statement;
+    let cut = format!("{}{closers}", &text[..start]);
+    whole.into_iter().chain(std::iter::once(cut))
+}
+
+/// How a text that breaks off ends.
+struct Ending {
+    /// What closes the brackets that are open.
+    closers: String,
+    expects_operand: bool,
+    /// What ends a comment that the text ends with.
+    space: char,
+    /// Where the last statement starts, and what closes the brackets around it.
+    last_statement: (usize, String),
+}
+
+impl Ending {
+    fn of(text: &str) -> Self {
+        let mut scan = Scan::new(text);
+        let mut open: Vec<&'static str> = Vec::new();
+        // Where the last statement starts between each pair of brackets, and outside of all.
+        let mut starts = vec![None];
+        // The last three tokens.
+        let mut last = [""; 3];
+        let mut space = ' ';
+        loop {
+            let begins_statement = match scan.before {
+                Before::Start | Before::Brace => true,
+                Before::Operand => scan.after_line_end,
+                _ => false,
+            };
+            let is_block = scan.frame().kind == Kind::Block;
+            let Some(start) = scan.next() else { break };
+            let token = &text[start..scan.at];
+            let is_comment = token.starts_with("//") && scan.at == text.len();
+            space = if is_comment { '\n' } else { ' ' };
+            if token.trim().is_empty() || token.starts_with("//") || token.starts_with("/*") {
+                continue;
+            }
+            let continues = ["else", "catch", "finally", "while"].contains(&token)
+                || !token.starts_with(|first: char| first.is_alphanumeric() || first == '_');
+            if begins_statement && is_block && !continues {
+                starts[open.len()] = Some(start);
+            }
+            if scan.frames.len() > open.len() + 1 {
+                open.push(closer(token, last, scan.frame().kind));
+                starts.push(None);
+            } else if scan.frames.len() < open.len() + 1 {
+                open.pop();
+                starts.pop();
+            }
+            last = [last[1], last[2], token];
+        }
+        let levels = starts.iter().enumerate().rev();
+        let (level, start) = levels
+            .filter_map(|(level, start)| start.map(|start| (level, start)))
+            .next()
+            .unwrap_or((0, 0));
+        let close = |open: &[&str]| open.iter().rev().copied().collect();
+        Self {
+            closers: close(&open),
+            expects_operand: matches!(
+                scan.before,
+                Before::Operator | Before::KeywordOperator | Before::Colon
+            ),
+            space,
+            last_statement: (start, close(&open[..level])),
+        }
+    }
+}
+
+/// What closes a bracket, together with what must follow it.
+fn closer(token: &str, before: [&str; 3], kind: Kind) -> &'static str {
+    let [second, first, word] = before;
+    match (token, kind) {
+        ("{", _) if word == "try" => "}finally{}",
+        ("{", _) if word == "do" => "}while(0)",
+        ("{", _) => "}",
+        ("[", _) => "]",
+        ("(", Kind::Head) => ");",
+        ("(", _) if ["catch", "switch", "function"].contains(&word) => "){}",
+        ("(", _) if first == "function" || (first, second) == ("*", "function") => "){}",
+        ("(", _) => ")",
+        // A template up to its first substitution.
+        _ => "}`",
     }
 }
