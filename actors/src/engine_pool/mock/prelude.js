@@ -186,12 +186,15 @@
         publish(name, freezable ? Object.freeze(value) : value);
       }
     },
+    // As `describeStateError` of the engine.
     writtenError(job) {
       const written = state?.errors?.[job];
-      if (typeof written !== "object" || written === null) return undefined;
-      const { name, message } = written;
-      const text = (value) => (typeof value === "string" ? value : undefined);
-      return stringify({ name: text(name), message: text(message) });
+      if (!written) return undefined;
+      const text = (value) => {
+        if (value === undefined || value === null || typeof value === "string") return value ?? undefined;
+        return typeof value === "object" ? stringify(value) : String(value);
+      };
+      return stringify({ name: text(written.name), message: text(written.message) });
     },
     webhookResponse: () => (state?.webhookResponse ? toText(state.webhookResponse) : undefined),
     hasError: (job) => Boolean(state?.errors?.[job]),
