@@ -141,7 +141,15 @@ fn endpoint_and_secret(from: &mut Resolver, warnings: &mut Vec<String>) -> (Stri
             .map_err(|_| "is neither a ws:// or wss:// URL nor `mock`".to_owned()),
     });
     let debug = from.switch(&table::DEBUG);
-    let missing = from.given(&table::SECRET).is_none();
+    let given = from.given(&table::SECRET);
+    let missing = given.is_none();
+    if given.is_some_and(|given| given.text().trim() != given.text()) {
+        warnings.push(format!(
+            "{} begins or ends with white space, which is part of the secret, as in the reference: Lightning must have the \
+             same. A file often ends with a line break that was not meant",
+            table::SECRET.names()
+        ));
+    }
     let secret = from
         .optional(&table::SECRET, values::text)
         .unwrap_or_else(|| {

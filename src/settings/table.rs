@@ -25,7 +25,8 @@ pub(crate) static SECRET: Setting = Setting::text(
 )
 .short('s')
 .env(&["WORKER_SECRET"])
-.secret();
+.secret()
+.verbatim();
 
 pub(crate) static LIGHTNING_PUBLIC_KEY: Setting = Setting::text(
     Lightning,
