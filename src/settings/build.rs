@@ -73,8 +73,8 @@ pub(crate) fn resolve(
     let engine = engine(&mut from, path);
     let limits = RunLimits {
         memory_mb: from.required(&table::RUN_MEMORY, values::mebibytes),
-        payload_mb: from.required(&table::PAYLOAD_MEMORY, values::mebibytes),
-        log_payload_mb: from.required(&table::LOG_PAYLOAD_MEMORY, values::mebibytes),
+        payload_mb: from.required(&table::PAYLOAD_MEMORY, values::mebibytes_or_zero),
+        log_payload_mb: from.required(&table::LOG_PAYLOAD_MEMORY, values::mebibytes_or_zero),
         state_mb: from.optional(&table::STATE_MEMORY, values::mebibytes),
         timeout: from.required(&table::MAX_RUN_DURATION, values::seconds_or_zero),
     };

@@ -338,7 +338,7 @@ pub(crate) static PAYLOAD_MEMORY: Setting = Setting::text(
     Limits,
     "payload-memory",
     "MB",
-    "Largest dataclip sent to Lightning",
+    "Largest dataclip sent to Lightning, 0 to send none",
 )
 .env(&["WORKER_MAX_PAYLOAD_MB"])
 .default("10");
@@ -347,7 +347,7 @@ pub(crate) static LOG_PAYLOAD_MEMORY: Setting = Setting::text(
     Limits,
     "log-payload-memory",
     "MB",
-    "Largest log line sent to Lightning",
+    "Largest log line sent to Lightning, 0 to send none",
 )
 .env(&["WORKER_MAX_LOG_PAYLOAD_MB"])
 .default("1");
