@@ -6,7 +6,7 @@ use actors::config::{
     BatchConfig, ClaimConfig, CollectionsConfig, Config, DeliveryConfig, EngineConfig, Identity,
     LightningConfig, MemoryEnforcement, NodeConfig, Reuse, RunLimits, SandboxMode, Secret,
 };
-use actors::engine_pool::is_installable;
+use actors::engine_pool::{is_installable, locate};
 use actors::metrics::Metrics;
 use protocol::backoff::ClaimBackoff;
 use protocol::token::RunTokenKey;
@@ -313,17 +313,10 @@ fn engine(
     })
 }
 
-/// A bare program name as the file that `PATH` finds: a child's environment is empty, so nothing is found there later. One
-/// that is nowhere stays as it is, for the error of its start to name it.
+/// A bare program name as the file that it stands for, so that everything starts the same one: a child's environment is
+/// empty. One that is nowhere stays as it is, for `check` and the start of the engine to say so.
 fn on_path(program: PathBuf) -> PathBuf {
-    if program.components().count() != 1 || program.is_absolute() {
-        return program;
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(&program))
-        .find(|file| file.is_file())
-        .unwrap_or(program)
+    locate(&program, std::env::var_os("PATH").as_deref()).unwrap_or(program)
 }
 
 fn collections(from: &mut Resolver) -> Option<CollectionsConfig> {
