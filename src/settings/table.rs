@@ -173,7 +173,7 @@ pub(crate) static BACKOFF: Setting = Setting::text(
     Workloops,
     "backoff",
     "MIN/MAX",
-    "Seconds between claims: the least, and the most while there is nothing to claim",
+    "Seconds between claims while there is nothing to claim: the first wait, and the longest. A claim that brought a run is followed by the next at once",
 )
 .env(&["WORKER_BACKOFF"])
 .default("1/10");
