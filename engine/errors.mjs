@@ -34,14 +34,17 @@ export function describeUncaught(error) {
   };
 }
 
-/** `{ name, message }` of what the runtime wrote to `state.errors`, or null. */
+/**
+ * `{ name, message }`, each a string or absent, of what a state says of the error
+ * of this job: the runtime writes it, and so may job code or an input dataclip.
+ * Null where the state says nothing, or something falsy (protocol spec, 4.11).
+ */
 export function describeStateError(state, jobId) {
-  const errors = read(state, "errors");
-  const entry = read(errors, jobId);
-  if (typeof entry !== "object" || entry === null) return null;
+  const entry = read(read(state, "errors"), jobId);
+  if (!entry) return null;
   return {
-    name: optionalText(read(entry, "name")),
-    message: messageOf(entry),
+    name: textIfAny(read(entry, "name")),
+    message: textIfAny(read(entry, "message")),
   };
 }
 
@@ -60,9 +63,11 @@ function read(value, key) {
 }
 
 function optionalText(value) {
-  return value === undefined || value === null || value === ""
-    ? undefined
-    : text(value);
+  return value === "" ? undefined : textIfAny(value);
+}
+
+function textIfAny(value) {
+  return value === undefined || value === null ? undefined : text(value);
 }
 
 function text(value) {

@@ -115,15 +115,59 @@ export async function packScript(entries, folder) {
 }
 
 /**
- * The same of code that is known to import by file name and to ask where it is,
- * which its loader does for it.
+ * The same of ES modules that are known to import by file name and to ask where
+ * they are, which their loader does for them. They stay strict, and the CommonJS
+ * files that they import stay as strict as they are: those are a script within.
  */
 export async function packImportingScript(entries, folder, replaced) {
   const define = { "import.meta": "__meta" };
   const plugins = [placePlugin(folder), replacePlugin(replaced)];
-  const options = { define, plugins };
-  const { text, inputs } = await script(entries, folder, options);
-  return { text: text.replace(/\bimport\(/g, "__import("), inputs };
+  const common = await commonImports(entries, folder, { define, plugins });
+  const inner = await script(
+    [...common].map(([name, source]) => ({ index: quote(name), source })),
+    folder,
+    { define, plugins },
+  );
+  const outer = await script(
+    entries,
+    folder,
+    { define, plugins: [outsidePlugin(common), ...plugins] },
+    '"use strict"; ',
+  );
+  const text = `(function (require, __place, __import, __meta) {
+const inner = ${inner.text}(require, __place, __import, __meta);
+const find = (name) => Object.hasOwn(inner, name) ? inner[name] : require(name);
+return ${outer.text}(find, __place, __import, __meta); })`;
+  return {
+    text: text.replace(/\bimport\(/g, "__import("),
+    inputs: [...inner.inputs, ...outer.inputs],
+  };
+}
+
+/** The CommonJS files that ES modules among `entries` and their imports import, by the names used. */
+async function commonImports(entries, folder, options) {
+  const { metafile } = await buildScript(entries, folder, options);
+  const found = new Map();
+  for (const { format, imports } of Object.values(metafile.inputs)) {
+    if (format !== "esm") continue;
+    for (const { path: file, original } of imports) {
+      if (metafile.inputs[file]?.format !== "cjs") continue;
+      const source = path.resolve(file);
+      if ((found.get(original) ?? source) !== source)
+        throw new Error(`${original} means two things`);
+      found.set(original, source);
+    }
+  }
+  return found;
+}
+
+/** Leaves the imports of these names to the script's `require`. */
+function outsidePlugin(names) {
+  const setup = (build) =>
+    build.onResolve({ filter: /./ }, ({ path: name }) =>
+      names.has(name) ? { path: name, external: true } : undefined,
+    );
+  return { name: "outside", setup };
 }
 
 /** Packs the given sources in place of the packages of these names. */
@@ -141,12 +185,20 @@ function replacePlugin(sources) {
   return { name: "replace", setup };
 }
 
-async function script(entries, folder, options) {
+/** `mode` is a directive, or nothing. */
+async function script(entries, folder, options, mode = "") {
+  const { outputFiles, metafile } = await buildScript(entries, folder, options);
+  const text = `(function (require, __place, __import, __meta) { ${mode}const module = { exports: {} }; ${outputFiles[0].text}
+return module.exports; })`;
+  return { text, inputs: inputsOf(metafile) };
+}
+
+function buildScript(entries, folder, options) {
   const getters = entries.map(
     ({ index, source }) =>
       `get ${index}() { return require(${quote(source)}); }`,
   );
-  const { outputFiles, metafile } = await build({
+  return build({
     ...outputOptions(folder),
     ...options,
     format: "cjs",
@@ -155,9 +207,6 @@ async function script(entries, folder, options) {
     write: false,
     metafile: true,
   });
-  const text = `(function (require, __place, __import, __meta) { const module = { exports: {} }; ${outputFiles[0].text}
-return module.exports; })`;
-  return { text, inputs: inputsOf(metafile) };
 }
 
 function inputsOf({ inputs }) {

@@ -86,6 +86,7 @@ export class RunReport {
         next,
         mem,
         ...this.#facts(described, state),
+        state_error: describeStateError(state, jobId),
       },
       this.#dataclip(described),
     );

@@ -244,3 +244,49 @@ fn profiling_adds_the_peak_of_each_step() {
         ],
     );
 }
+
+#[test]
+fn a_payload_limit_of_zero_sends_no_dataclip_and_no_line_and_lets_the_run_go_on() {
+    let limits = ["--payload-memory", "0", "--log-payload-memory", "0"];
+    let with_node = lightning();
+    let with_mock = lightning();
+    let _workers = (
+        worker(&with_node, &limits),
+        Worker::with_mock_engine(&with_mock, &limits),
+    );
+    for lightning in [with_node, with_mock] {
+        let plan = chain(
+            &[
+                (
+                    "a",
+                    "fn(s => { console.log('a patient'); return { data: { n: 1 } }; })",
+                ),
+                (
+                    "b",
+                    "fn(s => ({ data: { n: s.data.n + 1 }, isTwo: s.data.n === 1 }))",
+                ),
+            ],
+            &[("a", "b", "always")],
+        );
+        let run = ended(&lightning, &enqueue(&lightning, &plan));
+        assert_eq!(run.reason.as_deref(), Some("success"));
+        assert_eq!(
+            run.final_state,
+            Some(json!({"data": "[REDACTED]", "isTwo": true}))
+        );
+        for step in run.steps.values() {
+            assert_eq!(step.output_dataclip, None);
+            assert_eq!(
+                step.output_dataclip_error.as_deref(),
+                Some("DATACLIP_TOO_LARGE")
+            );
+        }
+        let jobs = run
+            .logs
+            .iter()
+            .filter(|line| line.source.as_deref() == Some("JOB"));
+        let lines: Vec<_> = jobs.map(|line| line.text.as_str()).collect();
+        assert_eq!(lines, ["[REDACTED: Message length exceeds payload limit]"]);
+        assert!(run.log_texts().contains(&"Payload limit: 0mb"));
+    }
+}

@@ -34,6 +34,22 @@ fn a_node_parent_that_forks_the_worker_is_told_when_it_is_ready() {
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
 }
 
+/// As `-l ws://…` in one argument of an orchestrator brings it, and a variable that was read from a file.
+#[test]
+fn white_space_around_settings_keeps_no_worker_from_lightning() {
+    let lightning = lightning();
+    let id = lightning.enqueue(plan("fn(s => s)", "manual")).unwrap();
+    let endpoint = format!("-l {}\n", lightning.ws_url());
+    let mut command = command(&lightning);
+    command
+        .arg(endpoint)
+        .arg("--mock")
+        .env("WORKER_CAPACITY", " 2\n");
+    let _worker = Worker::start(&mut command);
+    let run = lightning.wait_for(&id, DEADLINE).unwrap();
+    assert_eq!(run.state, RunState::Success);
+}
+
 #[test]
 fn a_run_token_signed_by_a_stranger_ends_the_worker_with_1_and_no_run_is_begun() {
     let lightning = lightning();

@@ -110,3 +110,48 @@ fn check_names_what_is_missing() {
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert!(said(&output).contains(wanted), "{}", said(&output));
 }
+
+/// As some orchestrators and unit files start it.
+#[test]
+fn a_worker_without_a_path_finds_node_where_the_system_would_and_says_so_when_it_does_not() {
+    let node = Command::new("node").env_remove("PATH").arg("-v").output();
+    if node.is_err() {
+        println!("skipped: Node is not where the system looks without PATH");
+        return;
+    }
+    let lightning = lightning();
+    let mut command = worker(&lightning, "auto");
+    // npm itself needs a PATH, for the first scenario that installs the engine.
+    executes_a_run_with(&mut worker(&lightning, "auto"), &lightning);
+    executes_a_run_with(command.env_remove("PATH"), &lightning);
+
+    let empty = tempfile::tempdir().unwrap();
+    let nowhere = command.env("PATH", empty.path());
+    let ended = nowhere
+        .args(["--engine-validation-retries", "0"])
+        .output()
+        .unwrap();
+    assert_eq!(ended.status.code(), Some(70), "{}", said(&ended));
+    assert!(
+        said(&ended).contains("node: not found on PATH"),
+        "{}",
+        said(&ended)
+    );
+    let checked = Command::new(nowhere.get_program())
+        .env("PATH", empty.path())
+        .arg("check")
+        .args(nowhere.get_args().skip(1))
+        .output()
+        .unwrap();
+    assert_eq!(checked.status.code(), Some(1), "{}", said(&checked));
+    assert!(
+        said(&checked).contains("node: not found on PATH"),
+        "{}",
+        said(&checked)
+    );
+}
+
+fn executes_a_run_with(command: &mut Command, lightning: &MockHandle) {
+    let _worker = Worker::start(command);
+    executes_a_run(lightning);
+}

@@ -190,9 +190,9 @@ pub struct RunLimits {
     pub timeout: Duration,
     /// V8 heap of a run, MiB.
     pub memory_mb: f64,
-    /// Largest dataclip sent to Lightning, MiB.
+    /// Largest dataclip sent to Lightning, MiB; zero sends none.
     pub payload_mb: f64,
-    /// Largest log line sent to Lightning, MiB.
+    /// Largest log line sent to Lightning, MiB; zero sends none.
     pub log_payload_mb: f64,
     /// Largest state of a step, MiB; `None` is the run's memory limit.
     pub state_mb: Option<f64>,

@@ -47,9 +47,11 @@ impl Flags {
             problems.extend(bad);
             Environment::default()
         });
-        let file = self
-            .config
-            .or_else(|| environment.get(CONFIG_VARIABLE).map(PathBuf::from));
+        let file = self.config.or_else(|| {
+            environment
+                .get(CONFIG_VARIABLE)
+                .map(|path| PathBuf::from(path.trim()))
+        });
         let file = file.map_or_else(
             || Ok(FileSettings::default()),
             |path| FileSettings::read(&path),

@@ -7,7 +7,7 @@ use actors::config::{
     Identity, LightningConfig, MemoryEnforcement, NodeConfig, Reuse, RunLimits, SandboxMode,
     Secret,
 };
-use actors::engine_pool::is_installable;
+use actors::engine_pool::{is_installable, locate};
 use actors::metrics::Metrics;
 use protocol::backoff::ClaimBackoff;
 use protocol::token::RunTokenKey;
@@ -74,8 +74,8 @@ pub(crate) fn resolve(
     let engine = engine(&mut from, path);
     let limits = RunLimits {
         memory_mb: from.required(&table::RUN_MEMORY, values::mebibytes),
-        payload_mb: from.required(&table::PAYLOAD_MEMORY, values::mebibytes),
-        log_payload_mb: from.required(&table::LOG_PAYLOAD_MEMORY, values::mebibytes),
+        payload_mb: from.required(&table::PAYLOAD_MEMORY, values::mebibytes_or_zero),
+        log_payload_mb: from.required(&table::LOG_PAYLOAD_MEMORY, values::mebibytes_or_zero),
         state_mb: from.optional(&table::STATE_MEMORY, values::mebibytes),
         timeout: from.required(&table::MAX_RUN_DURATION, values::seconds_or_zero),
     };
@@ -142,7 +142,15 @@ fn endpoint_and_secret(from: &mut Resolver, warnings: &mut Vec<String>) -> (Stri
             .map_err(|_| "is neither a ws:// or wss:// URL nor `mock`".to_owned()),
     });
     let debug = from.switch(&table::DEBUG);
-    let missing = from.given(&table::SECRET).is_none();
+    let given = from.given(&table::SECRET);
+    let missing = given.is_none();
+    if given.is_some_and(|given| given.text().trim() != given.text()) {
+        warnings.push(format!(
+            "{} begins or ends with white space, which is part of the secret, as in the reference: Lightning must have the \
+             same. A file often ends with a line break that was not meant",
+            table::SECRET.names()
+        ));
+    }
     let secret = from
         .optional(&table::SECRET, values::text)
         .unwrap_or_else(|| {
@@ -308,17 +316,10 @@ fn engine(
     })
 }
 
-/// A bare program name as the file that `PATH` finds: a child's environment is empty, so nothing is found there later. One
-/// that is nowhere stays as it is, for the error of its start to name it.
+/// A bare program name as the file that it stands for, so that everything starts the same one: a child's environment is
+/// empty. One that is nowhere stays as it is, for `check` and the start of the engine to say so.
 fn on_path(program: PathBuf) -> PathBuf {
-    if program.components().count() != 1 || program.is_absolute() {
-        return program;
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(&program))
-        .find(|file| file.is_file())
-        .unwrap_or(program)
+    locate(&program, std::env::var_os("PATH").as_deref()).unwrap_or(program)
 }
 
 fn collections(from: &mut Resolver) -> Option<CollectionsConfig> {

@@ -142,7 +142,9 @@ fn default(setting: &Setting) -> Option<Given> {
 
 fn given(setting: &Setting, texts: &[String], source: Source) -> Given {
     let texts = match setting.kind {
-        Kind::Text | Kind::Switch => texts.to_vec(),
+        Kind::Text if setting.verbatim => texts.to_vec(),
+        // As a file that holds a value, or `-l ws://host` as one argument, brings it along.
+        Kind::Text | Kind::Switch => texts.iter().map(|text| text.trim().to_owned()).collect(),
         Kind::List => texts
             .iter()
             .flat_map(|text| text.split(','))
@@ -236,6 +238,24 @@ mod tests {
             layers.get(&table::STATE_PROPS_TO_REMOVE).unwrap().texts,
             expected
         );
+    }
+
+    #[test]
+    fn white_space_around_a_value_is_left_out_unless_it_means_something() {
+        let layers = Layers {
+            flags: BTreeMap::from([("lightning", vec![" ws://x/worker".to_owned()])]),
+            environment: environment(&[
+                ("WORKER_CAPACITY", "3\n"),
+                ("WORKER_BATCH_LOGS", " true "),
+                ("WORKER_SECRET", " s \n"),
+            ]),
+            ..Layers::default()
+        };
+        let text = |setting| layers.get(setting).unwrap().text().to_owned();
+        assert_eq!(text(&table::LIGHTNING), "ws://x/worker");
+        assert_eq!(text(&table::CAPACITY), "3");
+        assert_eq!(text(&table::BATCH_LOGS), "true");
+        assert_eq!(text(&table::SECRET), " s \n");
     }
 
     #[cfg(unix)]

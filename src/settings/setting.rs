@@ -69,6 +69,8 @@ pub struct Setting {
     pub heading: Heading,
     /// Never shown: `***` stands for it.
     pub secret: bool,
+    /// White space around the text is part of it.
+    pub verbatim: bool,
     /// Left out of `--help`, of the file and of `config`.
     pub hidden: bool,
     /// One or two sentences for `--help`.
@@ -93,6 +95,7 @@ impl Setting {
             kind: Kind::Text,
             heading,
             secret: false,
+            verbatim: false,
             hidden: false,
             help,
         }
@@ -145,6 +148,11 @@ impl Setting {
 
     pub(crate) const fn secret(mut self) -> Self {
         self.secret = true;
+        self
+    }
+
+    pub(crate) const fn verbatim(mut self) -> Self {
+        self.verbatim = true;
         self
     }
 

@@ -25,7 +25,8 @@ pub(crate) static SECRET: Setting = Setting::text(
 )
 .short('s')
 .env(&["WORKER_SECRET"])
-.secret();
+.secret()
+.verbatim();
 
 pub(crate) static LIGHTNING_PUBLIC_KEY: Setting = Setting::text(
     Lightning,
@@ -181,7 +182,7 @@ pub(crate) static BACKOFF: Setting = Setting::text(
     Workloops,
     "backoff",
     "MIN/MAX",
-    "Seconds between claims: the least, and the most while there is nothing to claim",
+    "Seconds between claims while there is nothing to claim: the first wait, and the longest. A claim that brought a run is followed by the next at once",
 )
 .env(&["WORKER_BACKOFF"])
 .default("1/10");
@@ -346,7 +347,7 @@ pub(crate) static PAYLOAD_MEMORY: Setting = Setting::text(
     Limits,
     "payload-memory",
     "MB",
-    "Largest dataclip sent to Lightning",
+    "Largest dataclip sent to Lightning, 0 to send none",
 )
 .env(&["WORKER_MAX_PAYLOAD_MB"])
 .default("10");
@@ -355,7 +356,7 @@ pub(crate) static LOG_PAYLOAD_MEMORY: Setting = Setting::text(
     Limits,
     "log-payload-memory",
     "MB",
-    "Largest log line sent to Lightning",
+    "Largest log line sent to Lightning, 0 to send none",
 )
 .env(&["WORKER_MAX_LOG_PAYLOAD_MB"])
 .default("1");

@@ -78,21 +78,21 @@ fn duration(text: &str, units_per_second: f64, unit: &str) -> Result<Duration, W
 
 /// A size in MiB, decimals allowed; more than zero.
 pub(crate) fn mebibytes(text: &str) -> Result<f64, Why> {
-    /// One TiB: beyond it a limit limits nothing and its bytes may no longer fit a counter.
-    const LARGEST: f64 = 1024.0 * 1024.0;
-    text.parse()
-        .ok()
-        .filter(|size| *size > 0.0 && *size <= LARGEST)
+    size(text)
+        .filter(|size| *size > 0.0)
         .ok_or_else(|| "is no size; give a number of MiB, more than 0".to_owned())
 }
 
-/// A size in MiB, where zero has a meaning of its own.
+/// The same, where nothing is allowed too.
 pub(crate) fn mebibytes_or_zero(text: &str) -> Result<f64, Why> {
-    if text.parse() == Ok(0.0) {
-        Ok(0.0)
-    } else {
-        mebibytes(text).map_err(|_| "is no size; give a number of MiB, 0 or more".to_owned())
-    }
+    size(text).ok_or_else(|| "is no size; give a number of MiB, 0 or more".to_owned())
+}
+
+fn size(text: &str) -> Option<f64> {
+    /// One TiB: beyond it a limit limits nothing and its bytes may no longer fit a counter.
+    const LARGEST: f64 = 1024.0 * 1024.0;
+    let size: f64 = text.parse().ok()?;
+    (0.0..=LARGEST).contains(&size).then_some(size)
 }
 
 /// One word out of a few.
@@ -204,7 +204,9 @@ mod tests {
         assert_eq!(mebibytes("0.25"), Ok(0.25));
         for bad in ["0", "-1", "inf", "NaN", "1e12", "ten"] {
             assert!(mebibytes(bad).is_err(), "{bad}");
+            assert!(mebibytes_or_zero(bad).is_err() || bad == "0", "{bad}");
         }
+        assert_eq!(mebibytes_or_zero("0"), Ok(0.0));
     }
 
     #[test]

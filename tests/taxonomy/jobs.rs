@@ -203,6 +203,13 @@ fn jobs_that_cannot_run_crash_the_run() {
                 ("ImportError", "ImportError"),
                 "Failed to import module \"@openfn/language-test/util\"",
             ),
+            // The runtime takes the credential out of each state. Were it not as strict as its sources, it would not notice.
+            Row::new("a state that does not let its credential be taken out", {
+                let mut plan = one("fn(s => Object.freeze(s))");
+                plan["jobs"][0]["credential"] = json!({"user": "u"});
+                plan
+            })
+            .both("a", error("crash", "TypeError", "Cannot delete property 'configuration' of *")),
             Row::new("a function made from text", one("fn(() => new Function('return 1')())")).both(
                 "a",
                 error("kill", "SecurityError", "Illegal eval statement detected"),

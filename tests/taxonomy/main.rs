@@ -8,6 +8,7 @@ mod jobs;
 mod limits;
 mod plans;
 mod platform;
+mod written;
 
 use lightning_mock::MockHandle;
 use support::rows::{Row, chain, error, one};

@@ -40,7 +40,7 @@ pub(crate) use self::messages::{
     GetEngineStatus, Prepare, PrepareError, Prepared, Proceed, StopEngine, StopJob,
 };
 pub(crate) use self::pool::EnginePool;
-pub use self::sandbox::missing as missing_in_sandbox;
+pub use self::sandbox::{locate, missing as missing_in_sandbox};
 
 /// The resident size of a process in bytes; `None` when it is gone.
 pub fn resident_bytes(pid: u32) -> Option<u64> {

@@ -147,6 +147,9 @@ pub(super) struct Launch {
     pub(super) cgroups: Option<Cgroups>,
 }
 
+/// What helps where there is no Node.
+const NODE_HINT: &str = "install Node.js 20 or newer, or name its file with --node / WORKER_NODE";
+
 /// Starts `node engine_dir/main.mjs`.
 ///
 /// # Errors
@@ -165,8 +168,8 @@ pub(super) fn start(
     let private = PrivateFolder::create(&launch.root)
         .map_err(|error| failed("no private folder for an engine child", error))?;
     let engine_dir = &launch.engine_dir;
-    // Found with this process's `PATH`: the child has none.
-    let node = sandbox::locate(&launch.node, std::env::var_os("PATH").as_deref());
+    let node = sandbox::locate(&launch.node, std::env::var_os("PATH").as_deref())
+        .map_err(|why| format!("{}: {why}; {NODE_HINT}", launch.node.display()))?;
     let mut readable = launch.readable.clone();
     readable.push(engine_dir.clone());
     let folders = sandbox::Folders {

@@ -38,7 +38,7 @@ pub struct FinishedStep {
     pub shape: Shape,
     /// The state's truthy `webhookResponse`.
     pub webhook_response: Option<serde_json::Value>,
-    /// What the job wrote into `state.errors` for itself.
+    /// What `state.errors` says of the job, if that is truthy: by the runtime, the job or the input.
     pub state_error: Option<StateError>,
 }
 

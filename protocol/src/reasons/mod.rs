@@ -106,7 +106,7 @@ pub struct EngineError {
     pub severity: Option<String>,
 }
 
-/// What a job wrote into `state.errors` for itself.
+/// What a state's `errors` say of a job. Any truthy value counts, so both may be missing (protocol spec, section 4.11).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StateError {
@@ -283,6 +283,15 @@ mod tests {
             ExitReason::Crash
         );
         assert_eq!(step_outcome(None, Some(&written)), failed("RuntimeError"));
+        let wordless = step_outcome(None, Some(&StateError::default()));
+        assert_eq!(
+            wordless,
+            Outcome {
+                reason: ExitReason::Fail,
+                error_type: None,
+                error_message: None
+            }
+        );
         assert_eq!(step_outcome(None, None), Outcome::success());
     }
 }

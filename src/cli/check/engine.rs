@@ -48,6 +48,14 @@ pub(super) fn check(config: &NodeConfig, report: &mut Report) {
 
 fn node(node: &Path, report: &mut Report) {
     let fix = "install Node.js 20 or newer, or name one with --node / WORKER_NODE";
+    let found = actors::engine_pool::locate(node, std::env::var_os("PATH").as_deref());
+    let node = match &found {
+        Ok(file) => file,
+        Err(why) => {
+            report.bad("node", format!("{}: {why}; {fix}", node.display()));
+            return;
+        }
+    };
     match version_of(node) {
         Ok(version) => match version
             .trim_start_matches('v')

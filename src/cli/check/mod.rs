@@ -229,6 +229,23 @@ mod tests {
     }
 
     #[test]
+    fn white_space_around_the_secret_is_warned_of_and_around_the_endpoint_it_is_left_out() {
+        let report = check(&[
+            ("WORKER_SECRET", "s3cret\n"),
+            (
+                "WORKER_LIGHTNING_SERVICE_URL",
+                " ws://localhost:4000/worker\n",
+            ),
+        ]);
+        let warning = find(&report, "configuration");
+        assert_eq!(warning.verdict, Verdict::Poor);
+        assert!(warning.detail.contains("white space"), "{report}");
+        assert!(!report.to_string().contains("s3cret"));
+        let endpoint = &find(&report, "lightning").detail;
+        assert_eq!(endpoint, "ws://localhost:4000/worker (not contacted)");
+    }
+
+    #[test]
     fn the_mock_engine_needs_nothing_and_no_secret_is_shown() {
         let flags = Flags::default().with([
             (&table::MOCK, "true".to_owned()),

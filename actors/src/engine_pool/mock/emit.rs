@@ -120,6 +120,12 @@ pub(super) fn limit_bytes(mb: f64) -> Option<u64> {
     (mb.is_finite() && mb >= 0.0).then_some((mb * 1_048_576.0) as u64)
 }
 
+/// Whether so many bytes are more than this limit allows.
+pub(super) fn exceeds(size: Option<u64>, limit_mb: f64) -> bool {
+    size.zip(limit_bytes(limit_mb))
+        .is_some_and(|(size, limit)| size > limit)
+}
+
 /// What JSON a state is.
 pub(super) fn shape_of(state: Option<&str>) -> Shape {
     match state {

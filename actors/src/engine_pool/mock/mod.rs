@@ -3,9 +3,12 @@
 //!
 //! Each run has a thread while it lives, so that a job that waits or loops keeps no other waiting. Threads are reused.
 
+mod conditions;
 mod control;
 mod emit;
+mod leaves;
 mod script;
+mod step;
 mod validate;
 mod workflow;
 

@@ -4,6 +4,9 @@
 (({ log, now, sanitize }) => {
   const { parse, stringify } = JSON;
   const { apply } = Reflect;
+  const { isArray } = Array;
+  const { assign } = Object;
+  const { SyntaxError, TypeError } = globalThis;
   let timers = [];
   let lastTimer = 0;
 
@@ -30,18 +33,6 @@
   publish("err", () => {
     throw new Error("test_err");
   });
-  const noEval = () => {
-    throw new EvalError("Code generation from strings disallowed for this context");
-  };
-  publish("eval", noEval);
-  for (const f of [() => {}, async () => {}, function* () {}, async function* () {}]) {
-    Object.defineProperty(Object.getPrototypeOf(f), "constructor", { value: noEval });
-  }
-  const original = Function;
-  publish("Function", function () {
-    noEval();
-  });
-  Function.prototype = original.prototype;
 
   // The values of one call of `console.log` as a JSON array, "" for a call that
   // leaves no line (engine spec, section 4.3).
@@ -55,24 +46,22 @@
     }
   }
   function loggable(value) {
-    if (typeof value === "object" && value !== null && !(value instanceof Error)) {
-      const array = Array.isArray(value);
-      const keys = Object.keys(value);
-      if (sanitize === "remove") return null;
-      if (sanitize === "obfuscate") return array ? "[array]" : "[object]";
-      if (sanitize === "summarize" && array) {
-        return keys.length === 0 ? "(empty array)" : `(array with ${value.length} items)`;
-      }
-      if (sanitize === "summarize") {
-        return keys.length === 0 ? "(empty object)" : `(object with keys ${keys.sort().join(", ")})`;
-      }
+    if (typeof value !== "object" || value === null) return value;
+    // Other errors are, to the console of the engine, of another realm: objects like any.
+    if (value.constructor?.name === "Error") {
+      return { name: value.name, message: value.message || String(value) };
     }
-    if (value instanceof Error && value.constructor === Error) {
-      return { name: value.name, message: value.message };
+    const list = isArray(value);
+    if (sanitize === "remove") return null;
+    if (sanitize === "obfuscate") return list ? "[array]" : "[object]";
+    if (sanitize === "summarize") {
+      const keys = Object.keys(value).sort();
+      if (list) return value.length > 0 ? `(array with ${value.length} items)` : "(empty array)";
+      return keys.length > 0 ? `(object with keys ${keys.join(", ")})` : "(empty object)";
     }
-    if (typeof value === "object" && value?.configuration) {
+    if (!list && value.configuration) {
       const configuration = {};
-      for (const key of Object.keys(value.configuration)) configuration[key] = "****";
+      for (const key in value.configuration) configuration[key] = "****";
       return { ...value, configuration };
     }
     return value;
@@ -107,15 +96,53 @@
     const defaults = defaultsText === undefined ? {} : parse(defaultsText);
     const own = configurationText === undefined ? {} : parse(configurationText);
     const credentials = credentialsText === undefined ? {} : parse(credentialsText);
-    const state = { ...defaults, ...input };
-    state.configuration = { ...credentials, ...input.configuration, ...own };
-    const isPlain = typeof input.data === "object" && input.data !== null && !Array.isArray(input.data);
-    state.data = input.data && !isPlain ? input.data : { ...defaults.data, ...input.data };
+    // QuickJS does not spread texts.
+    const state = { ...defaults, ...(typeof input === "string" ? assign({}, input) : input) };
+    state.configuration = assign({}, credentials, input.configuration, own);
+    const isPlain = typeof input.data === "object" && !isArray(input.data);
+    state.data = input.data && !isPlain ? input.data : assign({}, defaults.data, input.data);
     return state;
   }
 
+  // What stands for the state after an operation that returned nothing.
+  const NOTHING = {};
+
+  const wrapped = (operation) => async (given) => {
+    let result;
+    try {
+      result = await operation(given === NOTHING ? {} : given);
+    } catch (error) {
+      throw named(error);
+    }
+    return result || NOTHING;
+  };
+
+  // The runtime looks at the stack of whatever is thrown, and takes an error of a function that has a name for an adaptor's
+  // (engine spec, section 7.3). A class that only inherits its constructor is no frame of Node's.
+  function named(error) {
+    // Also what QuickJS throws when there is not even memory for an error.
+    if (error === null || error === undefined) return error;
+    let stack;
+    try {
+      stack = error.stack;
+    } catch (thrown) {
+      return thrown;
+    }
+    if (typeof stack !== "string") return error;
+    const frames = stack.split("\n").map((line) => /at (\S+) \(job:/.exec(line)?.[1]);
+    const first = frames.find((name) => name !== undefined && name !== error.constructor?.name);
+    if (first !== undefined && !first.startsWith("<")) fromAdaptor.add(error);
+    return error;
+  }
+  const fromAdaptor = new Set();
+
+  const inOrder = (...operations) => (first) =>
+    operations.reduce((before, operation) => before.then(operation), Promise.resolve(first));
+
   let state;
   let initial;
+  // Of a step that failed: what was thrown, and what becomes of it.
+  let failure;
 
   return {
     assemble(input, defaults, configuration, credentials) {
@@ -129,7 +156,7 @@
     },
     async execute(exported) {
       const operations = exported.default;
-      if (!Array.isArray(operations)) {
+      if (!isArray(operations)) {
         class InvalidExportsError extends Error {
           severity = "crash";
         }
@@ -142,42 +169,54 @@
         }
         throw new InvalidOperationError(`Invalid operation at statement ${index}`);
       });
-      if (typeof exported.execute === "function") {
-        state = await apply(exported.execute, undefined, operations)(state);
-        return;
-      }
-      for (const operation of operations) {
-        state = (await operation(state || {})) || undefined;
-      }
+      const reduce = exported.execute || inOrder;
+      state = await reduce(...operations.map(wrapped))(state);
+      if (state === NOTHING) state = undefined;
     },
     // After a failure the state is the one that the step was given.
-    failed({ classify }, error, job) {
+    failed({ classify }, error) {
       state = initial;
-      const { name, message, severity, type, subtype, source } = classify(error);
-      const fails = severity === "fail";
-      if (fails && typeof state === "object" && state !== null) {
-        const own = typeof error === "object" && error !== null ? parse(toText({ ...error }) ?? "{}") : {};
-        if (typeof own === "object") delete own.stack;
-        const written = type === "JobError" ? own : {};
-        state.errors = { ...state.errors, [job]: { ...written, source, name, severity, subtype, message } };
-      }
-      return stringify({ name, message, severity, type, subtype, source });
+      failure = classify(error, fromAdaptor.has(error));
     },
-    // Ends the step: its state becomes what its JSON text says.
-    finish() {
+    // What the runtime measures, before anything is taken out; undefined without a state.
+    measured() {
+      if (state === undefined) return undefined;
+      const cut = decycled();
+      return stringify(state, function (key, value) {
+        return typeof value === "bigint" ? String(value) : apply(cut, this, [key, value]);
+      });
+    },
+    // Ends the step: without its `propsToRemove`, its state becomes what its JSON text says.
+    finish(propsToRemove) {
+      if (state === undefined) return;
+      for (const key of parse(propsToRemove)) {
+        if (typeof state.hasOwnProperty !== "function") throw new TypeError("state.hasOwnProperty is not a function");
+        if (!state.hasOwnProperty(key)) continue;
+        if (!Reflect.deleteProperty(state, key)) {
+          throw new TypeError(`Cannot delete property '${key}' of #<${state.constructor?.name ?? "Object"}>`);
+        }
+      }
       const text = toText(state);
-      if (text === undefined) {
-        state = undefined;
-        return undefined;
-      }
+      if (text === undefined) throw new SyntaxError('"undefined" is not valid JSON');
       state = parse(text);
-      return text;
     },
-    clean(propsToRemove) {
-      if (typeof state === "object" && state !== null) {
-        for (const key of parse(propsToRemove)) delete state[key];
+    // Writes a fail to the state, and gives the error's JSON; undefined for a step that did not fail.
+    report(job) {
+      if (failure === undefined) return undefined;
+      if (failure.told.severity === "fail") {
+        if (state === null || state === undefined) {
+          throw new TypeError(`Cannot read properties of ${state} (reading 'errors')`);
+        }
+        const set = (target, key, value) => {
+          if (typeof target === "object") target[key] = value;
+          else throw new TypeError(`Cannot create property '${key}' on ${typeof target} '${target}'`);
+        };
+        if (state.errors === null || state.errors === undefined) set(state, "errors", {});
+        set(state.errors, job, failure.written);
       }
+      return stringify(failure.told);
     },
+    state: () => state,
     text: () => toText(state),
     publish: (values) => {
       for (const name of Object.keys(values)) {
@@ -186,17 +225,20 @@
         publish(name, freezable ? Object.freeze(value) : value);
       }
     },
+    // As `describeStateError` of the engine.
     writtenError(job) {
       const written = state?.errors?.[job];
-      if (typeof written !== "object" || written === null) return undefined;
-      const { name, message } = written;
-      const text = (value) => (typeof value === "string" ? value : undefined);
-      return stringify({ name: text(name), message: text(message) });
+      if (!written) return undefined;
+      const text = (value) => {
+        if (value === undefined || value === null) return undefined;
+        const all = typeof value === "string" ? value : typeof value === "object" ? stringify(value) : String(value);
+        return all.slice(0, 256 * 1024);
+      };
+      return stringify({ name: text(written.name), message: text(written.message) });
     },
-    webhookResponse: () => (state?.webhookResponse ? toText(state.webhookResponse) : undefined),
     hasError: (job) => Boolean(state?.errors?.[job]),
-    condition: (f, upstream) => Boolean(f(state, upstream)),
-    describe: (error) => (error instanceof Error ? String(error.message) : String(error)),
+    isTruthy: (value) => Boolean(value),
+    webhookResponse: () => (state?.webhookResponse ? toText(state.webhookResponse) : undefined),
     // Milliseconds until the next timer is due; undefined without one.
     untilTimer() {
       if (timers.length === 0) return undefined;

@@ -7,10 +7,15 @@ use rquickjs::{
     CatchResultExt as _, CaughtError, Context, Ctx, Function, Module, Object, Runtime, Value,
 };
 
-use super::control::{Control, Halt};
+use super::conditions::{Condition, Conditions};
+use super::control::Control;
+use super::step::{StepFault, StepIn, StepOut};
 
 /// Evaluates to a function that sets up a context and returns what the engine does with it.
 const PRELUDE: &str = include_str!("prelude.js");
+
+/// What every context is made like before anything else.
+pub(super) const REALM: &str = include_str!("realm.js");
 
 /// Evaluates to functions that say what a thrown value means.
 const ERRORS: &str = include_str!("errors.js");
@@ -18,89 +23,11 @@ const ERRORS: &str = include_str!("errors.js");
 /// Stack of a job; well below the two mebibytes of a thread, so that deep recursion is an error of the job.
 const STACK_BYTES: usize = 512 * 1024;
 
-/// What a step starts from; every text is JSON.
-#[derive(Debug, Default)]
-pub(super) struct StepIn<'a> {
-    /// The job's id.
-    pub(super) id: &'a str,
-    /// Its source; `None` hands the input on.
-    pub(super) source: Option<&'a str>,
-    pub(super) input: Option<&'a str>,
-    pub(super) defaults: Option<&'a str>,
-    pub(super) configuration: Option<&'a str>,
-    pub(super) credentials: Option<&'a str>,
-    /// Module source; each of its exports is a global of the step.
-    pub(super) globals: Option<&'a str>,
-    /// How log lines are sanitised (engine spec, section 4.4).
-    pub(super) sanitize: &'a str,
-    /// JSON array of the keys that are deleted from the state.
-    pub(super) props_to_remove: &'a str,
-    /// Largest state; `None` is no limit.
-    pub(super) state_limit_bytes: Option<u64>,
-    /// What may follow, in order.
-    pub(super) edges: &'a [(&'a str, Condition<'a>)],
-}
-
-/// When an edge is followed (engine spec, section 1.5).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Condition<'a> {
-    Always,
-    Never,
-    OnSuccess,
-    OnFailure,
-    Expression(&'a str),
-}
-
-impl<'a> Condition<'a> {
-    /// Reads a written condition.
-    pub(super) fn written(text: &'a str) -> Self {
-        match text {
-            "" => Self::Never,
-            "always" => Self::Always,
-            "on_job_success" | "on_upstream_success" => Self::OnSuccess,
-            "on_job_failure" | "on_upstream_fail" => Self::OnFailure,
-            expression => Self::Expression(expression),
-        }
-    }
-
-    /// Whether the state has no say in it.
-    pub(super) fn is_fixed(self) -> bool {
-        matches!(self, Self::Always | Self::Never)
-    }
-}
-
-/// How a step went.
-#[derive(Debug)]
-pub(super) struct StepOut {
-    /// JSON text of the state; `None` for a step that returned nothing.
-    pub(super) state: Option<String>,
-    /// JSON text of the error, if the step had one.
-    pub(super) error: Option<String>,
-    /// Which of the edges are followed, by position.
-    pub(super) followed: Vec<usize>,
-    /// JSON text of the state's truthy `webhookResponse`.
-    pub(super) webhook_response: Option<String>,
-    /// JSON text of name and message of what the state's `errors` say of this job.
-    pub(super) state_error: Option<String>,
-    /// Heap used at the end.
-    pub(super) heap_bytes: u64,
-}
-
-/// Why a step has no result.
-#[derive(Debug)]
-pub(super) enum StepFault {
-    Halted(Halt),
-    OutOfMemory,
-    StateTooLarge,
-    /// A condition threw; its message.
-    Edge(String),
-    /// The engine itself could not go on.
-    Engine(String),
-}
-
 /// A QuickJS runtime: the steps of one run, each in a context of its own. A run that was interrupted leaves work in its
 /// runtime's queue, so no other run may have it.
 pub(super) struct Scripts {
+    // Before the runtime, which must outlive its functions.
+    conditions: Conditions,
     runtime: Runtime,
 }
 
@@ -110,7 +37,10 @@ impl Scripts {
     pub(super) fn new() -> Result<Self, String> {
         let runtime = Runtime::new().map_err(|error| error.to_string())?;
         runtime.set_max_stack_size(STACK_BYTES);
-        Ok(Self { runtime })
+        Ok(Self {
+            conditions: Conditions::default(),
+            runtime,
+        })
     }
 
     /// Prepares for a run: its heap limit, and what interrupts it.
@@ -121,24 +51,15 @@ impl Scripts {
             .set_interrupt_handler(Some(Box::new(move || control.halted().is_some())));
     }
 
-    /// The messages of the conditions that do not compile, each with its position in `conditions`.
-    pub(super) fn check_conditions(
-        &self,
+    /// Compiles the conditions of a plan. Gives the messages of those that do not compile, each with its position.
+    pub(super) fn compile_conditions(
+        &mut self,
         conditions: &[&str],
     ) -> Result<Vec<(usize, String)>, StepFault> {
         let context = Context::full(&self.runtime).map_err(|error| engine(&error))?;
-        Ok(context.with(|ctx| {
-            let compiled = |text| {
-                compile_condition(&ctx, text)
-                    .catch(&ctx)
-                    .map_err(|error| message_of(&error))
-            };
-            conditions
-                .iter()
-                .enumerate()
-                .filter_map(|(index, text)| compiled(text).err().map(|message| (index, message)))
-                .collect()
-        }))
+        context
+            .with(|ctx| self.conditions.compile(&ctx, conditions))
+            .map_err(|error| engine(&error))
     }
 
     /// Carries out one step; `log` gets each line as a JSON array.
@@ -156,6 +77,7 @@ impl Scripts {
             .with(|ctx| {
                 Step {
                     ctx: &ctx,
+                    conditions: &self.conditions,
                     step,
                     control,
                 }
@@ -175,6 +97,7 @@ impl Scripts {
 
 struct Step<'js, 'a> {
     ctx: &'a Ctx<'js>,
+    conditions: &'a Conditions,
     step: &'a StepIn<'a>,
     control: &'a Control,
 }
@@ -185,7 +108,6 @@ impl<'js> Step<'js, '_> {
             .set_up(log)
             .catch(self.ctx)
             .map_err(|error| self.fault(&error))?;
-        let mut error = None;
         match self.step.source {
             None => self.call::<()>(&api, "pass", (self.step.input,))?,
             Some(source) => {
@@ -193,28 +115,20 @@ impl<'js> Step<'js, '_> {
                     if is_out_of_memory(&thrown, source) {
                         return Err(StepFault::OutOfMemory);
                     }
-                    let errors: Object<'js> = self
-                        .ctx
-                        .eval(ERRORS)
-                        .catch(self.ctx)
-                        .map_err(|error| self.fault(&error))?;
-                    error = Some(self.call::<String>(
-                        &api,
-                        "failed",
-                        (errors, thrown, self.step.id),
-                    )?);
+                    self.call::<()>(&api, "failed", (self.errors()?, thrown))?;
                 }
             }
         }
-        let text = self.call::<Option<String>>(&api, "finish", ())?;
-        if let (Some(text), Some(limit)) = (&text, self.step.state_limit_bytes)
+        if let Some(limit) = self.step.state_limit_bytes
+            && let Some(text) = self.call::<Option<String>>(&api, "measured", ())?
             && text.len() as u64 > limit
         {
             return Err(StepFault::StateTooLarge);
         }
         if self.step.source.is_some() {
-            self.call::<()>(&api, "clean", (self.step.props_to_remove,))?;
+            self.call::<()>(&api, "finish", (self.step.props_to_remove,))?;
         }
+        let error = self.call(&api, "report", (self.step.id,))?;
         let mut followed = Vec::new();
         for (index, (_, condition)) in self.step.edges.iter().enumerate() {
             if self.holds(&api, *condition)? {
@@ -231,7 +145,13 @@ impl<'js> Step<'js, '_> {
         })
     }
 
+    fn errors(&self) -> Result<Object<'js>, StepFault> {
+        let errors = self.ctx.eval(ERRORS).catch(self.ctx);
+        errors.map_err(|error| self.fault(&error))
+    }
+
     fn set_up(&self, log: impl Fn(String) + 'static) -> rquickjs::Result<Object<'js>> {
+        self.ctx.eval::<(), _>(REALM)?;
         let host = Object::new(self.ctx.clone())?;
         host.set("sanitize", self.step.sanitize)?;
         host.set(
@@ -337,15 +257,36 @@ impl<'js> Step<'js, '_> {
             Condition::OnFailure => self.call(api, "hasError", (self.step.id,)),
             Condition::Expression(text) => {
                 let evaluate = || -> rquickjs::Result<bool> {
-                    let condition = compile_condition(self.ctx, text)?;
-                    api.get::<_, Function<'js>>("condition")?
-                        .call((condition, self.step.id))
+                    let state: Value<'js> = api.get::<_, Function<'js>>("state")?.call(())?;
+                    let held = self.conditions.call(self.ctx, text, state, self.step.id)?;
+                    api.get::<_, Function<'js>>("isTruthy")?.call((held,))
                 };
-                evaluate().catch(self.ctx).map_err(|error| match error {
-                    CaughtError::Error(error) => engine(&error),
-                    thrown => StepFault::Edge(message_of(&thrown)),
-                })
+                self.caught(evaluate())
+                    .map_err(|thrown| self.edge_fault(thrown))
             }
+        }
+    }
+
+    /// A condition that threw. The runtime reads the message of whatever it was, and of nothing it cannot.
+    fn edge_fault(&self, thrown: Value<'js>) -> StepFault {
+        if let Some(halt) = self.control.halted() {
+            return StepFault::Halted(halt);
+        }
+        let nothing = match () {
+            () if thrown.is_null() => Some("null"),
+            () if thrown.is_undefined() => Some("undefined"),
+            () => None,
+        };
+        if let Some(nothing) = nothing {
+            let message = format!("Cannot read properties of {nothing} (reading 'message')");
+            return StepFault::Thrown("TypeError".to_owned(), message);
+        }
+        match self
+            .errors()
+            .and_then(|errors| self.call(&errors, "messageOf", (thrown,)))
+        {
+            Ok(message) => StepFault::Edge(message),
+            Err(fault) => fault,
         }
     }
 
@@ -365,9 +306,15 @@ impl<'js> Step<'js, '_> {
         }
         let message = message_of(error);
         if message.contains("out of memory") {
-            StepFault::OutOfMemory
-        } else {
-            StepFault::Engine(message)
+            return StepFault::OutOfMemory;
+        }
+        match error {
+            CaughtError::Error(_) => StepFault::Engine(message),
+            CaughtError::Exception(exception) => {
+                let name = exception.as_object().get("name");
+                StepFault::Thrown(name.unwrap_or_else(|_| "ERROR".to_owned()), message)
+            }
+            CaughtError::Value(_) => StepFault::Thrown("ERROR".to_owned(), message),
         }
     }
 
@@ -386,11 +333,7 @@ impl<'js> Step<'js, '_> {
     }
 }
 
-fn compile_condition<'js>(ctx: &Ctx<'js>, text: &str) -> rquickjs::Result<Function<'js>> {
-    ctx.eval(format!("(state, upstreamStepId) => (\n{text}\n)"))
-}
-
-fn message_of(error: &CaughtError<'_>) -> String {
+pub(super) fn message_of(error: &CaughtError<'_>) -> String {
     match error {
         CaughtError::Error(error) => error.to_string(),
         CaughtError::Exception(exception) => exception.message().unwrap_or_default(),

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use indexmap::IndexSet;
 use protocol::ids::JobId;
 use protocol::plan::ExecutionPlan;
 use protocol::reasons::EngineError;
@@ -28,9 +29,16 @@ pub(super) fn start_of(plan: &ExecutionPlan) -> Result<&JobId, Box<EngineError>>
             return Err(invalid(format!("Cannot find job: {target}")));
         }
     }
-    for id in plan.steps.keys() {
-        if let Some(before) = cycle_through(plan, id) {
-            return Err(invalid(format!("Circular dependency: {before} <-> {id}")));
+    for id in order_of(plan) {
+        match circle_from(plan, id) {
+            None => {}
+            Some(Circle::Through(before)) => {
+                return Err(invalid(format!("Circular dependency: {before} <-> {id}")));
+            }
+            Some(Circle::Elsewhere) => {
+                let message = "Maximum call stack size exceeded";
+                return Err(crash("RangeError", message.to_owned()));
+            }
         }
     }
     plan.start
@@ -44,24 +52,44 @@ pub(super) fn start_of(plan: &ExecutionPlan) -> Result<&JobId, Box<EngineError>>
         })
 }
 
-/// The step from which a way leads back to this one.
-fn cycle_through<'a>(plan: &'a ExecutionPlan, id: &'a JobId) -> Option<&'a JobId> {
-    let mut seen = HashSet::new();
-    let mut open = vec![id];
-    while let Some(from) = open.pop() {
-        for target in plan
-            .steps
-            .get(from)?
-            .next
-            .iter()
-            .flat_map(|next| next.keys())
-        {
-            if target == id {
-                return Some(from);
+/// The runtime looks at steps in the order in which it hears of them.
+fn order_of(plan: &ExecutionPlan) -> IndexSet<&JobId> {
+    let mut order = IndexSet::new();
+    for (id, step) in &plan.steps {
+        order.insert(id);
+        order.extend(step.next.iter().flat_map(|next| next.keys()));
+    }
+    order
+}
+
+enum Circle<'a> {
+    /// From this step a way leads back to the one that was asked for.
+    Through(&'a JobId),
+    /// The runtime's search comes into a circle that does not hold the step, and never leaves it.
+    Elsewhere,
+}
+
+/// Follows the edges of a step as the runtime does, depth first.
+fn circle_from<'a>(plan: &'a ExecutionPlan, id: &'a JobId) -> Option<Circle<'a>> {
+    let targets = |of: &JobId| {
+        let next = plan.steps.get(of).and_then(|step| step.next.as_ref());
+        next.into_iter().flat_map(|next| next.keys())
+    };
+    let mut left = HashSet::new();
+    let mut path = vec![(id, targets(id))];
+    while let Some((from, rest)) = path.last_mut() {
+        let from = *from;
+        match rest.next() {
+            None => {
+                left.insert(from);
+                path.pop();
             }
-            if seen.insert(target) {
-                open.push(target);
+            Some(target) if target == id => return Some(Circle::Through(from)),
+            Some(target) if left.contains(target) => {}
+            Some(target) if path.iter().any(|(step, _)| *step == target) => {
+                return Some(Circle::Elsewhere);
             }
+            Some(target) => path.push((target, targets(target))),
         }
     }
     None
@@ -123,6 +151,15 @@ mod tests {
         assert_eq!(
             message(&plan(None, &["a", "b"], &[("a", "b"), ("b", "a")])),
             "Circular dependency: b <-> a"
+        );
+        // The runtime does not see a circle that it comes into from outside.
+        assert_eq!(
+            message(&plan(
+                None,
+                &["a", "b", "c"],
+                &[("a", "b"), ("b", "c"), ("c", "b")]
+            )),
+            "Maximum call stack size exceeded"
         );
         assert_eq!(
             message(&plan(None, &[], &[])),

@@ -1,19 +1,23 @@
 //! One run: its steps in order, what follows each, and the final state (engine spec, sections 1.5 to 1.7).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::Bytes;
 use protocol::engine::FinishedStep;
 use protocol::ids::JobId;
-use protocol::lightning::Memory;
+use protocol::lightning::{Memory, storable};
 use protocol::plan::{Configuration, Edge, ExecutionPlan, Step};
 use protocol::reasons::EngineError;
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
+use super::conditions::Condition;
 use super::control::{Control, Halt};
-use super::emit::{Emitter, JobLog, limit_bytes, redacted, shape_of};
-use super::script::{Condition, Scripts, StepFault, StepIn, StepOut};
+use super::emit::{Emitter, JobLog, exceeds, limit_bytes, shape_of};
+use super::leaves::Leaves;
+use super::script::Scripts;
+use super::step::{StepFault, StepIn, StepOut};
 use super::{crash, failure, validate};
 use crate::clock;
 use crate::engine_pool::messages::{EngineEventBody, ExecuteOptions};
@@ -46,12 +50,13 @@ struct Executed {
 impl Workflow<'_> {
     /// Executes the run and tells of it, all but its `Ended`.
     pub(super) fn run(&self) {
-        match self.final_state() {
-            Ok(state) => self.completed(state),
+        match self.leaves() {
+            Ok(leaves) => self.completed(&leaves),
             Err(Failure::Stopped) => {}
             Err(Failure::Error(error)) => {
                 // The worker knows a run's error by its type alone.
                 let error = EngineError {
+                    error_type: error.error_type.or(error.name),
                     name: None,
                     subtype: None,
                     ..*error
@@ -62,11 +67,17 @@ impl Workflow<'_> {
         }
     }
 
-    fn completed(&self, state: Option<String>) {
+    fn completed(&self, leaves: &Leaves<'_>) {
+        let state = leaves.final_state();
         let size = state.as_ref().map(|text| text.len() as u64);
-        let too_large = exceeds(size, self.options.payload_mb);
         let shape = shape_of(state.as_deref());
-        let state = state.map(|text| Bytes::from(if too_large { redacted(&text) } else { text }));
+        let limit = self.options.payload_mb;
+        let state = if exceeds(size, limit) {
+            leaves.redacted(limit)
+        } else {
+            state
+        };
+        let state = state.map(Bytes::from);
         let bytes = state.as_ref().map_or(0, Bytes::len);
         self.emitter.send(
             EngineEventBody::WorkflowComplete {
@@ -78,7 +89,7 @@ impl Workflow<'_> {
         );
     }
 
-    fn final_state(&self) -> Result<Option<String>, Failure> {
+    fn leaves(&self) -> Result<Leaves<'_>, Failure> {
         self.control
             .wait_to_proceed()
             .map_err(|halt| self.halted(halt))?;
@@ -86,14 +97,14 @@ impl Workflow<'_> {
         let input = std::str::from_utf8(self.input).map_err(|_| {
             Failure::Error(crash("ExecutionError", "the input is not UTF-8".to_owned()))
         })?;
-        let input = if input.is_empty() { "{}" } else { input };
-        let scripts =
+        let input = taken(input);
+        let mut scripts =
             Scripts::new().map_err(|error| Failure::Error(crash("ExecutionError", error)))?;
         let memory =
             limit_bytes(self.options.memory_mb).and_then(|bytes| usize::try_from(bytes).ok());
         // No limit is written as zero, to QuickJS and to us.
         scripts.begin(memory.unwrap_or(0), self.control);
-        self.check_conditions(&scripts)?;
+        self.compile_conditions(&mut scripts)?;
 
         let mut leaves = Leaves::default();
         let mut queue = VecDeque::from([(start, Some(input.to_owned()))]);
@@ -112,10 +123,10 @@ impl Workflow<'_> {
                 }
             }
         }
-        Ok(leaves.into_final_state())
+        Ok(leaves)
     }
 
-    fn check_conditions(&self, scripts: &Scripts) -> Result<(), Failure> {
+    fn compile_conditions(&self, scripts: &mut Scripts) -> Result<(), Failure> {
         let mut written = Vec::new();
         for (from, step) in &self.plan.steps {
             for (to, edge) in step.next.iter().flatten() {
@@ -129,7 +140,7 @@ impl Workflow<'_> {
         }
         let texts: Vec<_> = written.iter().map(|(_, _, text)| *text).collect();
         let bad = scripts
-            .check_conditions(&texts)
+            .compile_conditions(&texts)
             .map_err(|fault| self.fault(fault))?;
         if bad.is_empty() {
             return Ok(());
@@ -245,12 +256,8 @@ impl Workflow<'_> {
             size,
             redacted,
             shape: shape_of(out.state.as_deref()),
-            webhook_response: out
-                .webhook_response
-                .and_then(|text| serde_json::from_str(&text).ok()),
-            state_error: out
-                .state_error
-                .and_then(|text| serde_json::from_str(&text).ok()),
+            webhook_response: out.webhook_response.and_then(|text| read(&text).ok()),
+            state_error: out.state_error.and_then(|text| read(&text).ok()),
         };
         let Some(error) = out.error else {
             let mem = Some(Memory {
@@ -265,7 +272,7 @@ impl Workflow<'_> {
                 next,
             });
         };
-        let mut error: Box<EngineError> = serde_json::from_str(&error).map_err(|unreadable| {
+        let mut error: Box<EngineError> = read(&error).map_err(|unreadable| {
             Failure::Error(crash("ExecutionError", unreadable.to_string()))
         })?;
         let stops = matches!(error.severity.as_deref(), Some("crash" | "kill"));
@@ -307,6 +314,7 @@ impl Workflow<'_> {
                 )
             }
             StepFault::Edge(message) => crash("EdgeConditionError", message),
+            StepFault::Thrown(name, message) => crash(&name, message),
             StepFault::Engine(message) => crash("ExecutionError", message),
         };
         Failure::Error(error)
@@ -324,42 +332,18 @@ impl Workflow<'_> {
     }
 }
 
-/// The states of the steps that nothing followed.
-#[derive(Default)]
-struct Leaves<'a> {
-    states: Vec<(String, String)>,
-    executions: HashMap<&'a JobId, usize>,
+/// The runtime looks for a state of its own in place of nothing, and has none by the id that a text would be.
+fn taken(input: &str) -> &str {
+    match input.trim() {
+        "null" | "false" | "0" | "\"\"" => r#"{"data":{},"configuration":{}}"#,
+        text if text.is_empty() || text.starts_with('"') => "{}",
+        _ => input,
+    }
 }
 
-impl<'a> Leaves<'a> {
-    /// A step that was reached again is told from its first execution by a number.
-    fn add(&mut self, id: &'a JobId, state: Option<String>) {
-        let before = self.executions.entry(id).or_default();
-        let key = if *before == 0 {
-            id.to_string()
-        } else {
-            format!("{id}-{before}")
-        };
-        *before += 1;
-        self.states.extend(state.map(|state| (key, state)));
-    }
-
-    fn into_final_state(mut self) -> Option<String> {
-        // Whether there was one leaf is a matter of executions, not of states.
-        let leaves: usize = self.executions.values().sum();
-        if leaves < 2 {
-            return self.states.pop().map(|(_, state)| state);
-        }
-        if self.states.is_empty() {
-            return None;
-        }
-        let entries: Vec<_> = self
-            .states
-            .iter()
-            .map(|(key, state)| format!("{}:{state}", serde_json::Value::from(key.as_str())))
-            .collect();
-        Some(format!("{{{}}}", entries.join(",")))
-    }
+/// Reads JSON that QuickJS wrote, as that of an engine child is read: without what Lightning cannot store.
+fn read<T: DeserializeOwned>(json: &str) -> serde_json::Result<T> {
+    serde_json::from_str(&storable(json))
 }
 
 fn condition_of(edge: &Edge) -> Condition<'_> {
@@ -385,11 +369,6 @@ fn wrapped(source: &str) -> String {
     } else {
         format!("export default [{source}];")
     }
-}
-
-fn exceeds(size: Option<u64>, limit_mb: f64) -> bool {
-    size.zip(limit_bytes(limit_mb))
-        .is_some_and(|(size, limit)| size > limit)
 }
 
 #[expect(
