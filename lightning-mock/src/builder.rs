@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::chaos::{Chaos, Rule};
 use crate::claims::RollBack;
 use crate::collections::Collections;
+use crate::deflate::Inflated;
 use crate::handle::MockHandle;
 use crate::http;
 use crate::keys::{KeyError, RunKey};
@@ -96,6 +97,7 @@ impl Default for Builder {
                 // What newer Phoenix versions allow.
                 channel_limit: 100,
                 roll_back: RollBack::Never,
+                compression: false,
             },
             collections: Vec::new(),
             chaos: Chaos::default(),
@@ -174,6 +176,13 @@ impl Builder {
     #[must_use]
     pub fn roll_back(mut self, roll_back: RollBack) -> Self {
         self.rules.roll_back = roll_back;
+        self
+    }
+
+    /// Take an offer of permessage-deflate, and compress every message; off unless set, as in older endpoints.
+    #[must_use]
+    pub fn compression(mut self, compression: bool) -> Self {
+        self.rules.compression = compression;
         self
     }
 
@@ -295,6 +304,7 @@ impl Builder {
             away_until: 0,
             hung_until: 0,
             unjoined: Vec::new(),
+            inflated: Inflated::default(),
         })
     }
 

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use crate::chaos::Chaos;
 use crate::claims::RollBack;
 use crate::collections::Collections;
+use crate::deflate::Inflated;
 use crate::keys::RunKey;
 use crate::recorder::Recorder;
 use crate::socket::{Socket, ToSocket};
@@ -67,6 +68,7 @@ pub(crate) struct Rules {
     pub(crate) grace_seconds: u64,
     pub(crate) channel_limit: usize,
     pub(crate) roll_back: RollBack,
+    pub(crate) compression: bool,
 }
 
 #[derive(Debug)]
@@ -87,6 +89,7 @@ pub(crate) struct World {
     pub(crate) hung_until: u64,
     /// Claimed runs whose channel must be joined by then, in microseconds since the epoch.
     pub(crate) unjoined: Vec<(u64, String)>,
+    pub(crate) inflated: Inflated,
 }
 
 impl World {
