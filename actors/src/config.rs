@@ -87,6 +87,8 @@ pub struct LightningConfig {
     pub run_token_key: Option<RunTokenKey>,
     /// A PEM file of certificates trusted besides the system's (`NODE_EXTRA_CA_CERTS`, as Node has it).
     pub extra_ca_file: Option<PathBuf>,
+    /// Offer permessage-deflate (RFC 7692), and use it where the server takes it.
+    pub compression: bool,
     /// How long any message but a claim waits for its reply before it counts as late.
     pub message_timeout: Duration,
     /// How long a claim waits for its reply.

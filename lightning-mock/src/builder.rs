@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::chaos::{Chaos, Rule};
 use crate::claims::RollBack;
 use crate::collections::Collections;
+use crate::deflate::Inflated;
 use crate::handle::MockHandle;
 use crate::http;
 use crate::keys::{KeyError, RunKey};
@@ -97,6 +98,7 @@ impl Default for Builder {
                 channel_limit: 100,
                 max_frame_bytes: 11_000_000,
                 roll_back: RollBack::Never,
+                compression: false,
             },
             collections: Vec::new(),
             chaos: Chaos::default(),
@@ -183,6 +185,13 @@ impl Builder {
     #[must_use]
     pub fn roll_back(mut self, roll_back: RollBack) -> Self {
         self.rules.roll_back = roll_back;
+        self
+    }
+
+    /// Take an offer of permessage-deflate, and compress every message; off unless set, as in older endpoints.
+    #[must_use]
+    pub fn compression(mut self, compression: bool) -> Self {
+        self.rules.compression = compression;
         self
     }
 
@@ -305,6 +314,7 @@ impl Builder {
             database_away_until: 0,
             hung_until: 0,
             unjoined: Vec::new(),
+            inflated: Inflated::default(),
         })
     }
 

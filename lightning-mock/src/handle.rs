@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use crate::chaos::{Chaos, Rule};
+use crate::deflate::Inflated;
 use crate::intake::PlanError;
 use crate::recorder::RecordedEvent;
 use crate::socket::{Broadcast, Disconnect, NewRun};
@@ -221,6 +222,11 @@ impl MockHandle {
     /// Counts: claims, and how many runs were active at once.
     pub fn statistics(&self) -> Statistics {
         self.shared.read(|world| world.store.statistics.clone())
+    }
+
+    /// What workers have sent compressed.
+    pub fn inflated(&self) -> Inflated {
+        self.shared.read(|world| world.inflated)
     }
 
     /// Connections that are open.

@@ -1,13 +1,17 @@
 //! The HTTP API, and the upgrade of the worker's socket.
 
+use std::sync::Arc;
+
+use actix_http::ws::Codec;
 use actix_web::http::StatusCode;
-use actix_web::http::header::ContentType;
+use actix_web::http::header::{ContentType, SEC_WEBSOCKET_EXTENSIONS};
 use actix_web::{HttpRequest, HttpResponse, web};
 use actix_web_actors::ws;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::chaos::{Chaos, RuleError};
+use crate::deflate;
 use crate::keys::verify_worker;
 use crate::recorder::{Direction, RecordedEvent};
 use crate::socket::{Broadcast, MESSAGE_LIMIT, NewRun, Socket};
@@ -89,7 +93,20 @@ async fn upgrade(
         log::warn!("refused a worker with {status}");
         return Ok(HttpResponse::build(status).body(status.canonical_reason().unwrap_or_default()));
     }
-    let socket = Socket::new(shared.into_inner());
+    let shared = shared.into_inner();
+    let offer = request.headers().get(SEC_WEBSOCKET_EXTENSIONS);
+    let answer = offer
+        .filter(|_| shared.read(|world| world.rules.compression))
+        .and_then(|offer| deflate::accept(offer.to_str().ok()?));
+    let socket = Socket::new(Arc::clone(&shared));
+    if let Some(answer) = answer {
+        let mut response = ws::handshake(&request)?;
+        response.insert_header((SEC_WEBSOCKET_EXTENSIONS, answer));
+        let codec = Codec::new().max_size(MESSAGE_LIMIT);
+        let stream = deflate::inbound(stream, shared);
+        let frames = ws::WebsocketContext::with_codec(socket, stream, codec);
+        return Ok(response.streaming(deflate::outbound(frames)));
+    }
     ws::WsResponseBuilder::new(socket, &request, stream)
         .frame_size(MESSAGE_LIMIT)
         .start()

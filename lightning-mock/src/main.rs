@@ -42,6 +42,9 @@ struct Flags {
     /// Answer as OpenFn's npm mock does
     #[arg(long)]
     quirks: bool,
+    /// Take a worker's offer of permessage-deflate
+    #[arg(long)]
+    compression: bool,
 }
 
 /// Why the program ends with an error.
@@ -102,6 +105,7 @@ fn builder(flags: Flags) -> Result<Builder, MainError> {
         .secret(flags.secret.as_deref())
         .announce(announce)
         .quirks(flags.quirks)
+        .compression(flags.compression)
         .chaos(flags.chaos, flags.chaos_seed)
         // The program runs for long and has no way to show the recording.
         .record(false);

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use crate::chaos::Chaos;
 use crate::claims::RollBack;
 use crate::collections::Collections;
+use crate::deflate::Inflated;
 use crate::keys::RunKey;
 use crate::recorder::Recorder;
 use crate::socket::{Socket, ToSocket};
@@ -70,6 +71,7 @@ pub(crate) struct Rules {
     pub(crate) channel_limit: usize,
     pub(crate) max_frame_bytes: usize,
     pub(crate) roll_back: RollBack,
+    pub(crate) compression: bool,
 }
 
 #[derive(Debug)]
@@ -92,6 +94,7 @@ pub(crate) struct World {
     pub(crate) hung_until: u64,
     /// Claimed runs whose channel must be joined by then, in microseconds since the epoch.
     pub(crate) unjoined: Vec<(u64, String)>,
+    pub(crate) inflated: Inflated,
 }
 
 impl World {

@@ -54,6 +54,7 @@ pub(crate) fn resolve(
         secret: Secret::new(secret),
         run_token_key,
         extra_ca_file,
+        compression: from.switch(&table::COMPRESSION),
         message_timeout,
         claim_timeout: from.required(&table::CLAIM_TIMEOUT, values::seconds),
     };

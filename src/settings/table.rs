@@ -44,6 +44,14 @@ pub(crate) static EXTRA_CA_FILE: Setting = Setting::text(
 )
 .env(&["NODE_EXTRA_CA_CERTS"]);
 
+pub(crate) static COMPRESSION: Setting = Setting::switch(
+    Lightning,
+    "compression",
+    "true",
+    "Offer to compress messages above 4 KiB (permessage-deflate); used where Lightning takes the offer",
+)
+.env(&["WORKER_COMPRESSION"]);
+
 pub(crate) static NAME: Setting = Setting::text(
     Lightning,
     "name",
@@ -468,6 +476,7 @@ pub(crate) static ALL: &[&Setting] = &[
     &SECRET,
     &LIGHTNING_PUBLIC_KEY,
     &EXTRA_CA_FILE,
+    &COMPRESSION,
     &NAME,
     &MESSAGE_TIMEOUT,
     &CLAIM_TIMEOUT,

@@ -5,9 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_service::ServiceExt as _;
+use awc::error::WsClientError;
+use protocol::backoff::Obstacle;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
+
+use super::deflate::NotOffered;
 
 /// How long a name and a TCP connection may take. Shorter than the rest: a network that comes back in the middle is found by
 /// the next attempt, while this one would only repeat its first packet at long intervals.
@@ -72,6 +76,46 @@ fn roots(extra_ca_file: Option<&Path>) -> Result<RootCertStore, String> {
         }
     }
     Ok(roots)
+}
+
+/// Why a socket could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConnectError {
+    /// 401 and 403 mean the same (protocol spec, section 1.3).
+    #[error(
+        "Lightning refused the worker token with HTTP {0}: check that WORKER_SECRET is the same on both sides"
+    )]
+    Unauthorized(u16),
+    #[error(
+        "Lightning answered HTTP {0} instead of a WebSocket: check the path of WORKER_LIGHTNING_SERVICE_URL"
+    )]
+    Status(u16),
+    #[error(transparent)]
+    Compression(#[from] NotOffered),
+    #[error("{0}")]
+    Other(String),
+}
+
+impl From<WsClientError> for ConnectError {
+    fn from(error: WsClientError) -> Self {
+        match error {
+            WsClientError::InvalidResponseStatus(status) => match status.as_u16() {
+                code @ (401 | 403) => Self::Unauthorized(code),
+                code => Self::Status(code),
+            },
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+impl ConnectError {
+    /// What stands between this worker and Lightning.
+    pub(super) fn obstacle(&self) -> Obstacle {
+        match self {
+            Self::Unauthorized(_) | Self::Status(_) | Self::Compression(_) => Obstacle::TurnedAway,
+            Self::Other(_) => Obstacle::Unreachable,
+        }
+    }
 }
 
 /// The URL of the socket (protocol spec, section 1.1).

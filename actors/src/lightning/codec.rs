@@ -1,5 +1,6 @@
-//! WebSocket frames of the client: the library's, except where a message of megabytes would be copied as a whole. Such a
-//! message is one frame like every other, but is masked and written piece by piece.
+//! WebSocket frames of the client: the library's, except where a message of megabytes would be copied as a whole, and for
+//! compressed messages, which it does not know (RFC 7692). A long message is one frame like every other, but is masked and
+//! written piece by piece; a long one that is compressed is a frame for each part, since its length is not known before.
 
 use actix_codec::{Decoder, Encoder};
 use actix_http::ws::{Codec, Frame, Message, ProtocolError};
@@ -16,7 +17,40 @@ pub(super) enum Piece {
     LongText(usize),
     /// Further bytes of the long text.
     Part(Bytes),
+    /// A text message that was compressed, or a part of one.
+    Compressed(Place, Bytes),
 }
+
+/// Where in its message a frame is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Whole,
+    First,
+    Middle,
+    Last,
+}
+
+/// A frame that was read, and whether the message that it begins is compressed.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    pub(super) frame: Frame,
+    pub(super) compressed: bool,
+}
+
+/// The frame at the head of the read buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Head {
+    Unseen,
+    Seen { compressed: bool },
+}
+
+const FINAL: u8 = 0x80;
+/// Reserved by the WebSocket protocol, and the sign of a compressed message (RFC 7692, section 6).
+const RSV1: u8 = 0x40;
+const OPCODE: u8 = 0x0f;
+const CONTINUATION: u8 = 0;
+const TEXT: u8 = 1;
+const BINARY: u8 = 2;
 
 /// The client's codec.
 pub(super) struct ClientCodec {
@@ -24,30 +58,49 @@ pub(super) struct ClientCodec {
     mask: [u8; 4],
     /// Bytes of the part before.
     masked: usize,
+    deflate: bool,
+    head: Head,
 }
 
 impl ClientCodec {
-    /// `library` is that of an open client connection.
-    pub(super) fn new(library: Codec) -> Self {
+    /// `library` is that of an open client connection; `deflate` whether compression was agreed on.
+    pub(super) fn new(library: Codec, deflate: bool) -> Self {
         Self {
             library,
             mask: [0; 4],
             masked: 0,
+            deflate,
+            head: Head::Unseen,
         }
     }
 }
 
 impl Decoder for ClientCodec {
-    type Item = Frame;
+    type Item = Incoming;
     type Error = ProtocolError;
 
-    fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame>, ProtocolError> {
+    fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Incoming>, ProtocolError> {
+        if self.head == Head::Unseen
+            && let Some(first) = buffer.first_mut()
+        {
+            // The library refuses every reserved bit, so this one is taken away where it may be.
+            let begins = matches!(*first & OPCODE, TEXT | BINARY);
+            let compressed = self.deflate && begins && *first & RSV1 != 0;
+            if compressed {
+                *first &= !RSV1;
+            }
+            self.head = Head::Seen { compressed };
+        }
         let large = buffer.len() > KEPT;
-        let frame = self.library.decode(buffer)?;
-        if large && buffer.is_empty() && frame.is_some() {
+        let Some(frame) = self.library.decode(buffer)? else {
+            return Ok(None);
+        };
+        if large && buffer.is_empty() {
             *buffer = BytesMut::new();
         }
-        Ok(frame)
+        let head = std::mem::replace(&mut self.head, Head::Unseen);
+        let compressed = head == Head::Seen { compressed: true };
+        Ok(Some(Incoming { frame, compressed }))
     }
 }
 
@@ -60,7 +113,20 @@ impl Encoder<Piece> for ClientCodec {
             Piece::LongText(bytes) => {
                 self.mask = rand::random();
                 self.masked = 0;
-                put_head(bytes, self.mask, out);
+                put_head(FINAL | TEXT, bytes, self.mask, out);
+            }
+            Piece::Compressed(place, part) => {
+                let first = match place {
+                    Place::Whole => FINAL | RSV1 | TEXT,
+                    Place::First => RSV1 | TEXT,
+                    Place::Middle => CONTINUATION,
+                    Place::Last => FINAL | CONTINUATION,
+                };
+                let key = rand::random();
+                put_head(first, part.len(), key, out);
+                let start = out.len();
+                out.put_slice(&part);
+                mask(&mut out[start..], key);
             }
             Piece::Part(part) => {
                 // The mask goes on where the part before ended.
@@ -75,11 +141,10 @@ impl Encoder<Piece> for ClientCodec {
     }
 }
 
-/// The head of an unfragmented, masked text frame (RFC 6455, section 5.2).
-fn put_head(bytes: usize, mask: [u8; 4], out: &mut BytesMut) {
-    const FINAL_TEXT: u8 = 0x81;
+/// The head of a masked frame (RFC 6455, section 5.2).
+fn put_head(first: u8, bytes: usize, mask: [u8; 4], out: &mut BytesMut) {
     const MASKED: u8 = 0x80;
-    out.put_u8(FINAL_TEXT);
+    out.put_u8(first);
     match (u16::try_from(bytes), u8::try_from(bytes)) {
         (_, Ok(short @ 0..=125)) => out.put_u8(MASKED | short),
         (Ok(medium), _) => {
@@ -125,7 +190,7 @@ mod tests {
     }
 
     fn written(parts: &[Vec<u8>]) -> BytesMut {
-        let mut codec = ClientCodec::new(Codec::new().client_mode());
+        let mut codec = ClientCodec::new(Codec::new().client_mode(), false);
         let mut out = BytesMut::new();
         let whole = parts.iter().map(Vec::len).sum();
         codec.encode(Piece::LongText(whole), &mut out).unwrap();
@@ -149,6 +214,52 @@ mod tests {
         }
     }
 
+    /// A frame of the server whose first byte is this.
+    fn from_server(first: u8, payload: &[u8]) -> BytesMut {
+        let mut frame = BytesMut::new();
+        frame.put_u8(first);
+        frame.put_u8(u8::try_from(payload.len()).unwrap());
+        frame.put_slice(payload);
+        frame
+    }
+
+    fn client(deflate: bool) -> ClientCodec {
+        ClientCodec::new(Codec::new().client_mode(), deflate)
+    }
+
+    #[test]
+    fn a_compressed_message_is_told_from_others_however_it_arrives() {
+        let mut codec = client(true);
+        let frame = from_server(FINAL | RSV1 | TEXT, b"abc");
+        let mut buffer = BytesMut::new();
+        for byte in &frame[..frame.len() - 1] {
+            buffer.put_u8(*byte);
+            assert!(codec.decode(&mut buffer).unwrap().is_none());
+        }
+        buffer.put_u8(frame[frame.len() - 1]);
+        buffer.extend_from_slice(&from_server(FINAL | TEXT, b"def"));
+        let read: Vec<_> = std::iter::from_fn(|| codec.decode(&mut buffer).unwrap()).collect();
+        let [first, second] = &read[..] else {
+            panic!("{read:?}")
+        };
+        assert!(first.compressed && matches!(&first.frame, Frame::Text(text) if text == "abc"));
+        assert!(!second.compressed && matches!(&second.frame, Frame::Text(text) if text == "def"));
+    }
+
+    #[test]
+    fn reserved_bits_are_a_protocol_error_where_nothing_was_agreed_on_them() {
+        const PING: u8 = 9;
+        for (deflate, first) in [
+            (false, FINAL | RSV1 | TEXT),
+            (true, FINAL | 0x20 | TEXT),
+            (true, FINAL | RSV1 | PING),
+            (true, FINAL | RSV1 | CONTINUATION),
+        ] {
+            let read = client(deflate).decode(&mut from_server(first, b"abc"));
+            assert!(read.is_err(), "{first:#x}: {read:?}");
+        }
+    }
+
     #[test]
     fn the_head_tells_every_length() {
         for bytes in [0, 1, 125, 126, 127, 65_535, 65_536, 300_000] {
@@ -165,7 +276,7 @@ mod tests {
         let mut buffer = BytesMut::new();
         let message = Message::Text("x".repeat(KEPT + 1).into());
         server.encode(message, &mut buffer).unwrap();
-        let mut codec = ClientCodec::new(Codec::new().client_mode().max_size(1 << 20));
+        let mut codec = ClientCodec::new(Codec::new().client_mode().max_size(1 << 20), false);
         assert!(codec.decode(&mut buffer).unwrap().is_some());
         assert_eq!(buffer.capacity(), 0);
     }

@@ -136,7 +136,14 @@ impl LightningConnection {
         };
         let url = url(&self.config.endpoint, &token, &self.identity.version);
         let events = ctx.address().recipient();
-        let opening = socket::open(self.client.clone(), url, generation, events).into_actor(self);
+        let opening = socket::open(
+            self.client.clone(),
+            url,
+            self.config.compression,
+            generation,
+            events,
+        )
+        .into_actor(self);
         ctx.spawn(opening.map(move |opened, this, ctx| {
             if generation != this.generation || matches!(this.state, State::Closed) {
                 return;

@@ -18,12 +18,15 @@ mod channels;
 mod client;
 mod codec;
 mod connection;
+mod deflate;
+mod fragments;
 mod handlers;
 mod incoming;
 mod liveness;
 mod messages;
 mod queue;
 mod socket;
+mod writing;
 
 pub use self::client::http_client;
 pub use self::connection::LightningConnection;

@@ -1,29 +1,36 @@
 //! One WebSocket: opening it, and the two tasks that read and write it.
 //!
-//! The tasks know nothing of channels. The reader joins fragments and hands whole messages to the connection; the writer
-//! sends whatever has gathered since its last write as one batch, so that a burst of reports costs one system call.
+//! The tasks know nothing of channels. The reader joins fragments, inflates what is compressed and hands whole messages to
+//! the connection; the writer compresses what is worth it, and sends whatever has gathered since its last write as one batch,
+//! so that a burst of reports costs one system call.
 
 use std::time::Duration;
 
 use actix::Recipient;
 use actix_codec::Framed;
-use actix_http::ws::{CloseCode, CloseReason, Frame, Item, Message, ProtocolError};
+use actix_http::header::SEC_WEBSOCKET_EXTENSIONS;
+use actix_http::ws::{CloseCode, CloseReason, Frame, Message, ProtocolError};
 use awc::BoxedSocket;
-use awc::error::WsClientError;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use protocol::backoff::Obstacle;
 use protocol::lightning::LongPayload;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::codec::{ClientCodec, Piece};
+use super::client::ConnectError;
+use super::codec::{ClientCodec, Incoming, Piece};
+use super::deflate::{self, Agreed, InflateError, Inflater, OFFER};
+use super::fragments::{self, Fragments};
 use super::liveness::Progress;
+use super::writing::{feed, write_long, write_text};
 
 /// As the reference's client: a larger message closes the socket with 1009 (protocol spec, section 1.1).
 pub(super) const MAX_MESSAGE_BYTES: usize = 100 * 1024 * 1024;
+
+/// How long a server that broke the protocol may take to be told so.
+const COMPLAINT: Duration = Duration::from_secs(1);
 
 /// Which socket something came from; a message of an older socket is dropped by comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -89,7 +96,7 @@ pub(super) enum Outgoing {
     Long(Box<Long>),
     Ping,
     Pong(Bytes),
-    Close,
+    Close(CloseCode),
 }
 
 /// A text message that is made while it is written.
@@ -123,7 +130,7 @@ impl Socket {
     /// Says goodbye after everything that was queued, and waits at most this long for the peer's own goodbye: a socket
     /// that is closed with something unread in it takes back what the peer has not read yet.
     pub(super) async fn close(mut self, patience: Duration) {
-        self.send(Outgoing::Close);
+        self.send(Outgoing::Close(CloseCode::Normal));
         let farewell = async {
             let written = (&mut self.writer).await;
             let answered = (&mut self.reader).await;
@@ -144,103 +151,107 @@ impl Drop for Socket {
     }
 }
 
-/// Why a socket could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectError {
-    /// 401 and 403 mean the same (protocol spec, section 1.3).
-    #[error(
-        "Lightning refused the worker token with HTTP {0}: check that WORKER_SECRET is the same on both sides"
-    )]
-    Unauthorized(u16),
-    #[error(
-        "Lightning answered HTTP {0} instead of a WebSocket: check the path of WORKER_LIGHTNING_SERVICE_URL"
-    )]
-    Status(u16),
-    #[error("{0}")]
-    Other(String),
-}
-
-impl From<WsClientError> for ConnectError {
-    fn from(error: WsClientError) -> Self {
-        match error {
-            WsClientError::InvalidResponseStatus(status) => match status.as_u16() {
-                code @ (401 | 403) => Self::Unauthorized(code),
-                code => Self::Status(code),
-            },
-            other => Self::Other(other.to_string()),
-        }
-    }
-}
-
-impl ConnectError {
-    /// What stands between this worker and Lightning.
-    pub(super) fn obstacle(&self) -> Obstacle {
-        match self {
-            Self::Unauthorized(_) | Self::Status(_) => Obstacle::TurnedAway,
-            Self::Other(_) => Obstacle::Unreachable,
-        }
-    }
-}
-
-/// Opens a socket and starts its tasks. `events` gets everything that arrives, `Ended` last and once.
+/// Opens a socket and starts its tasks. `events` gets everything that arrives, `Ended` last and once. Compression is used
+/// where it is offered and the server takes it.
 pub(super) async fn open(
     client: awc::Client,
     url: String,
+    offer: bool,
     generation: Generation,
     events: Recipient<SocketEvent>,
 ) -> Result<Socket, ConnectError> {
-    let (_response, framed) = client
-        .ws(url)
-        .max_frame_size(MAX_MESSAGE_BYTES)
-        .connect()
-        .await?;
-    let (sink, stream) = framed.into_map_codec(ClientCodec::new).split();
+    let mut request = client.ws(url).max_frame_size(MAX_MESSAGE_BYTES);
+    if offer {
+        request = request.set_header(SEC_WEBSOCKET_EXTENSIONS, OFFER);
+    }
+    let (response, framed) = request.connect().await?;
+    let answer: Vec<_> = response
+        .headers()
+        .get_all(SEC_WEBSOCKET_EXTENSIONS)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()))
+        .collect();
+    let agreed = deflate::agreed(&answer.join(", "), offer)?;
+    log::debug!("opened a socket to Lightning, {agreed:?}");
+    let compresses = agreed != Agreed::Plain;
+    let framed = framed.into_map_codec(|codec| ClientCodec::new(codec, compresses));
+    let (sink, stream) = framed.split();
     let (outgoing, queue) = mpsc::unbounded_channel();
     let progress = Progress::default();
     Ok(Socket {
         generation,
-        writer: actix_rt::spawn(write(sink, queue, progress.clone())),
+        writer: actix_rt::spawn(write(sink, queue, compresses, progress.clone())),
         progress,
-        reader: actix_rt::spawn(read(stream, generation, events, outgoing.clone())),
+        reader: actix_rt::spawn(read(stream, agreed, generation, events, outgoing.clone())),
         outgoing,
     })
 }
 
 type Stream = SplitStream<Framed<BoxedSocket, ClientCodec>>;
-type Sink = SplitSink<Framed<BoxedSocket, ClientCodec>, Piece>;
+pub(super) type Sink = SplitSink<Framed<BoxedSocket, ClientCodec>, Piece>;
 
 async fn read(
     mut stream: Stream,
+    agreed: Agreed,
     generation: Generation,
     events: Recipient<SocketEvent>,
     outgoing: mpsc::UnboundedSender<Outgoing>,
 ) {
     let mut fragments = Fragments::default();
+    let mut inflater = Inflater::new(agreed);
     let ended = loop {
-        let kind = match stream.next().await {
+        let message = match stream.next().await {
             None => {
                 break "the connection ended without a close frame"
                     .to_owned()
                     .into();
             }
-            Some(Err(error)) => break protocol_error(&error).into(),
-            Some(Ok(Frame::Close(reason))) => break closed(reason.as_ref()),
-            Some(Ok(Frame::Text(text))) => SocketEventKind::Text(text),
-            Some(Ok(Frame::Binary(bytes))) => SocketEventKind::Binary(bytes),
-            Some(Ok(Frame::Ping(data))) => {
-                // The codec answers no ping by itself.
-                if outgoing.send(Outgoing::Pong(data)).is_err() {
-                    break "the connection ended while answering a ping"
-                        .to_owned()
-                        .into();
-                }
-                SocketEventKind::Life
+            Some(Err(error)) => {
+                complain(code_for(&error), &outgoing).await;
+                break protocol_error(&error).into();
             }
-            Some(Ok(Frame::Pong(_))) => SocketEventKind::Life,
-            Some(Ok(Frame::Continuation(item))) => match fragments.add(item) {
-                Ok(Some(kind)) => kind,
-                Ok(None) => SocketEventKind::Life,
-                Err(what) => break what.into(),
+            Some(Ok(Incoming { frame, compressed })) => match frame {
+                Frame::Close(reason) => break closed(reason.as_ref()),
+                Frame::Text(data) => Some(fragments::Message {
+                    text: true,
+                    compressed,
+                    data,
+                }),
+                Frame::Binary(data) => Some(fragments::Message {
+                    text: false,
+                    compressed,
+                    data,
+                }),
+                Frame::Ping(data) => {
+                    // The codec answers no ping by itself.
+                    if outgoing.send(Outgoing::Pong(data)).is_err() {
+                        break "the connection ended while answering a ping"
+                            .to_owned()
+                            .into();
+                    }
+                    None
+                }
+                Frame::Pong(_) => None,
+                Frame::Continuation(item) => match fragments.add(item, compressed) {
+                    Ok(message) => message,
+                    Err(what) => {
+                        complain(Some(CloseCode::Size), &outgoing).await;
+                        break what.into();
+                    }
+                },
+            },
+        };
+        let kind = match message {
+            None => SocketEventKind::Life,
+            Some(message) => match plain(message, &mut inflater).await {
+                Ok(kind) => kind,
+                Err(error) => {
+                    let code = match error {
+                        InflateError::TooLarge(_) => CloseCode::Size,
+                        InflateError::Corrupt => CloseCode::Invalid,
+                    };
+                    complain(Some(code), &outgoing).await;
+                    break error.to_string().into();
+                }
             },
         };
         events.do_send(SocketEvent { generation, kind });
@@ -251,35 +262,61 @@ async fn read(
     });
 }
 
+async fn plain(
+    message: fragments::Message,
+    inflater: &mut Inflater,
+) -> Result<SocketEventKind, InflateError> {
+    let data = if message.compressed {
+        inflater.inflate(&message.data, MAX_MESSAGE_BYTES).await?
+    } else {
+        message.data
+    };
+    Ok(if message.text {
+        SocketEventKind::Text(data)
+    } else {
+        SocketEventKind::Binary(data)
+    })
+}
+
+/// Tells the server why the socket ends, as far as it still listens; the end of the reader ends the writer too.
+async fn complain(code: Option<CloseCode>, outgoing: &mpsc::UnboundedSender<Outgoing>) {
+    let Some(code) = code else { return };
+    if outgoing.send(Outgoing::Close(code)).is_ok()
+        && tokio::time::timeout(COMPLAINT, outgoing.closed())
+            .await
+            .is_err()
+    {
+        log::debug!("Lightning could not be told why the socket ends");
+    }
+}
+
 /// Ends after a close frame, or when writing fails.
-async fn write(mut sink: Sink, mut queue: mpsc::UnboundedReceiver<Outgoing>, progress: Progress) {
+async fn write(
+    mut sink: Sink,
+    mut queue: mpsc::UnboundedReceiver<Outgoing>,
+    compresses: bool,
+    progress: Progress,
+) {
     let mut closing = false;
     while !closing && let Some(first) = queue.recv().await {
         let mut heartbeat = false;
         let mut next = Some(first);
         while let Some(outgoing) = next {
-            let message = match outgoing {
-                Outgoing::Long(long) => {
-                    if let Err(error) = write_long(&mut sink, *long, &progress).await {
-                        log::debug!("writing to Lightning failed: {error}");
-                        return;
-                    }
-                    next = queue.try_recv().ok();
-                    continue;
-                }
-                Outgoing::Text(text) => Message::Text(text.into()),
+            let written = match outgoing {
+                Outgoing::Text(text) => write_text(&mut sink, text, compresses).await,
                 Outgoing::Heartbeat(text) => {
                     heartbeat = true;
-                    Message::Text(text.into())
+                    write_text(&mut sink, text, false).await
                 }
-                Outgoing::Ping => Message::Ping(Bytes::new()),
-                Outgoing::Pong(data) => Message::Pong(data),
-                Outgoing::Close => {
+                Outgoing::Long(long) => write_long(&mut sink, *long, compresses, &progress).await,
+                Outgoing::Ping => feed(&mut sink, Message::Ping(Bytes::new())).await,
+                Outgoing::Pong(data) => feed(&mut sink, Message::Pong(data)).await,
+                Outgoing::Close(code) => {
                     closing = true;
-                    Message::Close(Some(CloseReason::from(CloseCode::Normal)))
+                    feed(&mut sink, Message::Close(Some(CloseReason::from(code)))).await
                 }
             };
-            if let Err(error) = sink.feed(Piece::Message(message)).await {
+            if let Err(error) = written {
                 log::debug!("writing to Lightning failed: {error}");
                 return;
             }
@@ -295,21 +332,14 @@ async fn write(mut sink: Sink, mut queue: mpsc::UnboundedReceiver<Outgoing>, pro
     }
 }
 
-async fn write_long(sink: &mut Sink, long: Long, progress: &Progress) -> Result<(), ProtocolError> {
-    let Long {
-        begin,
-        payload,
-        end,
-    } = long;
-    let whole = begin.len() + payload.bytes() + end.len();
-    sink.feed(Piece::LongText(whole)).await?;
-    sink.feed(Piece::Part(begin.into())).await?;
-    for piece in payload.pieces() {
-        let piece = piece.map_err(std::io::Error::other)?;
-        sink.feed(Piece::Part(piece)).await?;
-        progress.piece_written(Instant::now());
+/// What the server is told when it breaks the protocol; nothing where the line itself is at fault.
+fn code_for(error: &ProtocolError) -> Option<CloseCode> {
+    match error {
+        ProtocolError::Overflow => Some(CloseCode::Size),
+        // So does the library report reserved bits.
+        ProtocolError::Io(error) if error.kind() != std::io::ErrorKind::InvalidData => None,
+        _ => Some(CloseCode::Protocol),
     }
-    sink.feed(Piece::Part(Bytes::from_static(end))).await
 }
 
 fn protocol_error(error: &ProtocolError) -> String {
@@ -345,66 +375,9 @@ fn close_text(reason: Option<&CloseReason>) -> String {
     }
 }
 
-/// Joins the fragments of one message; Phoenix's own servers send none, proxies may.
-#[derive(Default)]
-struct Fragments {
-    text: bool,
-    data: BytesMut,
-}
-
-impl Fragments {
-    fn add(&mut self, item: Item) -> Result<Option<SocketEventKind>, String> {
-        let (bytes, last) = match item {
-            Item::FirstText(bytes) => {
-                self.text = true;
-                self.data.clear();
-                (bytes, false)
-            }
-            Item::FirstBinary(bytes) => {
-                self.text = false;
-                self.data.clear();
-                (bytes, false)
-            }
-            Item::Continue(bytes) => (bytes, false),
-            Item::Last(bytes) => (bytes, true),
-        };
-        if self.data.len() + bytes.len() > MAX_MESSAGE_BYTES {
-            return Err(format!(
-                "Lightning sent a message of more than {MAX_MESSAGE_BYTES} bytes"
-            ));
-        }
-        self.data.extend_from_slice(&bytes);
-        if !last {
-            return Ok(None);
-        }
-        let whole = self.data.split().freeze();
-        Ok(Some(if self.text {
-            SocketEventKind::Text(whole)
-        } else {
-            SocketEventKind::Binary(whole)
-        }))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn fragments_are_joined_in_order() {
-        let mut fragments = Fragments::default();
-        assert!(
-            fragments
-                .add(Item::FirstText("[1,".into()))
-                .unwrap()
-                .is_none()
-        );
-        assert!(fragments.add(Item::Continue("2".into())).unwrap().is_none());
-        match fragments.add(Item::Last("]".into())).unwrap() {
-            Some(SocketEventKind::Text(text)) => assert_eq!(&text[..], b"[1,2]"),
-            other => panic!("expected the joined text, got {other:?}"),
-        }
-    }
 
     #[test]
     fn a_close_frame_reads_as_its_code() {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use actix_codec::Framed;
-use actix_http::ws::{Codec, Frame, Message, hash_key};
+use actix_http::ws::{CloseCode, Codec, Frame, Message, hash_key};
+use flate2::{Compress, Compression, FlushCompress};
 use futures_util::{SinkExt as _, StreamExt as _};
 use protocol::lightning::QueueJoin;
 use serde_json::{Value, json};
@@ -14,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::deflate::OFFER;
 use super::{AnswersHeartbeats, Disconnect, LightningConnection};
 use crate::config::{Identity, LightningConfig, Secret};
 use crate::metrics::Metrics;
@@ -40,7 +42,8 @@ async fn server(
     (port, sockets)
 }
 
-async fn serve(mut stream: TcpStream, number: u32, answers: Answers) {
+/// Takes an upgrade; `more` are further header lines.
+async fn upgrade(mut stream: TcpStream, more: &str) -> Framed<TcpStream, Codec> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.unwrap());
@@ -51,10 +54,14 @@ async fn serve(mut stream: TcpStream, number: u32, answers: Answers) {
     let accept = hash_key(key.expect("an upgrade has a key").1.as_bytes());
     let accept = String::from_utf8(accept.to_vec()).unwrap();
     let answer = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n{more}\r\n"
     );
     stream.write_all(answer.as_bytes()).await.unwrap();
-    let mut socket = Framed::new(stream, Codec::new());
+    Framed::new(stream, Codec::new())
+}
+
+async fn serve(stream: TcpStream, number: u32, answers: Answers) {
+    let mut socket = upgrade(stream, "").await;
     let mut beats = 0;
     while let Some(Ok(frame)) = socket.next().await {
         let answer = match frame {
@@ -87,6 +94,7 @@ fn connection(port: u16) -> Addr<LightningConnection> {
         secret: Secret::new("s"),
         run_token_key: None,
         extra_ca_file: None,
+        compression: true,
         message_timeout: Duration::from_secs(30),
         claim_timeout: Duration::from_secs(30),
     };
@@ -154,4 +162,53 @@ fn a_server_that_never_answers_heartbeats_keeps_its_socket() {
         assert!(another.is_err(), "it opened socket {another:?}");
         connection.send(Disconnect).await.unwrap();
     });
+}
+
+/// What the worker says at the end to a server that has agreed on compression and then sends these bytes.
+fn farewell_to(bytes: &[u8]) -> Option<CloseCode> {
+    actix_rt::System::new().block_on(async {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let connection = connection(listener.local_addr().unwrap().port());
+        let (stream, _) = listener.accept().await.unwrap();
+        let agreed = format!("Sec-WebSocket-Extensions: {OFFER}\r\n");
+        let mut socket = upgrade(stream, &agreed).await;
+        socket.io_mut().write_all(bytes).await.unwrap();
+        let code = loop {
+            match socket.next().await {
+                Some(Ok(Frame::Close(reason))) => break reason.map(|reason| reason.code),
+                Some(Ok(_)) => {}
+                end => panic!("no close frame, but {end:?}"),
+            }
+        };
+        connection.send(Disconnect).await.unwrap();
+        code
+    })
+}
+
+/// The head of a frame that begins with this byte and has a payload of so many bytes.
+fn head(first: u8, payload: usize) -> Vec<u8> {
+    let mut head = vec![first, 127];
+    head.extend_from_slice(&(payload as u64).to_be_bytes());
+    head
+}
+
+#[test]
+fn a_message_that_is_too_large_when_inflated_is_answered_with_1009() {
+    let spaces = vec![b' '; super::socket::MAX_MESSAGE_BYTES + 1];
+    let mut compress = Compress::new(Compression::fast(), false);
+    let mut bomb = Vec::with_capacity(8 << 20);
+    compress
+        .compress_vec(&spaces, &mut bomb, FlushCompress::Sync)
+        .unwrap();
+    bomb.truncate(bomb.len() - 4);
+    let frame = [head(0xc1, bomb.len()), bomb].concat();
+    assert_eq!(farewell_to(&frame), Some(CloseCode::Size));
+}
+
+#[test]
+fn what_cannot_be_inflated_is_answered_with_1007_and_other_reserved_bits_with_1002() {
+    let garbage = [head(0xc1, 4), vec![0xff; 4]].concat();
+    assert_eq!(farewell_to(&garbage), Some(CloseCode::Invalid));
+    let reserved = [head(0xa1, 2), b"[]".to_vec()].concat();
+    assert_eq!(farewell_to(&reserved), Some(CloseCode::Protocol));
 }

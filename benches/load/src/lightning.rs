@@ -17,6 +17,9 @@ use crate::LoadError;
 /// Makes the program serve instead of drive.
 pub(crate) const SUBCOMMAND: &str = "serve-lightning";
 
+/// Makes it take offers of permessage-deflate.
+pub(crate) const COMPRESSION: &str = "--compression";
+
 /// Signs nothing that matters; the worker has to have one.
 pub(crate) const SECRET: &str = "load-driver";
 
@@ -48,11 +51,12 @@ pub(crate) struct Lightning {
 }
 
 /// Serves until standard input closes, so that it never outlives the driver.
-pub(crate) fn serve() -> ExitCode {
+pub(crate) fn serve(compression: bool) -> ExitCode {
     let mock = MockLightning::builder()
         .secret(Some(SECRET))
         .cheap_tokens(true)
         .record(false)
+        .compression(compression)
         .spawn_thread();
     match mock {
         Ok(mock) => {
@@ -65,11 +69,12 @@ pub(crate) fn serve() -> ExitCode {
 }
 
 impl Lightning {
-    pub(crate) async fn start() -> Result<Self, LoadError> {
+    pub(crate) async fn start(compression: bool) -> Result<Self, LoadError> {
         let what = "start the mock Lightning";
         let program = std::env::current_exe().map_err(LoadError::system(what))?;
         let mut child = Command::new(program)
             .arg(SUBCOMMAND)
+            .args(compression.then_some(COMPRESSION))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

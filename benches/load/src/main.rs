@@ -16,7 +16,7 @@ use std::time::Duration;
 use clap::Parser;
 
 use crate::lightning::Lightning;
-use crate::scenario::{Scenario, Setting};
+use crate::scenario::{Clip, Scenario, Setting};
 
 /// Start a mock Lightning and a worker, run a scenario, print what it cost as one line of JSON
 #[derive(Debug, Parser)]
@@ -36,6 +36,15 @@ struct Flags {
     /// Time on the way from worker to Lightning, and the same back; the scenario rtt has 20
     #[arg(long, value_name = "MS")]
     delay: Option<u64>,
+    /// Bandwidth to Lightning and back, each; unlimited if absent
+    #[arg(long, value_name = "MBIT/S")]
+    mbit: Option<u64>,
+    /// Lightning takes offers of permessage-deflate
+    #[arg(long)]
+    compression: bool,
+    /// What the dataclip of bigstate is made of
+    #[arg(long, value_enum, default_value_t = Clip::Fill)]
+    clip: Clip,
     /// Pause between the runs of a serial scenario
     #[arg(long, value_name = "MS", default_value_t = 0)]
     pause: u64,
@@ -78,7 +87,9 @@ impl LoadError {
 fn main() -> ExitCode {
     // The mock is this same program, so that there is one thing to build and to find.
     if std::env::args().nth(1).as_deref() == Some(lightning::SUBCOMMAND) {
-        return lightning::serve();
+        return lightning::serve(
+            std::env::args().any(|argument| argument == lightning::COMPRESSION),
+        );
     }
     let flags = Flags::parse();
     match actix_rt::System::new().block_on(run(flags)) {
@@ -109,13 +120,14 @@ async fn run(flags: Flags) -> Result<serde_json::Value, LoadError> {
         warm_ups: flags.warm_ups.unwrap_or(flags.scenario.warm_ups()),
         pause: Duration::from_millis(flags.pause),
         adaptor: flags.adaptor,
+        clip: flags.clip,
     };
     let capacity = flags.capacity.unwrap_or(flags.scenario.capacity());
     let delay = Duration::from_millis(flags.delay.unwrap_or(flags.scenario.delay_ms()));
-    let lightning = Lightning::start().await?;
+    let lightning = Lightning::start(flags.compression).await?;
     let mut port = lightning.port();
-    if !delay.is_zero() {
-        port = proxy::start(port, delay).await?;
+    if !delay.is_zero() || flags.mbit.is_some() {
+        port = proxy::start(port, delay, flags.mbit).await?;
     }
     let mut worker = worker::Worker::start(&worker::Start {
         command: &flags.command,

@@ -34,6 +34,7 @@ fn config(lightning: &MockHandle) -> Config {
             secret: Secret::new("s"),
             run_token_key: None,
             extra_ca_file: None,
+            compression: true,
             message_timeout: Duration::from_secs(30),
             claim_timeout: Duration::from_secs(30),
         },
