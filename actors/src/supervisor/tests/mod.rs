@@ -1,6 +1,7 @@
 //! The tree against the mock Lightning, with the mock engine.
 
 mod deaths;
+mod draining;
 mod many;
 
 use std::time::Duration;
@@ -14,7 +15,8 @@ use serde_json::json;
 
 use super::{Exit, Supervisor, SupervisorHandle};
 use crate::config::{
-    ClaimConfig, Config, DeliveryConfig, EngineConfig, Identity, LightningConfig, RunLimits, Secret,
+    ClaimConfig, Config, DeliveryConfig, EngineConfig, Identity, LightningConfig, RunLimits,
+    Secret, ShutdownGrace,
 };
 use crate::events::Panic;
 
@@ -59,7 +61,7 @@ fn config(lightning: &MockHandle) -> Config {
         },
         engine: EngineConfig::Mock,
         collections: None,
-        shutdown_grace: None,
+        shutdown_grace: ShutdownGrace::Never,
         metrics: crate::metrics::Metrics::default(),
     }
 }
