@@ -137,6 +137,20 @@ fn a_run_that_outlasts_the_grace_is_ended_and_reported() {
 }
 
 #[test]
+fn a_grace_that_ends_while_lightning_is_away_names_the_runs_that_are_left() {
+    let lightning = lightning();
+    let run = lightning.enqueue(plan("wait(60000)", "manual")).unwrap();
+    let grace = ["--shutdown-grace-seconds", "0.5"];
+    let mut worker = Worker::with_mock_engine(&lightning, &grace);
+    wait_for(&lightning, "step:start");
+    lightning.refuse_connections(DEADLINE);
+    lightning.disconnect_all();
+    worker.signal(Signal::SIGTERM);
+    worker.waits_for_line(&format!("run {run} is left unreported"));
+    assert_eq!(worker.exit_code(), Some(70));
+}
+
+#[test]
 fn a_second_signal_ends_the_runs_in_hand_and_lightning_hears_of_it() {
     for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130)] {
         let lightning = lightning();

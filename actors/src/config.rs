@@ -52,8 +52,8 @@ pub struct Config {
     pub engine: EngineConfig,
     /// Collections, if a URL was given.
     pub collections: Option<CollectionsConfig>,
-    /// After this much draining the remaining runs are ended as `exception`, `WorkerShutdown`; `None` waits for all of them.
-    pub shutdown_grace: Option<Duration>,
+    /// When the runs that a draining worker still has are ended as `exception`, `WorkerShutdown`.
+    pub shutdown_grace: ShutdownGrace,
     /// Where the actors count what they do.
     pub metrics: Metrics,
 }
@@ -63,6 +63,20 @@ impl Config {
     pub fn capacity(&self) -> u32 {
         self.workloops.iter().map(|workloop| workloop.slots).sum()
     }
+}
+
+/// How long a draining worker waits for its runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShutdownGrace {
+    /// For all of them, unless Lightning has been out of reach for so long at a stretch: they could not be reported.
+    Auto {
+        /// How long.
+        away: Duration,
+    },
+    /// For all of them, whatever happens.
+    Never,
+    /// This long.
+    After(Duration),
 }
 
 /// Who this worker is.

@@ -1,11 +1,12 @@
 //! From the layers to [`Settings`]: every rule on the worker's settings, in the order of the table.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use actors::config::{
     BatchConfig, ClaimConfig, CollectionsConfig, Config, DeliveryConfig, EngineConfig, FrameLimit,
     Identity, LightningConfig, MemoryEnforcement, NodeConfig, Reuse, RunLimits, SandboxMode,
-    Secret,
+    Secret, ShutdownGrace,
 };
 use actors::engine_pool::{is_installable, locate};
 use actors::metrics::Metrics;
@@ -28,6 +29,12 @@ const DEBUG_SECRET: &str = "<secret>";
 /// Unanswered reports a run may hold in memory: three of the largest dataclips that a default worker sends, and room for
 /// the log lines between them.
 const OUTBOX_BYTES: usize = 16 * 1024 * 1024;
+
+/// What a drain allows runs without a time limit for, while Lightning is away: the default limit.
+const UNLIMITED_RUN: Duration = Duration::from_mins(5);
+
+/// How much longer it waits for Lightning than a run may take.
+const REPORTING: Duration = Duration::from_secs(30);
 
 /// Reads every setting, and tells everything that is wrong, not only the first thing. A default stands in the settings for
 /// what is wrong, for those who want to look further. `home` is the user's home directory, `worker_id` the name under which
@@ -70,7 +77,6 @@ pub(crate) fn resolve(
         }),
         demand: from.required(&table::CLAIM_DEMAND, values::count(1)) as usize,
     };
-    let shutdown_grace = from.optional(&table::SHUTDOWN_GRACE, values::seconds_or_zero);
 
     let engine = engine(&mut from, path);
     let limits = RunLimits {
@@ -80,6 +86,7 @@ pub(crate) fn resolve(
         state_mb: from.optional(&table::STATE_MEMORY, values::mebibytes),
         timeout: from.required(&table::MAX_RUN_DURATION, values::seconds_or_zero),
     };
+    let shutdown_grace = from.required(&table::SHUTDOWN_GRACE, |text| grace(text, limits.timeout));
     let mut log = LogSettings {
         filter: from.required(&table::LOG, LogFilter::parse),
         format: from.required(&table::LOG_FORMAT, |text| {
@@ -171,7 +178,7 @@ fn endpoint_and_secret(from: &mut Resolver, warnings: &mut Vec<String>) -> (Stri
     (endpoint, secret)
 }
 
-fn message_timeout(from: &mut Resolver, warnings: &mut Vec<String>) -> std::time::Duration {
+fn message_timeout(from: &mut Resolver, warnings: &mut Vec<String>) -> Duration {
     let explicit = from
         .given(&table::MESSAGE_TIMEOUT)
         .is_some_and(|given| given.source != Source::Default);
@@ -315,6 +322,28 @@ fn engine(
         state_props_to_remove,
         profile: profiling.then_some(poll_interval),
     })
+}
+
+/// When a drain ends what is left. What a run of this worker does is over after its time limit, and what is left then is to
+/// tell Lightning of it.
+fn grace(text: &str, longest_run: Duration) -> Result<ShutdownGrace, values::Why> {
+    match text {
+        "auto" => {
+            let longest = if longest_run.is_zero() {
+                UNLIMITED_RUN
+            } else {
+                longest_run
+            };
+            let away = longest + REPORTING;
+            Ok(ShutdownGrace::Auto { away })
+        }
+        "none" => Ok(ShutdownGrace::Never),
+        text => values::seconds_or_zero(text)
+            .map(ShutdownGrace::After)
+            .map_err(|_| {
+                "is no time; give a number of seconds, 0 or more, `auto` or `none`".to_owned()
+            }),
+    }
 }
 
 /// A bare program name as the file that it stands for, so that everything starts the same one: a child's environment is

@@ -199,9 +199,11 @@ pub(crate) static SHUTDOWN_GRACE: Setting = Setting::text(
     Workloops,
     "shutdown-grace-seconds",
     "SECONDS",
-    "After this time of draining the remaining runs are ended as WorkerShutdown. Unset: wait for all of them",
+    "After this time of draining the remaining runs are ended as WorkerShutdown. `auto`: when Lightning has been out of reach \
+     for --max-run-duration-seconds and 30 s; `none`: never",
 )
-.env(&["WORKER_SHUTDOWN_GRACE_SECONDS"]);
+.env(&["WORKER_SHUTDOWN_GRACE_SECONDS"])
+.default("auto");
 
 pub(crate) static REPO_DIR: Setting =
     Setting::text(Engine, "repo-dir", "DIR", "Where adaptors are installed")

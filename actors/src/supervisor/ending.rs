@@ -1,19 +1,25 @@
 //! How the worker ends: drained, stopped, or given up.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use futures_util::future::join_all;
 
 use super::messages::Exit;
+use super::patience::{Patience, Verdict};
+use super::status::STATUS_PATIENCE;
 use super::{State, Supervisor};
+use crate::config::ShutdownGrace;
 use crate::engine_pool::StopEngine;
-use crate::lightning::Disconnect;
-use crate::run::StopRun;
+use crate::lightning::{Disconnect, GetConnectionStatus};
+use crate::run::{GetRunStatus, StopRun};
 use crate::workloop;
 
 /// How long a run may take to report its end after it was told to stop for good.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often a drain is looked after.
+const LOOK: Duration = Duration::from_secs(1);
 
 impl Supervisor {
     pub(super) fn drain(&mut self, exit: Exit, ctx: &mut Context<Self>) {
@@ -28,7 +34,7 @@ impl Supervisor {
         for group in self.groups.values() {
             group.address.do_send(workloop::Drain);
         }
-        if let Some(grace) = self.config.shutdown_grace {
+        if let ShutdownGrace::After(grace) = self.config.shutdown_grace {
             ctx.run_later(grace, |this, ctx| {
                 if !this.runs.is_empty() {
                     log::warn!(
@@ -40,6 +46,55 @@ impl Supervisor {
             });
         }
         self.finish_if_drained(ctx);
+        self.watch(
+            Patience::new(self.config.shutdown_grace, Instant::now()),
+            ctx,
+        );
+    }
+
+    /// Looks after a drain until it is over: says who is waited for, and gives up on a Lightning that stays away.
+    fn watch(&self, mut patience: Patience, ctx: &mut Context<Self>) {
+        let connection = self
+            .connections
+            .with_queue()
+            .send(GetConnectionStatus)
+            .timeout(STATUS_PATIENCE);
+        let runs = join_all(
+            self.runs
+                .values()
+                .map(|run| run.address.send(GetRunStatus).timeout(STATUS_PATIENCE)),
+        );
+        let looking = async move { (connection.await.ok(), runs.await) };
+        let looked = looking.into_actor(self).map(move |(connection, runs), this, ctx| {
+            if !matches!(this.state, State::Draining { stopping: false, .. }) {
+                return;
+            }
+            let now = Instant::now();
+            let reachable = connection.as_ref().is_some_and(|found| found.queue_joined);
+            match patience.look(now, reachable) {
+                Verdict::Wait => {}
+                Verdict::Tell => {
+                    let runs: Vec<_> = runs.into_iter().flatten().collect();
+                    let claiming = this.groups.values().filter(|group| !group.drained).count();
+                    let line = patience.waiting_for(now, &runs, claiming, connection.as_ref());
+                    if patience.is_away() {
+                        log::warn!("{line}");
+                    } else {
+                        log::info!("{line}");
+                    }
+                }
+                Verdict::GiveUp => {
+                    log::warn!(
+                        "Lightning stays out of reach while the worker drains: ending the {} runs in hand",
+                        this.runs.len()
+                    );
+                    this.stop_runs(ctx);
+                    return;
+                }
+            }
+            ctx.run_later(LOOK, |this, ctx| this.watch(patience, ctx));
+        });
+        ctx.spawn(looked);
     }
 
     /// The worker cannot go on: it ends, but not before the runs in hand had a chance to say how they end.
@@ -64,6 +119,12 @@ impl Supervisor {
             let exit = match &this.state {
                 State::Draining { exit, .. } => exit.clone(),
                 State::Running | State::Stopped => return,
+            };
+            let exit = match (exit, this.runs.len()) {
+                (Exit::Drained, left @ 1..) => Exit::GaveUp(format!(
+                    "{left} runs are left unreported: Lightning could not be told in time"
+                )),
+                (exit, _) => exit,
             };
             for id in this.runs.keys() {
                 log::error!(run_id = id.as_str(); "run {id} is left unreported: Lightning could not be told in time");

@@ -8,6 +8,8 @@
 //!    └──engine unavailable──▶ Stopped
 //! ```
 //!
+//! What out of patience means is in [`patience`].
+//!
 //! | who dies | what happens |
 //! | --- | --- |
 //! | a connection | a new one; runs and workloops subscribe again, runs resend what was not answered |
@@ -26,6 +28,7 @@ mod ending;
 mod handle;
 mod handlers;
 pub(crate) mod messages;
+mod patience;
 mod status;
 #[cfg(test)]
 mod tests;

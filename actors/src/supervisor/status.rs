@@ -13,7 +13,7 @@ use crate::run::GetRunStatus;
 use crate::workloop::GetWorkloopStatus;
 
 /// How long a question for a status may take.
-const STATUS_PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const STATUS_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Handler<GetStatus> for Supervisor {
     type Result = ResponseFuture<WorkerStatus>;

@@ -152,3 +152,27 @@ fn a_wrong_value_is_told_with_its_option_and_what_would_be_right() {
         assert!(said.contains(right), "{said}");
     }
 }
+
+#[test]
+fn the_grace_of_a_drain_is_a_time_or_one_of_two_words() {
+    use actors::config::ShutdownGrace::{After, Auto, Never};
+    use std::time::Duration;
+    let grace = |text: &str, longest: &str| {
+        let variables = [
+            ("WORKER_SECRET", "x-secret"),
+            ("WORKER_SHUTDOWN_GRACE_SECONDS", text),
+            ("WORKER_MAX_RUN_DURATION_SECONDS", longest),
+        ];
+        settings(&[], &variables).map(|settings| settings.worker.shutdown_grace)
+    };
+    let away = |seconds| Auto {
+        away: Duration::from_secs(seconds),
+    };
+    assert_eq!(grace("", "300"), Ok(away(330)));
+    assert_eq!(grace("auto", "60"), Ok(away(90)));
+    assert_eq!(grace("auto", "0"), Ok(away(330)));
+    assert_eq!(grace("none", "300"), Ok(Never));
+    assert_eq!(grace("0", "300"), Ok(After(Duration::ZERO)));
+    let problems = grace("never", "300").unwrap_err();
+    assert!(problems[0].contains("`auto` or `none`"), "{problems:?}");
+}

@@ -1,6 +1,7 @@
 //! The tree against the mock Lightning, with the mock engine.
 
 mod deaths;
+mod draining;
 mod many;
 
 use std::time::Duration;
@@ -15,7 +16,7 @@ use serde_json::json;
 use super::{Exit, Supervisor, SupervisorHandle};
 use crate::config::{
     ClaimConfig, Config, DeliveryConfig, EngineConfig, FrameLimit, Identity, LightningConfig,
-    RunLimits, Secret,
+    RunLimits, Secret, ShutdownGrace,
 };
 use crate::events::Panic;
 
@@ -62,7 +63,7 @@ fn config(lightning: &MockHandle) -> Config {
         },
         engine: EngineConfig::Mock,
         collections: None,
-        shutdown_grace: None,
+        shutdown_grace: ShutdownGrace::Never,
         metrics: crate::metrics::Metrics::default(),
     }
 }
