@@ -8,6 +8,7 @@ use protocol::backoff::ClaimBackoff;
 use protocol::token::RunTokenKey;
 use protocol::workloop::Workloop;
 
+use crate::lightning::Recorder;
 use crate::metrics::Metrics;
 
 /// A text that never shows in `Debug`, so that no log line can leak it.
@@ -90,6 +91,8 @@ pub struct LightningConfig {
     pub message_timeout: Duration,
     /// How long a claim waits for its reply.
     pub claim_timeout: Duration,
+    /// What goes over the wire is recorded here, when set.
+    pub recorder: Option<Recorder>,
 }
 
 /// When to claim.

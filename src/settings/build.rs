@@ -15,7 +15,7 @@ use protocol::workloop::{self, Workloop};
 use super::layers::{Layers, Source};
 use super::problem::Problem;
 use super::resolver::Resolver;
-use super::{HttpSettings, Settings, table, values};
+use super::{HttpSettings, RecordingSettings, Settings, table, values};
 use crate::logging::{LogFilter, LogFormat, LogSettings, ReportSettings};
 
 /// The endpoint and the secret that `--lightning mock` stands for, as the reference's mock has them.
@@ -54,6 +54,7 @@ pub(crate) fn resolve(
         run_token_key,
         extra_ca_file,
         message_timeout,
+        recorder: None,
         claim_timeout: from.required(&table::CLAIM_TIMEOUT, values::seconds),
     };
     let delivery = delivery(&mut from);
@@ -89,6 +90,7 @@ pub(crate) fn resolve(
         secrets: vec![lightning.secret.clone()],
         reports: None,
     };
+    let recording = recording(&mut from, path);
     let http = HttpSettings {
         host: from.required(&table::HOST, values::text),
         port: from.required(&table::PORT, values::port),
@@ -124,6 +126,7 @@ pub(crate) fn resolve(
             worker,
             http,
             log,
+            recording,
             warnings,
             effective,
         },
@@ -316,6 +319,20 @@ fn on_path(program: PathBuf) -> PathBuf {
         .map(|folder| folder.join(&program))
         .find(|file| file.is_file())
         .unwrap_or(program)
+}
+
+fn recording(
+    from: &mut Resolver,
+    path: impl Fn(&str) -> Result<PathBuf, values::Why> + Copy,
+) -> Option<RecordingSettings> {
+    let file = from.optional(&table::RECORD, path);
+    let data = from.switch(&table::RECORD_DATA);
+    let most = from.required(&table::RECORD_MAX, values::count(1));
+    file.map(|file| RecordingSettings {
+        file,
+        data,
+        most_bytes: u64::from(most) << 20,
+    })
 }
 
 fn collections(from: &mut Resolver) -> Option<CollectionsConfig> {

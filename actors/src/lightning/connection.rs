@@ -12,6 +12,7 @@ use protocol::token::worker_token;
 use super::channels::Channels;
 use super::client::{http_client, url};
 use super::messages::ChannelEvent;
+use super::recorder::Microphone;
 use super::socket::{self, Ended, Generation, Long, Outgoing, Socket};
 use crate::clock;
 use crate::config::{Identity, LightningConfig};
@@ -80,6 +81,7 @@ pub struct LightningConnection {
     pub(super) connects: u64,
     pub(super) last_error: Option<String>,
     pub(super) metrics: Metrics,
+    pub(super) microphone: Microphone,
     /// The moving average of the round trips.
     pub(super) smoothed: Duration,
 }
@@ -97,6 +99,7 @@ impl LightningConnection {
     ) -> Result<Self, String> {
         Ok(Self {
             client: http_client(config.extra_ca_file.as_deref())?,
+            microphone: Microphone::new(config.recorder.clone()),
             config,
             identity,
             queue_join,
@@ -152,6 +155,7 @@ impl LightningConnection {
     fn opened(&mut self, socket: Socket, ctx: &mut Context<Self>) {
         self.connects += 1;
         self.metrics.connected();
+        self.microphone.opened();
         let how = if self.connects == 1 {
             "connected"
         } else {
@@ -179,6 +183,7 @@ impl LightningConnection {
         if generation != self.generation {
             return;
         }
+        self.microphone.not_opened(&why);
         let wait = self.backoff.next(rand::random::<f64>());
         log::error!(
             "not connected to Lightning at {}: {why}; trying again in {} ms",
@@ -200,7 +205,10 @@ impl LightningConnection {
     }
 
     pub(super) fn lost(&mut self, ended: Ended, ctx: &mut Context<Self>) {
-        let Ended { why, over_a_frame } = ended;
+        self.microphone.lost(&ended);
+        let Ended {
+            why, over_a_frame, ..
+        } = ended;
         let wait = self.backoff.next(rand::random::<f64>());
         log::warn!(
             "the connection to Lightning was lost: {why}; reconnecting in {} ms",
@@ -229,6 +237,7 @@ impl LightningConnection {
         if let State::Connected(connected) = &self.state {
             log::trace!(run_id = topic.run_id().as_ref().map(RunId::as_str); "-> {topic} {event} ({} bytes)", payload.bytes());
             let (begin, end) = encode_push_around(Some(join_ref), reference, topic, event);
+            self.microphone.sent_long(&begin, &payload, end);
             connected.socket.send(Outgoing::Long(Box::new(Long {
                 begin,
                 payload,
@@ -247,9 +256,9 @@ impl LightningConnection {
     ) {
         if let State::Connected(connected) = &self.state {
             log::trace!(run_id = topic.run_id().as_ref().map(RunId::as_str); "-> {topic} {event} ({} bytes)", payload.len());
-            connected.socket.send(Outgoing::Text(encode_push(
-                join_ref, reference, topic, event, payload,
-            )));
+            let text = encode_push(join_ref, reference, topic, event, payload);
+            self.microphone.sent(&text);
+            connected.socket.send(Outgoing::Text(text));
         }
     }
 

@@ -23,6 +23,7 @@ impl Handler<SocketEvent> for LightningConnection {
             return;
         }
         connected.heard = Instant::now();
+        self.microphone.received(&event.kind);
         let frame = match event.kind {
             SocketEventKind::Life => return,
             SocketEventKind::Ended(ended) => {

@@ -22,6 +22,7 @@ mod handlers;
 mod incoming;
 mod messages;
 mod queue;
+mod recorder;
 mod socket;
 
 pub use self::client::http_client;
@@ -30,3 +31,4 @@ pub use self::messages::{
     ChannelEvent, Claim, ClaimError, ConnectionStatus, Disconnect, GetConnectionStatus, Join,
     Leave, Push, QueueEvent, Subscribe, SubscribeQueue, Ticket,
 };
+pub use self::recorder::Recorder;

@@ -56,6 +56,8 @@ pub(super) struct Ended {
     pub(super) why: String,
     /// Lightning closed it with a code that blames a frame of ours, or its own crash.
     pub(super) over_a_frame: bool,
+    /// The code of Lightning's close frame.
+    pub(super) code: Option<u16>,
 }
 
 impl From<String> for Ended {
@@ -63,6 +65,7 @@ impl From<String> for Ended {
         Self {
             why,
             over_a_frame: false,
+            code: None,
         }
     }
 }
@@ -282,6 +285,7 @@ fn protocol_error(error: &ProtocolError) -> String {
 fn closed(reason: Option<&CloseReason>) -> Ended {
     Ended {
         why: close_text(reason),
+        code: reason.map(|reason| reason.code.into()),
         over_a_frame: reason.is_some_and(|reason| {
             matches!(
                 reason.code,

@@ -34,6 +34,7 @@ fn config(lightning: &MockHandle) -> Config {
             run_token_key: None,
             extra_ca_file: None,
             message_timeout: Duration::from_secs(30),
+            recorder: None,
             claim_timeout: Duration::from_secs(30),
         },
         workloops: vec![Workloop::from_capacity(CAPACITY)],
