@@ -8,6 +8,7 @@ use protocol::backoff::ClaimBackoff;
 use protocol::token::RunTokenKey;
 use protocol::workloop::Workloop;
 
+use crate::engine_pool::RecordedEngine;
 use crate::lightning::Recorder;
 use crate::metrics::Metrics;
 
@@ -152,6 +153,8 @@ pub struct RunLimits {
 pub enum EngineConfig {
     /// The mock engine of the engine spec, section 9: no Node.
     Mock,
+    /// That of a replay, which says what it is told to say.
+    Recorded(RecordedEngine),
     /// Node children running `@openfn/runtime`.
     Node(NodeConfig),
 }
