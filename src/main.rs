@@ -5,13 +5,15 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
-use ws_worker::cli::{Cli, Command, Flags, check, compile, demo, show_config};
+use ws_worker::cli::{Cli, Command, Flags, check, compile, demo, replay, show_config};
 use ws_worker::ipc::{self, ParentChannel};
 use ws_worker::settings::BadSettings;
 use ws_worker::{logging, start};
 
 /// A failed start, drain or configuration, see the command line spec.
 const FAILED: u8 = 1;
+/// A command line, or a file that it names, that cannot be used.
+const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     // First of all: a descriptor that is named by number has to be taken before we open one that gets that number.
@@ -21,6 +23,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().into_command() {
         Command::Start(flags) => run_worker(flags, parent),
         Command::Demo(args) => run_demo(args),
+        Command::Replay(args) => return run_replay(args),
         Command::Check(flags) => print(&check::run(flags, std::env::vars_os())),
         Command::Config(flags) => show(flags),
         Command::Compile(args) => compile::run(&args).map_err(Into::into),
@@ -47,6 +50,18 @@ fn run_worker(flags: Flags, parent: Option<ParentChannel>) -> Outcome {
 fn run_demo(args: demo::DemoArgs) -> Outcome {
     prepare_process();
     Ok(actix_rt::System::new().block_on(demo::run(args, std::env::vars_os()))?)
+}
+
+/// Differences are 1 here, so what keeps a recording from being replayed is an error of usage.
+fn run_replay(args: replay::ReplayArgs) -> ExitCode {
+    prepare_process();
+    match actix_rt::System::new().block_on(replay::run(args)) {
+        Ok(code) => leave(code),
+        Err(error) => {
+            report(&error);
+            leave(USAGE)
+        }
+    }
 }
 
 /// Shows what counts even where something is wrong: that is when it is looked at.

@@ -2,11 +2,15 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use actix_web::dev::ServerHandle;
+use actors::lightning::Recorder;
 use actors::supervisor::{ClaimOutcome, Exit, Supervisor, SupervisorHandle, WorkerStatus};
 use protocol::ids::RunId;
+use protocol::lightning::Timestamp;
+use protocol::recording::{self, Header};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::http::{BindError, Bound, Controls};
@@ -26,6 +30,15 @@ pub enum StartError {
     /// The operating system gives no socket or no signals.
     #[error("the operating system refused a resource")]
     Resource(#[from] std::io::Error),
+    /// The file of `--record` cannot be written.
+    #[error("the recording {} cannot be begun: give --record a file in a folder that the worker may write to", .file.display())]
+    Recording {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// TLS cannot be set up.
     #[error("{0}")]
     Worker(String),
@@ -43,10 +56,19 @@ pub async fn run(
     problems: Problems,
 ) -> Result<u8, StartError> {
     let mut signals = Signals::new()?;
-    let Launched { worker, server, .. } = launch(settings, problems)?;
+    let Launched {
+        worker,
+        server,
+        recorder,
+        ..
+    } = launch(settings, problems)?;
     // The channel stays open until the end of the worker: a parent takes its closing for our death.
     let _parent = parent.map(tell_ready);
-    Ok(until_ended(worker, server, &mut signals).await)
+    let code = until_ended(worker, server, &mut signals).await;
+    if let Some(recorder) = recorder {
+        recorder.finish();
+    }
+    Ok(code)
 }
 
 /// A worker at work, with its HTTP server.
@@ -54,10 +76,11 @@ pub(crate) struct Launched {
     pub(crate) worker: SupervisorHandle,
     pub(crate) server: ServerHandle,
     pub(crate) address: SocketAddr,
+    pub(crate) recorder: Option<Recorder>,
 }
 
 /// Starts the worker and its HTTP server, inside an actix System.
-pub(crate) fn launch(settings: Settings, problems: Problems) -> Result<Launched, StartError> {
+pub(crate) fn launch(mut settings: Settings, problems: Problems) -> Result<Launched, StartError> {
     let bound = Bound::new(&settings.http)?;
     for warning in &settings.warnings {
         log::warn!("{warning}");
@@ -73,6 +96,8 @@ pub(crate) fn launch(settings: Settings, problems: Problems) -> Result<Launched,
     let address = bound.address();
     let metrics = settings.worker.metrics.clone();
     let looping = settings.worker.claims.looping;
+    let recorder = record(&settings)?;
+    settings.worker.lightning.recorder.clone_from(&recorder);
     let worker = Supervisor::start(settings.worker).map_err(StartError::Worker)?;
     let server = bound.serve(worker.clone(), &settings.http, &metrics, problems)?;
     log::info!(mark = "always"; "listening on http://{address}");
@@ -83,6 +108,42 @@ pub(crate) fn launch(settings: Settings, problems: Problems) -> Result<Launched,
         worker,
         server,
         address,
+        recorder,
+    })
+}
+
+/// Begins the recording that was asked for.
+fn record(settings: &Settings) -> Result<Option<Recorder>, StartError> {
+    let Some(recording) = &settings.recording else {
+        return Ok(None);
+    };
+    let header = Header {
+        recording: recording::VERSION,
+        worker: crate::VERSION.to_owned(),
+        time: Timestamp::from_micros(micros()),
+        part: 1,
+        data: recording.data,
+        settings: settings.recorded(),
+    };
+    let file = &recording.file;
+    let what = if recording.data {
+        "dataclips, log texts and job code are in it"
+    } else {
+        "job code is in it"
+    };
+    log::warn!("recording to {}: {what}", file.display());
+    Recorder::start(file, recording.most_bytes, header)
+        .map(Some)
+        .map_err(|source| StartError::Recording {
+            file: file.clone(),
+            source,
+        })
+}
+
+fn micros() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
     })
 }
 

@@ -162,9 +162,18 @@ async fn live(settings: Settings, started: &mpsc::Sender<Started>, ending: &mpsc
     if started.send(answer).is_err() {
         log::debug!("nobody waits for the worker to start any more");
     }
-    if let Some(Launched { worker, server, .. }) = launched {
+    if let Some(Launched {
+        worker,
+        server,
+        recorder,
+        ..
+    }) = launched
+    {
         let exit = worker.wait().await;
         server.stop(true).await;
+        if let Some(recorder) = recorder {
+            recorder.finish();
+        }
         if ending.send(exit).is_err() {
             log::debug!("nobody waits for the end of the worker any more");
         }

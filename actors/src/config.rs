@@ -9,6 +9,8 @@ use protocol::lightning::escaped_len;
 use protocol::token::RunTokenKey;
 use protocol::workloop::Workloop;
 
+use crate::engine_pool::RecordedEngine;
+use crate::lightning::Recorder;
 use crate::metrics::Metrics;
 
 /// A text that never shows in `Debug`, so that no log line can leak it.
@@ -107,6 +109,8 @@ pub struct LightningConfig {
     pub message_timeout: Duration,
     /// How long a claim waits for its reply.
     pub claim_timeout: Duration,
+    /// What goes over the wire is recorded here, when set.
+    pub recorder: Option<Recorder>,
 }
 
 /// When to claim.
@@ -220,6 +224,8 @@ pub struct RunLimits {
 pub enum EngineConfig {
     /// The mock engine of the engine spec, section 9: no Node.
     Mock,
+    /// That of a replay, which says what it is told to say.
+    Recorded(RecordedEngine),
     /// Node children running `@openfn/runtime`.
     Node(NodeConfig),
 }

@@ -15,6 +15,7 @@ pub mod logs;
 pub mod phoenix;
 pub mod plan;
 pub mod reasons;
+pub mod recording;
 pub mod token;
 pub mod versions;
 pub mod workloop;

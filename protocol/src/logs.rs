@@ -63,6 +63,36 @@ pub fn status_lines(outcome: &Outcome) -> Vec<String> {
     lines
 }
 
+/// Whether a line of this source is one that the worker adds by itself, with nothing of the run in it but figures.
+pub fn is_own_line(source: &str, text: &str) -> bool {
+    let is_figure = |start: &str, end: &str| {
+        let figure = text
+            .strip_prefix(start)
+            .and_then(|text| text.strip_suffix(end));
+        figure.is_some_and(|figure| {
+            figure
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'+' | b'-'))
+        })
+    };
+    match source {
+        "RTE" => {
+            text == COMPILE_FAILED
+                || is_figure("Memory limit: ", "mb")
+                || is_figure("Timeout: ", "s")
+                || is_figure("Payload limit: ", "mb")
+        }
+        "R/T" => text == DATACLIP_TOO_LARGE || status_of(text).is_some(),
+        _ => false,
+    }
+}
+
+/// The reason that the first line before `run:complete` names; `None` for any other line.
+pub fn status_of(text: &str) -> Option<ExitReason> {
+    let reason = text.strip_prefix("Run complete with status: ")?;
+    serde_json::from_value(reason.into()).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,5 +122,24 @@ mod tests {
             status_lines(&failed),
             ["Run complete with status: fail", "JobError: unknown"]
         );
+    }
+
+    #[test]
+    fn own_lines_are_told_from_those_of_a_job() {
+        for reason in [ExitReason::Success, ExitReason::Kill] {
+            let outcome = Outcome {
+                reason,
+                ..Outcome::success()
+            };
+            let text = &status_lines(&outcome)[0];
+            assert!(is_own_line("R/T", text) && !is_own_line("JOB", text));
+            assert_eq!(status_of(text), Some(reason));
+        }
+        for text in limit_lines(0.5, Some(Duration::from_secs(1))) {
+            assert!(is_own_line("RTE", &text));
+        }
+        assert!(is_own_line("RTE", &payload_line(10.0)));
+        assert!(!is_own_line("RTE", "Memory limit: Aminamb"));
+        assert!(!is_own_line("R/T", "Run complete with status: Amina"));
     }
 }

@@ -4,6 +4,7 @@ pub mod check;
 pub mod compile;
 pub mod demo;
 mod flags;
+pub mod replay;
 pub mod show_config;
 
 use std::path::PathBuf;
@@ -40,6 +41,8 @@ pub enum Command {
     Start(Flags),
     /// Run a sample workflow here and now: mock Lightning, worker and engine in one process
     Demo(demo::DemoArgs),
+    /// Play a recording (`start --record`) to this worker and show where it answers otherwise
+    Replay(replay::ReplayArgs),
     /// Look at configuration and environment without connecting
     Check(Flags),
     /// Print the effective configuration and where each value comes from

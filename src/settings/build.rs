@@ -17,7 +17,7 @@ use protocol::workloop::{self, Workloop};
 use super::layers::{Layers, Source};
 use super::problem::Problem;
 use super::resolver::Resolver;
-use super::{HttpSettings, Settings, table, values};
+use super::{HttpSettings, RecordingSettings, Settings, table, values};
 use crate::logging::{LogFilter, LogFormat, LogSettings, ReportSettings};
 
 /// The endpoint and the secret that `--lightning mock` stands for, as the reference's mock has them.
@@ -63,6 +63,7 @@ pub(crate) fn resolve(
         extra_ca_file,
         compression: from.switch(&table::COMPRESSION),
         message_timeout,
+        recorder: None,
         claim_timeout: from.required(&table::CLAIM_TIMEOUT, values::seconds),
     };
     let delivery = delivery(&mut from);
@@ -98,6 +99,7 @@ pub(crate) fn resolve(
         secrets: vec![lightning.secret.clone()],
         reports: None,
     };
+    let recording = recording(&mut from, path);
     let http = HttpSettings {
         host: from.required(&table::HOST, values::text),
         port: from.required(&table::PORT, values::port),
@@ -133,6 +135,7 @@ pub(crate) fn resolve(
             worker,
             http,
             log,
+            recording,
             warnings,
             effective,
         },
@@ -350,6 +353,20 @@ fn grace(text: &str, longest_run: Duration) -> Result<ShutdownGrace, values::Why
 /// empty. One that is nowhere stays as it is, for `check` and the start of the engine to say so.
 fn on_path(program: PathBuf) -> PathBuf {
     locate(&program, std::env::var_os("PATH").as_deref()).unwrap_or(program)
+}
+
+fn recording(
+    from: &mut Resolver,
+    path: impl Fn(&str) -> Result<PathBuf, values::Why> + Copy,
+) -> Option<RecordingSettings> {
+    let file = from.optional(&table::RECORD, path);
+    let data = from.switch(&table::RECORD_DATA);
+    let most = from.required(&table::RECORD_MAX, values::count(1));
+    file.map(|file| RecordingSettings {
+        file,
+        data,
+        most_bytes: u64::from(most) << 20,
+    })
 }
 
 fn collections(from: &mut Resolver) -> Option<CollectionsConfig> {

@@ -14,8 +14,10 @@ pub(crate) mod table;
 mod values;
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use actors::config::{Config, Secret};
+use indexmap::IndexMap;
 
 use crate::logging::LogSettings;
 
@@ -34,6 +36,8 @@ pub struct Settings {
     pub http: HttpSettings,
     /// The operator's log.
     pub log: LogSettings,
+    /// What goes over the wire is recorded, if a file was given.
+    pub recording: Option<RecordingSettings>,
     /// What is not wrong, but worth a line in the log.
     pub warnings: Vec<String>,
     /// What counts, setting by setting.
@@ -49,6 +53,32 @@ pub struct HttpSettings {
     pub port: u16,
     /// Asked of every request but those for health, when set.
     pub token: Option<Secret>,
+}
+
+/// What is recorded, and where.
+#[derive(Debug, Clone)]
+pub struct RecordingSettings {
+    /// The file.
+    pub file: PathBuf,
+    /// Leave dataclips and log texts in it.
+    pub data: bool,
+    /// Bytes after which a new file is begun.
+    pub most_bytes: u64,
+}
+
+impl Settings {
+    /// The settings that decide what the worker says to Lightning, as a recording names them: key and text.
+    pub(crate) fn recorded(&self) -> IndexMap<String, String> {
+        let is_recorded = |key| table::RECORDED.iter().any(|setting| setting.key == key);
+        let settings = self.effective.iter().filter(|it| is_recorded(it.key));
+        settings
+            .filter_map(|it| {
+                let value: toml::Value = it.value.as_ref()?.parse().ok()?;
+                let text = value.as_str().map(ToOwned::to_owned);
+                Some((it.key.to_owned(), text.unwrap_or_else(|| value.to_string())))
+            })
+            .collect()
+    }
 }
 
 /// A configuration that cannot be used. Displays every problem, one a line.

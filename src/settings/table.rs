@@ -408,6 +408,31 @@ pub(crate) static LOG_FORMAT: Setting = Setting::text(
 .env(&["WORKER_LOG_FORMAT"])
 .default("text");
 
+pub(crate) static RECORD: Setting = Setting::text(
+    Logging,
+    "record",
+    "FILE",
+    "Record what is said to Lightning, for `ws-worker replay`. Secrets, dataclips and log texts are replaced, job code is not",
+)
+.env(&["WORKER_RECORD"]);
+
+pub(crate) static RECORD_DATA: Setting = Setting::switch(
+    Logging,
+    "record-data",
+    "false",
+    "Leave dataclips and log texts in the recording",
+)
+.env(&["WORKER_RECORD_DATA"]);
+
+pub(crate) static RECORD_MAX: Setting = Setting::text(
+    Logging,
+    "record-max-mb",
+    "MB",
+    "Size from which on a recording goes on in a new file. The one before is kept as FILE.1",
+)
+.env(&["WORKER_RECORD_MAX_MB"])
+.default("64");
+
 pub(crate) static HOST: Setting = Setting::text(
     Http,
     "host",
@@ -472,6 +497,29 @@ pub(crate) static SENTRY_ENV: Setting = Setting::text(
 pub(crate) static DEBUG: Setting =
     Setting::switch(Lightning, "debug", "false", "Allow a missing secret").hidden();
 
+/// The settings that decide what the worker says to Lightning: they stand in the header of a recording, and hold for its
+/// replay.
+pub(crate) static RECORDED: &[&Setting] = &[
+    &MESSAGE_TIMEOUT,
+    &CLAIM_TIMEOUT,
+    &TIMEOUT_RETRY_COUNT,
+    &TIMEOUT_RETRY_DELAY,
+    &EVENT_WINDOW,
+    &BATCH_LOGS,
+    &BATCH_INTERVAL,
+    &BATCH_LIMIT,
+    &WORKLOOPS,
+    &LOOP,
+    &BACKOFF,
+    &CLAIM_DEMAND,
+    &MOCK,
+    &RUN_MEMORY,
+    &PAYLOAD_MEMORY,
+    &LOG_PAYLOAD_MEMORY,
+    &STATE_MEMORY,
+    &MAX_RUN_DURATION,
+];
+
 /// Every setting, in the order in which `--help` and `config` show them.
 pub(crate) static ALL: &[&Setting] = &[
     &LIGHTNING,
@@ -521,6 +569,9 @@ pub(crate) static ALL: &[&Setting] = &[
     &MAX_RUN_DURATION,
     &LOG,
     &LOG_FORMAT,
+    &RECORD,
+    &RECORD_DATA,
+    &RECORD_MAX,
     &HOST,
     &PORT,
     &HTTP_TOKEN,

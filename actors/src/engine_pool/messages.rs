@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use bytes::Bytes;
-use protocol::engine::{FinishedStep, Shape};
+use protocol::engine::{FinishedStep, RunProgress, Shape};
 use protocol::ids::{JobId, ProjectId, RunId, WorkloopId};
 use protocol::lightning::{Memory, Timestamp};
 use protocol::plan::ExecutionPlan;
@@ -177,6 +177,44 @@ pub(crate) enum EngineEventBody {
     Ended,
 }
 
+impl EngineEventBody {
+    /// What an engine said of a run, with the body that came with it; `None` for the end of its thread.
+    pub(crate) fn told(event: RunProgress, body: Bytes) -> Option<Self> {
+        let state = |body: Bytes| (!body.is_empty()).then_some(body);
+        Some(match event {
+            RunProgress::WorkflowStart {
+                thread_id, warm, ..
+            } => Self::Started { thread_id, warm },
+            RunProgress::Log {
+                level, name, time, ..
+            } => Self::Log {
+                level,
+                name,
+                time,
+                message: body,
+            },
+            RunProgress::JobStart { job, time } => Self::JobStart { job, time },
+            RunProgress::JobComplete { step, mem } => Self::JobComplete {
+                step,
+                mem,
+                state: state(body),
+            },
+            RunProgress::JobError { step, error } => Self::JobError {
+                step,
+                error,
+                state: state(body),
+            },
+            RunProgress::WorkflowComplete { time, shape, .. } => Self::WorkflowComplete {
+                time,
+                shape: shape.unwrap_or(Shape::None),
+                state: state(body),
+            },
+            RunProgress::WorkflowError { error } => Self::WorkflowError { error },
+            RunProgress::Exit { .. } => return None,
+        })
+    }
+}
+
 /// Asks for the state of the engine.
 #[derive(Message)]
 #[rtype(result = "EngineStatus")]
@@ -185,7 +223,7 @@ pub(crate) struct GetEngineStatus;
 /// The engine, for status pages.
 #[derive(Debug, Clone, Serialize)]
 pub struct EngineStatus {
-    /// `validating`, `ready`, `draining`, or `mock`.
+    /// `validating`, `ready`, `draining`, `mock` or `recorded`.
     pub state: &'static str,
     /// Node's version, once a child has said it.
     pub node: Option<String>,

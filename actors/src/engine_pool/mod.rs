@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! Validating ──first handshake──▶ Ready ──StopEngine──▶ Draining ──no child left──▶ (answered)
-//!     └──no handshake after all tries──▶ EngineFailed to the supervisor          Mock: no children at all
+//!     └──no handshake after all tries──▶ EngineFailed to the supervisor          Mock, Recorded: no children at all
 //! ```
 //!
 //! *Accepts* [`Prepare`], [`Execute`], [`Proceed`], [`StopJob`], [`StopEngine`], [`GetEngineStatus`]. *Emits*
@@ -24,6 +24,7 @@ mod mock;
 mod node;
 mod pool;
 mod private_folder;
+mod recorded;
 mod sandbox;
 mod seccomp;
 mod setup;
@@ -40,6 +41,7 @@ pub(crate) use self::messages::{
     GetEngineStatus, Prepare, PrepareError, Prepared, Proceed, StopEngine, StopJob,
 };
 pub(crate) use self::pool::EnginePool;
+pub use self::recorded::RecordedEngine;
 pub use self::sandbox::{locate, missing as missing_in_sandbox};
 
 /// The resident size of a process in bytes; `None` when it is gone.

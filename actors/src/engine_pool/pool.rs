@@ -21,6 +21,7 @@ use super::messages::{
 use super::mock::MockEngine;
 use super::node::Children;
 use super::private_folder::{self, Root};
+use super::recorded::RecordedEngine;
 use super::sandbox;
 use crate::config::{Config, EngineConfig, NodeConfig, SandboxMode};
 use crate::metrics::Metrics;
@@ -50,6 +51,7 @@ enum State {
 
 enum Backend {
     Mock(MockEngine),
+    Recorded(RecordedEngine),
     Node(Box<NodeEngine>),
 }
 
@@ -174,7 +176,7 @@ impl EnginePool {
     ) -> Option<Addr<super::child::EngineChild>> {
         match &self.backend {
             Some(Backend::Node(engine)) => engine.children.child_of(run),
-            Some(Backend::Mock(_)) | None => None,
+            Some(Backend::Mock(_) | Backend::Recorded(_)) | None => None,
         }
     }
 
@@ -190,7 +192,7 @@ impl EnginePool {
         };
         let retries = match &self.config {
             EngineConfig::Node(node) => node.validation_retries,
-            EngineConfig::Mock => 0,
+            EngineConfig::Mock | EngineConfig::Recorded(_) => 0,
         };
         if *failures >= retries {
             self.give_up(why);
@@ -211,7 +213,7 @@ impl EnginePool {
     fn finish_draining(&mut self) {
         let empty = match &self.backend {
             Some(Backend::Node(engine)) => engine.children.is_empty(),
-            Some(Backend::Mock(_)) | None => true,
+            Some(Backend::Mock(_) | Backend::Recorded(_)) | None => true,
         };
         if let State::Draining { answers } = &mut self.state
             && empty
@@ -232,6 +234,10 @@ impl Actor for EnginePool {
         match self.config.clone() {
             EngineConfig::Mock => {
                 self.backend = Some(Backend::Mock(MockEngine::start(MOCK_THREADS)));
+                self.state = State::Ready;
+            }
+            EngineConfig::Recorded(engine) => {
+                self.backend = Some(Backend::Recorded(engine));
                 self.state = State::Ready;
             }
             EngineConfig::Node(config) => {
@@ -413,6 +419,7 @@ impl Handler<Execute> for EnginePool {
     fn handle(&mut self, message: Execute, ctx: &mut Self::Context) {
         match &mut self.backend {
             Some(Backend::Mock(engine)) => engine.execute(message),
+            Some(Backend::Recorded(engine)) => engine.execute(&message),
             Some(Backend::Node(engine)) => engine.children.execute(message, &Self::owner(ctx)),
             None => {
                 let Execute { run_id, events, .. } = message;
@@ -432,6 +439,7 @@ impl Handler<Proceed> for EnginePool {
     fn handle(&mut self, message: Proceed, _: &mut Self::Context) {
         match &mut self.backend {
             Some(Backend::Mock(engine)) => engine.proceed(&message.run_id),
+            Some(Backend::Recorded(engine)) => engine.proceed(&message.run_id),
             Some(Backend::Node(engine)) => engine.children.proceed(message),
             None => {}
         }
@@ -444,6 +452,7 @@ impl Handler<StopJob> for EnginePool {
     fn handle(&mut self, message: StopJob, _: &mut Self::Context) {
         match &mut self.backend {
             Some(Backend::Mock(engine)) => engine.stop(&message.run_id),
+            Some(Backend::Recorded(engine)) => engine.stop(&message.run_id),
             Some(Backend::Node(engine)) => engine.children.stop(message),
             None => {}
         }
@@ -548,6 +557,7 @@ impl Handler<GetEngineStatus> for EnginePool {
     fn handle(&mut self, _: GetEngineStatus, _: &mut Self::Context) -> Self::Result {
         let state = match (&self.backend, &self.state) {
             (Some(Backend::Mock(_)), _) => "mock",
+            (Some(Backend::Recorded(_)), _) => "recorded",
             (_, State::Validating { .. }) => "validating",
             (_, State::Ready) => "ready",
             (_, State::Draining { .. }) => "draining",
@@ -556,7 +566,7 @@ impl Handler<GetEngineStatus> for EnginePool {
             Some(Backend::Node(engine)) => {
                 (engine.handshake.borrow().clone(), engine.children.status())
             }
-            Some(Backend::Mock(_)) | None => (None, Vec::new()),
+            Some(Backend::Mock(_) | Backend::Recorded(_)) | None => (None, Vec::new()),
         };
         let (node, runtime) = handshake
             .map(|handshake| (handshake.node, handshake.runtime))

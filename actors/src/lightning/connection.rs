@@ -13,6 +13,7 @@ use super::channels::Channels;
 use super::client::{http_client, url};
 use super::liveness::{AnswersHeartbeats, Due, Liveness, PING_INTERVAL};
 use super::messages::{Blame, ChannelEvent};
+use super::recorder::Microphone;
 use super::socket::{self, Ended, Fault, Generation, Long, Outgoing, Socket};
 use crate::clock;
 use crate::config::{Identity, LightningConfig};
@@ -76,6 +77,7 @@ pub struct LightningConnection {
     pub(super) last_error: Option<String>,
     pub(super) metrics: Metrics,
     heartbeats: AnswersHeartbeats,
+    pub(super) microphone: Microphone,
     /// The moving average of the round trips.
     pub(super) smoothed: Duration,
 }
@@ -95,6 +97,7 @@ impl LightningConnection {
     ) -> Result<Self, String> {
         Ok(Self {
             client: http_client(config.extra_ca_file.as_deref())?,
+            microphone: Microphone::new(config.recorder.clone()),
             config,
             identity,
             queue_join,
@@ -158,6 +161,7 @@ impl LightningConnection {
     fn opened(&mut self, socket: Socket, ctx: &mut Context<Self>) {
         self.connects += 1;
         self.metrics.connected();
+        self.microphone.opened();
         let how = if self.connects == 1 {
             "connected"
         } else {
@@ -199,6 +203,7 @@ impl LightningConnection {
         if generation != self.generation {
             return;
         }
+        self.microphone.not_opened(&why);
         let wait = self.backoff.next(obstacle, rand::random::<f64>());
         log::error!(
             "not connected to Lightning at {}: {why}; trying again in {} ms",
@@ -220,7 +225,8 @@ impl LightningConnection {
     }
 
     pub(super) fn lost(&mut self, ended: Ended, ctx: &mut Context<Self>) {
-        let Ended { why, fault } = ended;
+        self.microphone.lost(&ended);
+        let Ended { why, fault, .. } = ended;
         let wait = self
             .backoff
             .next(Obstacle::TurnedAway, rand::random::<f64>());
@@ -261,6 +267,7 @@ impl LightningConnection {
         if let State::Connected(connected) = &self.state {
             log::trace!(run_id = topic.run_id().as_ref().map(RunId::as_str); "-> {topic} {event} ({} bytes)", payload.bytes());
             let (begin, end) = encode_push_around(Some(join_ref), reference, topic, event);
+            self.microphone.sent_long(&begin, &payload, end);
             connected.socket.send(Outgoing::Long(Box::new(Long {
                 begin,
                 payload,
@@ -279,9 +286,9 @@ impl LightningConnection {
     ) {
         if let State::Connected(connected) = &self.state {
             log::trace!(run_id = topic.run_id().as_ref().map(RunId::as_str); "-> {topic} {event} ({} bytes)", payload.len());
-            connected.socket.send(Outgoing::Text(encode_push(
-                join_ref, reference, topic, event, payload,
-            )));
+            let text = encode_push(join_ref, reference, topic, event, payload);
+            self.microphone.sent(&text);
+            connected.socket.send(Outgoing::Text(text));
         }
     }
 

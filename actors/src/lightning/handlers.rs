@@ -100,6 +100,9 @@ impl Handler<Disconnect> for LightningConnection {
             );
         }
         self.channels.reset();
+        if matches!(self.state, State::Connected(_)) {
+            self.microphone.closed();
+        }
         let last = std::mem::replace(&mut self.state, State::Closed);
         self.enter(State::Closed);
         Box::pin(async move {

@@ -25,6 +25,7 @@ impl Handler<SocketEvent> for LightningConnection {
             return;
         }
         connected.liveness.heard(Instant::now());
+        self.microphone.received(&event.kind);
         let frame = match event.kind {
             SocketEventKind::Life => return,
             SocketEventKind::Ended(ended) => {

@@ -25,6 +25,7 @@ mod incoming;
 mod liveness;
 mod messages;
 mod queue;
+mod recorder;
 mod socket;
 mod writing;
 
@@ -35,6 +36,7 @@ pub use self::messages::{
     Blame, ChannelEvent, Claim, ClaimError, ConnectionStatus, Disconnect, GetConnectionStatus,
     Join, Leave, Push, QueueEvent, Subscribe, SubscribeQueue, Ticket,
 };
+pub use self::recorder::Recorder;
 
 #[cfg(test)]
 mod tests;

@@ -65,6 +65,8 @@ pub(super) enum SocketEventKind {
 pub(super) struct Ended {
     pub(super) why: String,
     pub(super) fault: Fault,
+    /// The code of Lightning's close frame.
+    pub(super) code: Option<u16>,
 }
 
 /// What the close code of a socket blames.
@@ -83,6 +85,7 @@ impl From<String> for Ended {
         Self {
             why,
             fault: Fault::None,
+            code: None,
         }
     }
 }
@@ -349,6 +352,7 @@ fn protocol_error(error: &ProtocolError) -> String {
 fn closed(reason: Option<&CloseReason>) -> Ended {
     Ended {
         why: close_text(reason),
+        code: reason.map(|reason| reason.code.into()),
         fault: match reason.map(|reason| reason.code) {
             Some(CloseCode::Size) => Fault::Size,
             Some(

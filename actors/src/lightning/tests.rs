@@ -97,6 +97,7 @@ fn connection(port: u16) -> Addr<LightningConnection> {
         compression: true,
         message_timeout: Duration::from_secs(30),
         claim_timeout: Duration::from_secs(30),
+        recorder: None,
     };
     let identity = Identity {
         id: "w".to_owned(),

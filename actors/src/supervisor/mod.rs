@@ -120,8 +120,8 @@ impl Supervisor {
             collections_version: None,
             room: match &config.engine {
                 EngineConfig::Node(_) => Room::find(config.limits.memory_mb),
-                // The mock engine's runs have no memory of their own.
-                EngineConfig::Mock => Room::default(),
+                // Their runs have no memory of their own.
+                EngineConfig::Mock | EngineConfig::Recorded(_) => Room::default(),
             },
             groups: IndexMap::new(),
             runs: HashMap::new(),

@@ -35,7 +35,7 @@ impl From<Vec<u8>> for PushPayload {
 
 /// A JSON object whose last field is a state. A state may have megabytes, and every run has one, so no copy of it is made
 /// as a whole.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct LongPayload {
     /// Up to the state.
     open: Vec<u8>,
@@ -43,7 +43,7 @@ pub struct LongPayload {
 }
 
 /// How a report has its state.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum State {
     /// As a string that holds JSON.
     Escaped(OutputDataclip),

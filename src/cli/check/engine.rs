@@ -314,7 +314,7 @@ mod tests {
         let (settings, _) = Flags::default().inspect([("WORKER_ENGINE_DIR".into(), dir.into())]);
         match settings.worker.engine {
             EngineConfig::Node(config) => config,
-            EngineConfig::Mock => unreachable!("the mock engine was not asked for"),
+            other => unreachable!("it was not asked for {other:?}"),
         }
     }
 }

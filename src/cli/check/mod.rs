@@ -114,6 +114,8 @@ pub fn run(flags: Flags, variables: impl IntoIterator<Item = (OsString, OsString
         EngineConfig::Mock => {
             report.fine("engine", "the mock engine, which needs no Node.js (--mock)");
         }
+        // No setting asks for it.
+        EngineConfig::Recorded(_) => {}
         EngineConfig::Node(config) => engine::check(config, &mut report),
     }
     report

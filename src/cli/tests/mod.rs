@@ -255,7 +255,7 @@ fn spellings_of_the_reference_are_understood() {
 fn fine_engine(arguments: &[&str]) -> actors::config::NodeConfig {
     match fine(arguments, &[]).worker.engine {
         actors::config::EngineConfig::Node(config) => config,
-        actors::config::EngineConfig::Mock => panic!("the mock engine"),
+        other => panic!("{other:?}"),
     }
 }
 

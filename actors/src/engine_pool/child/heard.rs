@@ -2,7 +2,7 @@
 
 use actix::prelude::*;
 use bytes::Bytes;
-use protocol::engine::{ChildEvent, Frame, RunProgress, Shape};
+use protocol::engine::{ChildEvent, Frame, RunProgress};
 use protocol::ids::RunId;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -93,52 +93,23 @@ impl EngineChild {
             self.violated(violation.to_string());
             return;
         }
-        let state = || (!body.is_empty()).then(|| body.clone());
-        let told = match event {
-            RunProgress::WorkflowStart {
-                thread_id, warm, ..
-            } => {
-                self.metrics.run_loaded(warm, busy.begun.elapsed());
-                // No other child can have the run any more, so none needs its input, which may have megabytes.
-                busy.execution.input = Bytes::new();
-                EngineEventBody::Started { thread_id, warm }
-            }
-            RunProgress::Log {
-                level, name, time, ..
-            } => EngineEventBody::Log {
-                level,
-                name,
-                time,
-                message: body,
-            },
-            RunProgress::JobStart { job, time } => EngineEventBody::JobStart { job, time },
-            RunProgress::JobComplete { step, mem } => EngineEventBody::JobComplete {
-                step,
-                mem,
-                state: state(),
-            },
-            RunProgress::JobError { step, error } => EngineEventBody::JobError {
-                step,
-                error,
-                state: state(),
-            },
-            RunProgress::WorkflowComplete { time, shape, .. } => {
-                EngineEventBody::WorkflowComplete {
-                    time,
-                    shape: shape.unwrap_or(Shape::None),
-                    state: state(),
-                }
-            }
-            RunProgress::WorkflowError { error } => EngineEventBody::WorkflowError { error },
-            RunProgress::Exit {
-                cause,
-                code,
-                message,
-                tainted,
-            } => {
-                self.thread_ended(cause, code, message, tainted, ctx);
-                return;
-            }
+        if let RunProgress::WorkflowStart { warm, .. } = &event {
+            self.metrics.run_loaded(*warm, busy.begun.elapsed());
+            // No other child can have the run any more, so none needs its input, which may have megabytes.
+            busy.execution.input = Bytes::new();
+        }
+        if let RunProgress::Exit {
+            cause,
+            code,
+            message,
+            tainted,
+        } = event
+        {
+            self.thread_ended(cause, code, message, tainted, ctx);
+            return;
+        }
+        let Some(told) = EngineEventBody::told(event, body) else {
+            return;
         };
         // After a stop was asked for, how the run ends is decided.
         let ends = matches!(

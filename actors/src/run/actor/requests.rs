@@ -121,7 +121,7 @@ impl Run {
         let config = &self.context.config;
         let node = match &config.engine {
             crate::config::EngineConfig::Node(node) => node.monorepo_dir.as_deref(),
-            crate::config::EngineConfig::Mock => None,
+            crate::config::EngineConfig::Mock | crate::config::EngineConfig::Recorded(_) => None,
         };
         let monorepo_dir = node.map(|dir| dir.to_string_lossy().into_owned());
         let collections = config

@@ -37,6 +37,7 @@ fn config(lightning: &MockHandle) -> Config {
             extra_ca_file: None,
             compression: true,
             message_timeout: Duration::from_secs(30),
+            recorder: None,
             claim_timeout: Duration::from_secs(30),
         },
         workloops: vec![Workloop::from_capacity(CAPACITY)],
