@@ -12,14 +12,6 @@ pub const DATACLIP_TOO_LARGE: &str =
 /// Stands for the message of a line that is too large (protocol spec, section 5.3).
 pub const LINE_TOO_LARGE: &str = "[REDACTED: Message length exceeds payload limit]";
 
-/// Precedes the completion of a step whose dataclip does not fit into a frame that Lightning takes.
-pub fn dataclip_over_frame(limit_mb: f64) -> String {
-    format!(
-        "Dataclip exceeds the limit of {}mb for a message to the app: output will not be sent back to the app.",
-        js::number(limit_mb)
-    )
-}
-
 /// Precedes the end of a run whose final state does not fit into a frame that Lightning takes.
 pub fn final_state_over_frame(limit_mb: f64) -> String {
     format!(

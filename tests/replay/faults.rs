@@ -21,8 +21,6 @@ pub(crate) struct Fault {
     rules: &'static [&'static str],
     /// The end of the second job, after its log lines.
     end: &'static str,
-    /// The largest frame that Lightning takes.
-    max_frame_bytes: usize,
 }
 
 const fn fault(name: &'static str, rules: &'static [&'static str]) -> Fault {
@@ -31,18 +29,12 @@ const fn fault(name: &'static str, rules: &'static [&'static str]) -> Fault {
         arguments: &[],
         rules,
         end: "return { ...s, x: 2 };",
-        max_frame_bytes: 11_000_000,
     }
 }
 
 impl Fault {
     const fn with(mut self, arguments: &'static [&'static str]) -> Self {
         self.arguments = arguments;
-        self
-    }
-
-    const fn with_frames_of(mut self, bytes: usize) -> Self {
-        self.max_frame_bytes = bytes;
         self
     }
 
@@ -82,10 +74,6 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault("over-frame", &[])
         .with(&["--max-frame-mb", "0.005"])
         .ending("return { ...s, large: s.data.name.repeat(1000) };"),
-    fault("over-frame-of-lightning", &[])
-        .with(&["--max-frame-mb", "0", "--capacity", "1"])
-        .with_frames_of(6_000)
-        .ending("return { ...s, large: s.data.name.repeat(1000) };"),
     fault("close", &["run:complete@1=close"]),
     fault(
         "refused-end",
@@ -107,10 +95,9 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault("away", &["step:complete@2=away:1500"]).with(BATCHES),
 ];
 
-fn lightning(max_frame_bytes: usize) -> MockHandle {
+fn lightning() -> MockHandle {
     MockLightning::builder()
         .secret(Some(SECRET))
-        .max_frame_bytes(max_frame_bytes)
         .credential("cred", json!({ "password": PASSWORD }))
         .spawn_thread()
         .expect("the mock starts on a free port")
@@ -144,7 +131,7 @@ pub(crate) fn plan(number: u32, end: &str) -> Value {
 
 /// Records two runs under a fault; what the server heard meanwhile is in the handle.
 pub(crate) fn record(file: &Path, fault: &Fault, further: &[&str]) -> MockHandle {
-    let lightning = lightning(fault.max_frame_bytes);
+    let lightning = lightning();
     let rules = fault.rules.iter().map(|rule| rule.parse::<Rule>());
     let rules = rules.map(|rule| rule.expect("the rule is right")).collect();
     lightning.chaos(rules, 0);

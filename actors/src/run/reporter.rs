@@ -325,14 +325,12 @@ impl Reporter {
         let over_frame = output_dataclip
             .as_ref()
             .is_some_and(|dataclip| !self.frames.take_escaped(dataclip.as_str()));
+        if over_frame {
+            log::warn!(run_id = self.run_id.as_str(); "run {}: the dataclip of job {} makes a message of more than {} MB, it is withheld", self.run_id, step.job, self.frames.mebibytes());
+        }
         let too_large = step.redacted || over_frame;
         if too_large {
-            let text = if step.redacted {
-                logs::DATACLIP_TOO_LARGE.to_owned()
-            } else {
-                logs::dataclip_over_frame(self.frames.mebibytes())
-            };
-            said.push(self.worker_line("R/T", "info", &text, step.time));
+            said.push(self.worker_line("R/T", "info", logs::DATACLIP_TOO_LARGE, step.time));
         }
         // A state that is no JSON object cannot be stored by Lightning: the step is completed without it.
         let withheld = too_large || step.shape == Shape::Other;
