@@ -102,9 +102,34 @@ pub fn size_mb(bytes: u64) -> Option<String> {
     (bytes > 0).then(|| to_precision(mb, 3))
 }
 
+/// Bytes that [`size_mb`] prints so; `likely` if it is one of several. `None` for what is no number.
+pub fn bytes_of_mb(mb: &str, likely: u64) -> Option<u64> {
+    if size_mb(likely).as_deref() == Some(mb) {
+        return Some(likely);
+    }
+    let bytes = mb.parse::<f64>().ok()? * 1_048_576.0;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a cast saturates, and no size is below nothing"
+    )]
+    Some(bytes.round() as u64)
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_size_that_is_read_back_prints_the_same(bytes in prop_oneof![1_u64..5000, 1_u64..1 << 40]) {
+            let mb = size_mb(bytes).unwrap();
+            prop_assert_eq!(size_mb(bytes_of_mb(&mb, 0).unwrap()), Some(mb.clone()));
+            prop_assert_eq!(bytes_of_mb(&mb, bytes), Some(bytes));
+        }
+    }
 
     #[test]
     fn numbers_print_like_javascript() {

@@ -219,7 +219,7 @@ impl Writer<'_> {
             duration: f64::from(u32::try_from(complete.duration.unwrap_or(0)).unwrap_or(u32::MAX)),
             size: complete
                 .dataclip_size_mb
-                .and_then(|mb| size_of(&mb, body.len())),
+                .and_then(|mb| js::bytes_of_mb(&mb, body.len() as u64)),
             redacted,
             shape,
             webhook_response: webhook.and_then(|raw| serde_json::from_str(raw.get()).ok()),
@@ -388,19 +388,4 @@ fn error(reason: ExitReason, error_type: Option<String>, message: Option<String>
         severity: Some(reason.as_str().to_owned()),
         ..EngineError::default()
     }
-}
-
-/// Bytes that print as this `dataclip_size_mb`; `likely` is tried first.
-fn size_of(mb: &str, likely: usize) -> Option<u64> {
-    let likely = likely as u64;
-    if js::size_mb(likely).as_deref() == Some(mb) {
-        return Some(likely);
-    }
-    let bytes = mb.parse::<f64>().ok()? * 1_048_576.0;
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a cast saturates, and no size is below nothing"
-    )]
-    Some(bytes.round() as u64)
 }
