@@ -131,15 +131,19 @@ fn shown(setting: &Setting, texts: &[String]) -> String {
             format!("[{}]", texts.join(", "))
         }
         Kind::Switch => values::switch(text).map_or_else(|_| toml_text(text), |on| on.to_string()),
-        Kind::Text
-            if text
-                .parse::<u64>()
-                .is_ok_and(|number| number.to_string() == text) =>
-        {
-            text.to_owned()
-        }
+        Kind::Text if is_number(text) => text.to_owned(),
         Kind::Text => toml_text(text),
     }
+}
+
+/// Whether it is a number as TOML writes it, so that it can stand in the file without quotes.
+fn is_number(text: &str) -> bool {
+    let whole = text.parse::<u64>().map(|number| number.to_string());
+    let fraction = text.parse::<f64>().map(|number| number.to_string());
+    let plain = text
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.');
+    plain && (whole.is_ok_and(|again| again == text) || fraction.is_ok_and(|again| again == text))
 }
 
 fn toml_text(text: &str) -> String {

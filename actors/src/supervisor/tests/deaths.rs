@@ -35,7 +35,9 @@ async fn panics(victim: fn(&str) -> Victim, name: &str) -> Vec<(RunState, Option
             // A pool takes every run that it executes with it.
             let fine = ended.state == RunState::Success || name == "engine pool";
             assert!(fine, "{stage}: {ended:?}");
-            assert_eq!(ended.claims, 1, "{stage}");
+            // The answer to a claim dies with the connection; Lightning then puts the run back.
+            let once = ended.claims == 1 || name == "connection";
+            assert!(once, "{stage}: {} claims", ended.claims);
         }
     }
     assert_eq!(worker.status().await.unwrap().restarts[name], 5);

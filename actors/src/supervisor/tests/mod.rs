@@ -7,7 +7,7 @@ mod many;
 use std::time::Duration;
 
 use actix::prelude::*;
-use lightning_mock::{MockHandle, MockLightning};
+use lightning_mock::{MockHandle, MockLightning, RollBack};
 use protocol::backoff::ClaimBackoff;
 use protocol::ids::RunId;
 use protocol::workloop::Workloop;
@@ -72,6 +72,8 @@ fn config(lightning: &MockHandle) -> Config {
 async fn world() -> (MockHandle, SupervisorHandle) {
     let lightning = MockLightning::builder()
         .secret(Some("s"))
+        // What a claim has brought to a connection that dies is Lightning's to hand out again.
+        .roll_back(RollBack::Unjoined(Duration::from_secs(5)))
         .start()
         .await
         .unwrap();
