@@ -207,7 +207,7 @@ impl Inflater {
     ) -> Result<Bytes, InflateError> {
         let fresh = || Decompress::new(false);
         let mut decompress = self.context.take().unwrap_or_else(fresh);
-        let mut out = Vec::with_capacity(message.len().saturating_mul(4).min(limit) + 256);
+        let mut out = Vec::with_capacity(message.len().saturating_mul(2).min(limit) + 256);
         let mut since_turn = 0;
         for mut input in [message, &TAIL] {
             // Without room there may be more to come from what was read.

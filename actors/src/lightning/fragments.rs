@@ -53,7 +53,8 @@ impl Fragments {
         Ok(Some(Message {
             text: self.text,
             compressed: self.compressed,
-            data: self.data.split().freeze(),
+            // Taken whole: what is split off keeps its buffer alive here, however large it has grown.
+            data: std::mem::take(&mut self.data).freeze(),
         }))
     }
 }
