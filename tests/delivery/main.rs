@@ -36,17 +36,7 @@ fn survives(fault: &str) {
 /// The same with the fault at those pushes of the event that `when` names.
 fn survives_at(when: &str, fault: &str) {
     let (plain, batched) = (Bench::new(&[]), Bench::new(&["--batch-logs"]));
-    let cells: Vec<Cell> = EVENTS
-        .iter()
-        .map(|event| {
-            let bench = if *event == "run:batch_logs" {
-                &batched
-            } else {
-                &plain
-            };
-            bench.cell(event, when, fault, 1)
-        })
-        .collect();
+    let cells = cells(&EVENTS, when, fault, [&plain, &batched]);
     let log = [plain.worker.log(), batched.worker.log()].concat();
     let bad: Vec<String> = cells
         .iter()
@@ -54,6 +44,16 @@ fn survives_at(when: &str, fault: &str) {
         .map(ToString::to_string)
         .collect();
     assert!(bad.is_empty(), "\n{}\n{}", bad.join("\n"), log.join("\n"));
+}
+
+/// One run under this fault at each event; where lines are batched, with the second bench.
+fn cells(events: &[&str], when: &str, fault: &str, [plain, batched]: [&Bench; 2]) -> Vec<Cell> {
+    let cell = |event: &&str| {
+        let batches = *event == "run:batch_logs";
+        let bench = if batches { batched } else { plain };
+        bench.cell(event, when, fault, 1)
+    };
+    events.iter().map(cell).collect()
 }
 
 #[test]

@@ -3,36 +3,18 @@
 use lightning_mock::{Fault, RunState};
 use serde_json::json;
 
+use crate::cells;
 use crate::support::{DEADLINE, Worker, lightning};
-use crate::table::{Bench, Cell};
-
-/// Everything that is answered, and may be answered with an error.
-const REPORTS: [&str; 9] = [
-    "fetch:plan",
-    "fetch:dataclip",
-    "fetch:credential",
-    "run:start",
-    "run:log",
-    "run:batch_logs",
-    "step:start",
-    "step:complete",
-    "run:complete",
-];
+use crate::table::{Bench, EVENTS};
 
 #[test]
 fn an_error_in_unknown_words_that_passes_costs_nothing() {
     let (plain, batched) = (Bench::new(&[]), Bench::new(&["--batch-logs"]));
-    let cells: Vec<Cell> = REPORTS
-        .iter()
-        .map(|event| {
-            let bench = if *event == "run:batch_logs" {
-                &batched
-            } else {
-                &plain
-            };
-            bench.cell(event, "@1", r#"error:{"reason":"tcp recv: closed"}"#, 1)
-        })
-        .collect();
+    // The queue's events and joins have ways of their own.
+    let of_a_run = |event: &&str| event.contains(':');
+    let events: Vec<&str> = EVENTS.into_iter().filter(of_a_run).collect();
+    let fault = r#"error:{"reason":"tcp recv: closed"}"#;
+    let cells = cells(&events, "@1", fault, [&plain, &batched]);
     for cell in &cells {
         assert_eq!((cell.whole, cell.doubled), (1, 0), "{cell}");
     }

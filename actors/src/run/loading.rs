@@ -18,8 +18,8 @@ use crate::lightning::Ticket;
 pub(super) const TRIES: u32 = 3;
 
 /// Crashes of the channel under one request after which it is not made any more. Not fewer: a database that is away for
-/// some seconds crashes the channel under everything.
-const CRASHES: u32 = 6;
+/// some seconds crashes the channel under everything; with the waits between the joins these are 16 seconds.
+const CRASHES: u32 = 8;
 
 /// One thing that is fetched from Lightning.
 #[derive(Debug)]

@@ -70,8 +70,8 @@ impl Report {
         matches!(self, Self::StepStart(_) | Self::StepComplete(_))
     }
 
-    /// Crashes under this report after which it is held to be at fault. `proven`: something else was accepted since the
-    /// first of them, so it is not Lightning that fails. `None` for the barest end of a run: it is tried until its
+    /// Crashes under this report after which it is held to be at fault. `proven`: something else was accepted between them
+    /// again and again, so it is not Lightning that fails. `None` for the barest end of a run: it is tried until its
     /// deadline.
     pub(super) fn crashes_borne(&self, proven: bool) -> Option<u8> {
         match self {

@@ -6,6 +6,9 @@ use super::super::cause::Cause;
 use super::{Delivery, Entry, Outbox, Outcome, Silence};
 use crate::lightning::Ticket;
 
+/// A second one, for a database that comes and goes may look like the first.
+const PROOFS: u8 = 2;
+
 impl Outbox {
     /// The link is gone: whatever was in flight may or may not have been processed.
     pub(in crate::run) fn link_lost(&mut self) {
@@ -19,6 +22,7 @@ impl Outbox {
                 entry.contradicted = false;
                 entry.crashes = 0;
                 entry.crashed_after = None;
+                entry.proofs = 0;
             }
         }
     }
@@ -34,8 +38,8 @@ impl Outbox {
         };
         let entry = &mut self.entries[index];
         entry.sockets = entry.sockets.saturating_add(1);
-        entry.crashed_after.get_or_insert(self.delivered);
         let crashes = entry.sockets;
+        self.note_crash(index);
         self.borne(index, crashes, Cause::SocketClosed)
     }
 
@@ -78,15 +82,15 @@ impl Outbox {
             return Outcome::Resend;
         }
         entry.crashes = entry.crashes.saturating_add(1);
-        entry.crashed_after.get_or_insert(self.delivered);
         let crashes = entry.crashes;
+        self.note_crash(index);
         self.borne(index, crashes, Cause::ChannelCrashed)
     }
 
     /// Holds a report to be at fault under which so much has crashed, else has it sent again.
     fn borne(&mut self, index: usize, crashes: u8, cause: Cause) -> Outcome {
         let entry = &self.entries[index];
-        let enough = entry.report.crashes_borne(self.is_proven(entry));
+        let enough = entry.report.crashes_borne(entry.proofs >= PROOFS);
         if enough.is_some_and(|enough| crashes >= enough) {
             return self.failed(index, cause);
         }

@@ -44,8 +44,10 @@ struct Entry {
     /// It was on a socket or channel that was lost: the server may have processed it.
     resent: bool,
     crashes: u8,
-    /// How many reports were delivered before the first of them.
+    /// How many reports were delivered before the last of them.
     crashed_after: Option<u64>,
+    /// Crashes before each of which something else was delivered since the one before.
+    proofs: u8,
     /// Error replies that may pass, so far.
     retries: u8,
     /// Sockets that Lightning closed over a frame while this was on its way, and nothing else of the run.
@@ -291,7 +293,7 @@ impl Outbox {
         if matches!(first.state, Delivery::Held { until } if now < until) {
             return None;
         }
-        if !first.is_suspected_line() || self.is_proven(first) {
+        if !first.is_suspected_line() || self.delivered_since_crash(first) {
             return Some(index);
         }
         let lines = self.entries.iter().enumerate().skip(index + 1);
@@ -305,10 +307,18 @@ impl Outbox {
         Some(witness.map_or(index, |(witness, _)| witness))
     }
 
-    /// Whether something else was accepted since the channel first crashed under this report.
-    fn is_proven(&self, entry: &Entry) -> bool {
+    /// Whether something else was accepted since there was last a crash under this report.
+    fn delivered_since_crash(&self, entry: &Entry) -> bool {
         let crashed_after = entry.crashed_after;
         crashed_after.is_some_and(|crashed_after| self.delivered > crashed_after)
+    }
+
+    /// Notes a crash under a report that was alone on its way.
+    fn note_crash(&mut self, index: usize) {
+        let proof = self.delivered_since_crash(&self.entries[index]);
+        let entry = &mut self.entries[index];
+        entry.proofs = entry.proofs.saturating_add(u8::from(proof));
+        entry.crashed_after = Some(self.delivered);
     }
 
     /// Whether the report that was sent with this ticket had been on its way before.
@@ -347,6 +357,7 @@ impl Entry {
             resent: false,
             crashes: 0,
             crashed_after: None,
+            proofs: 0,
             retries: 0,
             sockets: 0,
             contradicted: false,
@@ -366,6 +377,7 @@ impl Entry {
             resent: self.resent,
             crashes: self.crashes.min(1),
             crashed_after: self.crashed_after,
+            proofs: self.proofs,
             retries: self.retries,
             ..Self::new(self.place, Report::Logs(lines), Vec::new())
         }
