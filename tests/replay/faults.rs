@@ -69,7 +69,6 @@ pub(crate) const FAULTS: &[Fault] = &[
     )
     .with(BATCHES),
     fault("crash-each-time", &["run:start=crash"]).with(&["--timeout-retry-delay", "300"]),
-    fault("bad-line", &["run:log~job 1 line 3=crash"]),
     fault("bad-line-in-batch", &["run:batch_logs~job 1 line 3=crash"]).with(BATCHES),
     fault("over-frame", &[])
         .with(&["--max-frame-mb", "0.005"])
