@@ -1,7 +1,8 @@
 //! Ten minutes of runs with the real engine while connections fail, Lightning misbehaves and engine children are killed; two
 //! workers, one of which batches its log.
 //!
-//! `cargo test --test soak -- --ignored --nocapture`; `SOAK_MINUTES` and `SOAK_SEED` change its length and its faults.
+//! `cargo test --test soak -- --ignored --nocapture`; `SOAK_MINUTES` and `SOAK_SEED` change its length and its faults, and
+//! `SOAK_RUNS` spreads so many runs over its length, where a machine has other work; without it the workers are kept full.
 
 mod support;
 
@@ -160,6 +161,7 @@ fn footprint(workers: &[Worker]) -> (u64, usize) {
 fn ten_minutes_of_faults_lose_no_run_and_no_memory() {
     let length = Duration::from_secs(60 * number_from("SOAK_MINUTES", 10));
     let mut random = Random(number_from("SOAK_SEED", 2026).max(1));
+    let paced = Some(number_from("SOAK_RUNS", 0)).filter(|runs| *runs > 0);
     let lightning = MockLightning::builder()
         .secret(Some(SECRET))
         .record(false)
@@ -175,7 +177,7 @@ fn ten_minutes_of_faults_lose_no_run_and_no_memory() {
         await new Promise(done => setTimeout(done, 40)); }} return {{ ...s, x: 1 }}; }}]"
     );
     let (mut tally, mut faults, mut claimed) = (Tally::default(), BTreeMap::new(), BTreeMap::new());
-    let (start, mut early, mut number) = (Instant::now(), None, 0);
+    let (start, mut early, mut number) = (Instant::now(), None, 0_u64);
     let mut next_fault = start;
     while start.elapsed() < length {
         for run in lightning.take_ended(KEPT) {
@@ -186,7 +188,12 @@ fn ten_minutes_of_faults_lose_no_run_and_no_memory() {
             .iter()
             .filter(|run| run.state == RunState::Available)
             .count();
+        let elapsed = start.elapsed().as_secs().min(length.as_secs());
+        let due = paced.map_or(u64::MAX, |runs| runs * elapsed / length.as_secs());
         for _ in waiting..10 {
+            if number >= due {
+                break;
+            }
             number += 1;
             let mut plan = plan(&body, "manual");
             plan["dataclip"] = json!({"data": {"n": number}});
