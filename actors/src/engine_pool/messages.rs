@@ -1,6 +1,5 @@
 //! What the engine pool accepts, and what an execution tells its run.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,15 +47,12 @@ pub(crate) struct CompileFailure {
     pub(crate) outcome: Outcome,
 }
 
-/// Why a run cannot be prepared. The texts are those of the engine spec, section 2.4.
-#[derive(Debug, Clone, thiserror::Error)]
+/// Why a run cannot be prepared.
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum PrepareError {
-    /// An adaptor cannot be installed.
-    #[error("Error installing {specifier}: {why}")]
-    Autoinstall { specifier: String, why: String },
-    /// `@latest` or `@next` cannot be looked up.
-    #[error("{0}")]
-    Lookup(String),
+    /// An adaptor cannot be had.
+    #[error(transparent)]
+    Adaptor(#[from] adaptors::InstallError),
     /// The engine itself is not available.
     #[error("{0}")]
     Engine(String),
@@ -66,8 +62,8 @@ impl PrepareError {
     /// The `error_type` of the run.
     pub(crate) fn error_type(&self) -> &'static str {
         match self {
-            Self::Autoinstall { .. } => "AutoinstallError",
-            Self::Lookup(_) | Self::Engine(_) => "ExecutionError",
+            Self::Adaptor(error) => error.error_type(),
+            Self::Engine(_) => "ExecutionError",
         }
     }
 }
@@ -248,13 +244,4 @@ pub struct ChildStatus {
     pub project: Option<ProjectId>,
     /// Runs served so far, the present one included.
     pub runs: u64,
-}
-
-/// Where an adaptor is, for a plan's linker.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Located {
-    pub(crate) name: String,
-    pub(crate) version: String,
-    /// `None` for `@local` ones and those that the whitelist skips.
-    pub(crate) path: Option<PathBuf>,
 }

@@ -11,12 +11,10 @@
 //! [`EngineEvent`]s to the runs, through the children. *If it dies* its children are killed with it; the supervisor tells
 //! the runs.
 
-mod bundler;
 mod cgroup;
 mod child;
 mod compile;
 mod conversation;
-mod engine_dir;
 mod installer;
 mod memory;
 mod messages;
@@ -33,7 +31,8 @@ mod spawn;
 #[cfg(test)]
 mod tests;
 
-pub use self::installer::is_installable;
+pub use adaptors::is_installable;
+
 pub(crate) use self::installer::latest_collections_version;
 pub use self::messages::{ChildStatus, EngineStatus};
 pub(crate) use self::messages::{

@@ -1,9 +1,11 @@
 //! The actor: messages to whichever engine this worker has.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use adaptors::Located;
 use indexmap::IndexMap;
 use protocol::plan::Linked;
 use protocol::versions::EngineVersions;
@@ -12,11 +14,10 @@ use tokio::sync::{oneshot, watch};
 use super::cgroup::Cgroups;
 use super::child::{ChildDead, ChildGone, ChildIdle, ChildReady, ChildWarmed, Declined, Owner};
 use super::compile::{CompiledPlan, compile_plan};
-use super::engine_dir::ensure_engine_dir;
-use super::installer::{AdaptorInstaller, Install, UseEngine};
+use super::installer::{AdaptorInstaller, Install};
 use super::messages::{
-    EngineEvent, EngineEventBody, EngineFailed, EngineStatus, Execute, GetEngineStatus, Located,
-    Prepare, PrepareError, Prepared, Proceed, StopEngine, StopJob,
+    EngineEvent, EngineEventBody, EngineFailed, EngineStatus, Execute, GetEngineStatus, Prepare,
+    PrepareError, Prepared, Proceed, StopEngine, StopJob,
 };
 use super::mock::MockEngine;
 use super::node::Children;
@@ -58,6 +59,8 @@ enum Backend {
 struct NodeEngine {
     config: NodeConfig,
     children: Children,
+    /// The engine program's, once it is known.
+    folder: watch::Sender<Option<PathBuf>>,
     installer: Addr<AdaptorInstaller>,
     handshake: watch::Sender<Option<Handshake>>,
 }
@@ -117,18 +120,21 @@ impl EnginePool {
             return;
         };
         let config = engine.config.clone();
-        let installing = async move { ensure_engine_dir(&config).await };
+        let installing = async move {
+            let given = config.engine_dir.as_deref();
+            adaptors::ensure_engine_folder(given, &config.cache_dir, &config.node).await
+        };
         ctx.spawn(installing.into_actor(self).map(|installed, this, ctx| {
             let Some(Backend::Node(engine)) = &mut this.backend else {
                 return;
             };
             match installed {
                 Ok(directory) => {
-                    engine.installer.do_send(UseEngine(directory.clone()));
+                    engine.folder.send_replace(Some(directory.clone()));
                     engine.children.use_engine(directory);
                     engine.children.spawn_spare(&Self::owner(ctx));
                 }
-                Err(why) => this.validation_failed(why, ctx),
+                Err(why) => this.validation_failed(why.to_string(), ctx),
             }
         }));
     }
@@ -257,6 +263,9 @@ impl Actor for EnginePool {
                     }
                 };
                 sweep_behind();
+                let folder = watch::Sender::new(None);
+                let installer =
+                    AdaptorInstaller::new(&config, folder.subscribe(), self.metrics.clone());
                 self.backend = Some(Backend::Node(Box::new(NodeEngine {
                     children: Children::new(
                         config.clone(),
@@ -265,7 +274,8 @@ impl Actor for EnginePool {
                         root,
                         self.metrics.clone(),
                     ),
-                    installer: AdaptorInstaller::new(&config, self.metrics.clone()).start(),
+                    folder,
+                    installer: installer.start(),
                     handshake: watch::channel(None).0,
                     config,
                 })));
@@ -296,7 +306,9 @@ impl Handler<Prepare> for EnginePool {
         };
         if !engine.installer.connected() {
             log::error!("the adaptor installer had died; starting another");
-            engine.installer = AdaptorInstaller::new(&engine.config, self.metrics.clone()).start();
+            let folder = engine.folder.subscribe();
+            let installer = AdaptorInstaller::new(&engine.config, folder, self.metrics.clone());
+            engine.installer = installer.start();
         }
         let installer = engine.installer.clone();
         let mut handshake = engine.handshake.subscribe();

@@ -27,7 +27,7 @@ const INPUT: &str = include_str!("input.json");
 /// What stands in the sample for the address of the service that the demo starts.
 const SERVICE_PLACEHOLDER: &str = "DEMO_SERVICE";
 /// The log is about the worker; a demo is about the run. Installs are shown, since they take their time.
-const QUIET: &str = "warn,lightning_mock=error,actors::engine_pool::installer=info,actors::engine_pool::engine_dir=info";
+const QUIET: &str = "warn,lightning_mock=error,adaptors=info";
 /// Both sides run in this process and nobody else can know it.
 const SECRET: &str = "known to this process only";
 /// Longer than any run: the run's own timeout ends it before.

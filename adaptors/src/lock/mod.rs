@@ -16,14 +16,37 @@ use std::time::{Duration, SystemTime};
 
 use tokio::task::JoinHandle;
 
+use crate::files::{FileError, blocking};
+
+/// Why a lock is not ours.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Its owner kept it for longer than anybody waits.
+    #[error("Lock acquisition timed out after {}s waiting for {what}; another worker likely still installing (lock: {})", patience.as_secs(), target.display())]
+    TimedOut {
+        /// What is locked, for people.
+        what: String,
+        /// The locked file.
+        target: PathBuf,
+        /// How long it was waited for.
+        patience: Duration,
+    },
+    /// It was ours, and somebody thought us dead.
+    #[error("another worker has taken it over")]
+    TakenOver,
+    /// It cannot be made.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
 /// How long waits and ages are; the reference's by default.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::engine_pool) struct Pace {
-    pub(super) refresh: Duration,
-    pub(super) stale: Duration,
-    pub(super) retry: Duration,
+pub(crate) struct Pace {
+    pub(crate) refresh: Duration,
+    pub(crate) stale: Duration,
+    pub(crate) retry: Duration,
     /// Longer than `stale`, so that the lock of a dead owner is always outlived.
-    pub(super) patience: Duration,
+    pub(crate) patience: Duration,
 }
 
 impl Default for Pace {
@@ -39,7 +62,7 @@ impl Default for Pace {
 
 /// A lock that is held; given back when dropped.
 #[derive(Debug)]
-pub(in crate::engine_pool) struct FolderLock {
+pub(crate) struct FolderLock {
     folder: PathBuf,
     /// Tells our folder from one that somebody made who thought us dead.
     inode: u64,
@@ -119,11 +142,7 @@ impl FolderLock {
     ///
     /// # Errors
     /// When the lock cannot be made, or is not to be had within the patience.
-    pub(in crate::engine_pool) async fn acquire(
-        target: &Path,
-        what: &str,
-        pace: Pace,
-    ) -> Result<Self, String> {
+    pub(crate) async fn acquire(target: &Path, what: &str, pace: Pace) -> Result<Self, LockError> {
         let name = target.to_owned();
         blocking(move || make_target(&name)).await?;
         let mut folder = target.to_owned().into_os_string();
@@ -134,7 +153,7 @@ impl FolderLock {
         loop {
             let (name, path, stale) = (target.to_owned(), folder.clone(), pace.stale);
             if let Some((inode, life)) = blocking(move || try_take(&name, &path, stale)).await? {
-                let refreshing = actix_rt::spawn(refresh(folder.clone(), inode, pace.refresh));
+                let refreshing = tokio::spawn(refresh(folder.clone(), inode, pace.refresh));
                 return Ok(Self {
                     folder,
                     inode,
@@ -143,11 +162,11 @@ impl FolderLock {
                 });
             }
             if began.elapsed() >= pace.patience {
-                return Err(format!(
-                    "Lock acquisition timed out after {}s waiting for {what}; another worker likely still installing (lock: {})",
-                    pace.patience.as_secs(),
-                    target.display()
-                ));
+                return Err(LockError::TimedOut {
+                    what: what.to_owned(),
+                    target: target.to_owned(),
+                    patience: pace.patience,
+                });
             }
             if !told {
                 told = true;
@@ -169,46 +188,28 @@ async fn refresh(folder: PathBuf, inode: u64, every: Duration) {
     }
 }
 
-/// Runs file work where it may block.
-pub(in crate::engine_pool) async fn blocking<T, F>(work: F) -> Result<T, String>
-where
-    T: Send + 'static,
-    F: FnOnce() -> Result<T, String> + Send + 'static,
-{
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(format!("file work failed: {error}")),
-    }
-}
-
-fn at(path: &Path, error: &std::io::Error) -> String {
-    format!("{}: {error}", path.display())
-}
-
-fn make_target(target: &Path) -> Result<(), String> {
+fn make_target(target: &Path) -> Result<(), FileError> {
     if let Some(parent) = target.parent() {
-        fs::create_dir_all(parent).map_err(|error| at(parent, &error))?;
+        fs::create_dir_all(parent).map_err(FileError::at(parent))?;
     }
     match File::create_new(target) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(at(target, &error)),
+        Err(error) => Err(FileError::at(target)(error)),
     }
 }
 
-fn touch(folder: &Path, inode: u64) -> Result<(), String> {
+fn touch(folder: &Path, inode: u64) -> Result<(), LockError> {
     if inode_of(folder)? != inode {
-        return Err("another worker has taken it over".to_owned());
+        return Err(LockError::TakenOver);
     }
-    File::open(folder)
-        .and_then(|file| file.set_modified(SystemTime::now()))
-        .map_err(|error| at(folder, &error))
+    let touched = File::open(folder).and_then(|file| file.set_modified(SystemTime::now()));
+    Ok(touched.map_err(FileError::at(folder))?)
 }
 
-fn inode_of(folder: &Path) -> Result<u64, String> {
-    fs::metadata(folder)
-        .map(|metadata| metadata.ino())
-        .map_err(|error| at(folder, &error))
+fn inode_of(folder: &Path) -> Result<u64, FileError> {
+    let metadata = fs::metadata(folder).map_err(FileError::at(folder))?;
+    Ok(metadata.ino())
 }
 
 fn is_stale(folder: &Path, after: Duration) -> bool {
@@ -222,7 +223,7 @@ fn try_take(
     target: &Path,
     folder: &Path,
     stale: Duration,
-) -> Result<Option<(u64, Option<SignOfLife>)>, String> {
+) -> Result<Option<(u64, Option<SignOfLife>)>, FileError> {
     let life = SignOfLife::take(target);
     let is_ownerless = |folder: &Path| {
         is_stale(folder, stale)
@@ -249,7 +250,7 @@ fn try_take(
             Ok(Some((inode, life)))
         }
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(None),
-        Err(error) => Err(at(folder, &error)),
+        Err(error) => Err(FileError::at(folder)(error)),
     }
 }
 
@@ -272,137 +273,4 @@ fn remove(folder: &Path, is_ownerless: impl Fn(&Path) -> bool) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::cell::Cell;
-    use std::rc::Rc;
-
-    use super::*;
-
-    const QUICK: Pace = Pace {
-        refresh: Duration::from_millis(20),
-        stale: Duration::from_secs(60),
-        retry: Duration::from_millis(5),
-        patience: Duration::from_secs(30),
-    };
-
-    #[actix_rt::test]
-    async fn only_one_holds_the_lock_at_a_time() {
-        let home = tempfile::tempdir().unwrap();
-        let target = home.path().join("@openfn/a_1.0.0.lock");
-        let inside = Rc::new(Cell::new(0));
-        let holders = (0..5).map(|_| {
-            let (target, inside) = (target.clone(), Rc::clone(&inside));
-            async move {
-                let lock = FolderLock::acquire(&target, "a", QUICK).await.unwrap();
-                inside.set(inside.get() + 1);
-                assert_eq!(inside.get(), 1);
-                tokio::task::yield_now().await;
-                assert_eq!(inside.get(), 1);
-                inside.set(0);
-                drop(lock);
-            }
-        });
-        futures_util::future::join_all(holders).await;
-        assert!(!home.path().join("@openfn/a_1.0.0.lock.lock").exists());
-    }
-
-    #[actix_rt::test]
-    async fn the_lock_of_a_dead_owner_is_taken_over() {
-        let home = tempfile::tempdir().unwrap();
-        let target = home.path().join("a.lock");
-        let folder = home.path().join("a.lock.lock");
-        fs::create_dir(&folder).unwrap();
-        let long_ago = SystemTime::now() - Duration::from_secs(120);
-        File::open(&folder).unwrap().set_modified(long_ago).unwrap();
-        let lock = FolderLock::acquire(&target, "a", QUICK).await.unwrap();
-        assert!(!is_stale(&folder, Duration::from_secs(60)));
-        drop(lock);
-        assert_eq!(
-            fs::read_dir(home.path()).unwrap().count(),
-            1,
-            "only the target is left"
-        );
-    }
-
-    /// What a worker leaves that is killed with the lock in its hands: the kernel takes back only its own lock.
-    fn abandon(lock: FolderLock) {
-        lock.refreshing.abort();
-        let mut lock = std::mem::ManuallyDrop::new(lock);
-        drop(lock.life.take());
-    }
-
-    #[actix_rt::test]
-    async fn the_lock_of_a_killed_worker_on_this_machine_is_taken_over_at_once() {
-        let home = tempfile::tempdir().unwrap();
-        let target = home.path().join("a.lock");
-        for _ in 0..3 {
-            abandon(FolderLock::acquire(&target, "a", QUICK).await.unwrap());
-        }
-        let _held = FolderLock::acquire(&target, "a", QUICK).await.unwrap();
-    }
-
-    #[actix_rt::test]
-    async fn the_fresh_lock_of_an_owner_that_gives_no_sign_of_life_is_waited_for() {
-        let home = tempfile::tempdir().unwrap();
-        let target = home.path().join("a.lock");
-        let impatient = Pace {
-            patience: Duration::ZERO,
-            ..QUICK
-        };
-        // An owner of ours before it, whose folder may have had the same inode.
-        drop(FolderLock::acquire(&target, "a", QUICK).await.unwrap());
-        fs::create_dir(home.path().join("a.lock.lock")).unwrap();
-        assert!(FolderLock::acquire(&target, "a", impatient).await.is_err());
-    }
-
-    #[actix_rt::test]
-    async fn whoever_waits_too_long_is_told_for_what() {
-        let home = tempfile::tempdir().unwrap();
-        let target = home.path().join("a.lock");
-        let _held = FolderLock::acquire(&target, "a", QUICK).await.unwrap();
-        let impatient = Pace {
-            patience: Duration::ZERO,
-            ..QUICK
-        };
-        let failure = FolderLock::acquire(&target, "a", impatient)
-            .await
-            .unwrap_err();
-        assert!(
-            failure
-                .starts_with("Lock acquisition timed out after 0s waiting for a; another worker"),
-            "{failure}"
-        );
-    }
-
-    #[actix_rt::test]
-    async fn a_held_lock_is_kept_fresh() {
-        let home = tempfile::tempdir().unwrap();
-        let target = home.path().join("a.lock");
-        let folder = home.path().join("a.lock.lock");
-        let _held = FolderLock::acquire(&target, "a", QUICK).await.unwrap();
-        let long_ago = SystemTime::now() - Duration::from_secs(3600);
-        File::open(&folder).unwrap().set_modified(long_ago).unwrap();
-        let fresh = async {
-            while is_stale(&folder, Duration::from_secs(60)) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(20), fresh)
-            .await
-            .expect("the owner touches its lock");
-    }
-
-    #[actix_rt::test]
-    async fn a_lock_that_was_taken_over_is_left_to_its_new_owner() {
-        let home = tempfile::tempdir().unwrap();
-        let target = home.path().join("a.lock");
-        let folder = home.path().join("a.lock.lock");
-        let lost = FolderLock::acquire(&target, "a", QUICK).await.unwrap();
-        fs::rename(&folder, home.path().join("aside")).unwrap();
-        let held = FolderLock::acquire(&target, "a", QUICK).await.unwrap();
-        drop(lost);
-        assert!(folder.exists());
-        drop(held);
-        assert!(!folder.exists());
-    }
-}
+mod tests;

@@ -5,49 +5,52 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::specifier::Package;
-use crate::engine_pool::{bundler, engine_dir};
+use crate::bundle;
+use crate::files::{FileError, remove_folder};
+use crate::specifier::Package;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]
-pub(super) struct Repository {
+pub(crate) struct Repository {
     root: PathBuf,
+    /// The engine program's, whose bundles another one may not understand.
+    fingerprint: String,
 }
 
 impl Repository {
-    pub(super) fn new(root: PathBuf) -> Self {
-        Self { root }
+    /// The repository in `root`, with bundles for the engine program of this `fingerprint`.
+    pub(crate) fn new(root: PathBuf, fingerprint: String) -> Self {
+        Self { root, fingerprint }
     }
 
-    pub(super) fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
     /// Where a package is, or will be.
-    pub(super) fn folder(&self, package: &Package) -> PathBuf {
+    pub(crate) fn folder(&self, package: &Package) -> PathBuf {
         self.root.join("node_modules").join(package.alias())
     }
 
     /// The folder of a package's bundle, which need not be there; one name deep, so that those of two scopes cannot meet.
-    pub(super) fn bundle(&self, package: &Package) -> PathBuf {
+    pub(crate) fn bundle(&self, package: &Package) -> PathBuf {
         let name = package.alias().trim_start_matches('@').replace('/', "-");
         self.bundles().join(name)
     }
 
-    /// Where the bundles are of this version of the engine, which another one may not understand.
-    pub(super) fn bundles(&self) -> PathBuf {
-        self.root.join("bundles").join(engine_dir::fingerprint())
+    /// Where the bundles are of this version of the engine.
+    pub(crate) fn bundles(&self) -> PathBuf {
+        self.root.join("bundles").join(&self.fingerprint)
     }
 
     /// Where a package is in its bundle, if there is a whole one.
-    pub(super) fn folder_in_bundle(&self, package: &Package) -> Option<PathBuf> {
+    pub(crate) fn folder_in_bundle(&self, package: &Package) -> Option<PathBuf> {
         let bundle = self.bundle(package);
-        let is_whole = bundle.join(bundler::MARKER).is_file();
-        is_whole.then(|| bundle.join("node_modules").join(package.alias()))
+        bundle::is_whole(&bundle).then(|| bundle.join("node_modules").join(package.alias()))
     }
 
     /// The lock target of one package.
-    pub(super) fn lock_of(&self, package: &Package) -> PathBuf {
+    pub(crate) fn lock_of(&self, package: &Package) -> PathBuf {
         self.root
             .join(".locks")
             .join(format!("{}.lock", package.alias()))
@@ -55,17 +58,16 @@ impl Repository {
 
     /// The lock target of the whole repository: npm rewrites `package.json` and shared folders whatever it installs, so one
     /// lock a package, as the reference has, is not enough.
-    pub(super) fn lock(&self) -> PathBuf {
+    pub(crate) fn lock(&self) -> PathBuf {
         self.root.join(".locks").join("repository.lock")
     }
 
     /// Makes the repository if it is missing, and its `package.json` if that cannot be read.
     ///
     /// # Errors
-    /// A text that names the path.
-    pub(super) fn ensure(&self) -> Result<(), String> {
-        fs::create_dir_all(&self.root)
-            .map_err(|error| format!("{}: {error}", self.root.display()))?;
+    /// When its files cannot be read or changed.
+    pub(crate) fn ensure(&self) -> Result<(), FileError> {
+        fs::create_dir_all(&self.root).map_err(FileError::at(&self.root))?;
         if self.manifest().is_some_and(|manifest| manifest.is_object()) {
             return Ok(());
         }
@@ -78,13 +80,12 @@ impl Repository {
             "dependencies": {},
         });
         let path = self.manifest_path();
-        fs::write(&path, format!("{manifest:#}"))
-            .map_err(|error| format!("{}: {error}", path.display()))
+        fs::write(&path, format!("{manifest:#}")).map_err(FileError::at(&path))
     }
 
     /// Whether a package is there: npm writes its key into `package.json` when everything else is done, and somebody may have
     /// removed the folder since.
-    pub(super) fn is_installed(&self, package: &Package) -> bool {
+    pub(crate) fn is_installed(&self, package: &Package) -> bool {
         let key = package.alias();
         let has_key = self
             .manifest()
@@ -95,50 +96,39 @@ impl Repository {
     /// Removes what an interrupted install has left of a package, which npm would take for the whole.
     ///
     /// # Errors
-    /// A text that names the path.
-    pub(super) fn remove_partial(&self, package: &Package) -> Result<(), String> {
+    /// When its files cannot be read or changed.
+    pub(crate) fn remove_partial(&self, package: &Package) -> Result<(), FileError> {
         // What is installed next may have other dependencies than those that were bundled.
         let name = self.bundle(package);
         let name = name.file_name().unwrap_or_default();
         let versions = fs::read_dir(self.root.join("bundles"));
         for version in versions.into_iter().flatten().flatten() {
-            let bundle = version.path().join(name);
-            if bundle.is_dir()
-                && let Err(error) = fs::remove_dir_all(&bundle)
-            {
-                return Err(format!("{}: {error}", bundle.display()));
-            }
+            remove_folder(&version.path().join(name))?;
         }
-        let folder = self.folder(package);
-        match fs::remove_dir_all(&folder) {
-            Ok(()) => {
-                log::info!(
-                    "removed what was left of an interrupted install of {}",
-                    package.alias()
-                );
-                Ok(())
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(format!("{}: {error}", folder.display())),
+        if remove_folder(&self.folder(package))? {
+            log::info!(
+                "removed what was left of an interrupted install of {}",
+                package.alias()
+            );
         }
+        Ok(())
     }
 
     /// Removes bundles that a worker had not finished when it was killed. Only under the lock: one that is being made looks
     /// the same.
     ///
     /// # Errors
-    /// A text that names the path.
-    pub(super) fn remove_unfinished_bundles(&self) -> Result<(), String> {
+    /// When its files cannot be read or changed.
+    pub(crate) fn remove_unfinished_bundles(&self) -> Result<(), FileError> {
         let bundles = self.bundles();
         let entries = match fs::read_dir(&bundles) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            entries => entries.map_err(|error| format!("{}: {error}", bundles.display()))?,
+            entries => entries.map_err(FileError::at(&bundles))?,
         };
         for entry in entries.flatten() {
             let path = entry.path();
-            if bundler::is_unfinished(&path) {
-                fs::remove_dir_all(&path)
-                    .map_err(|error| format!("{}: {error}", path.display()))?;
+            if bundle::is_unfinished(&path) {
+                remove_folder(&path)?;
             }
         }
         Ok(())
@@ -157,6 +147,10 @@ impl Repository {
 mod tests {
     use super::*;
 
+    fn repository(root: &Path) -> Repository {
+        Repository::new(root.to_owned(), "v1".to_owned())
+    }
+
     fn package() -> Package {
         Package {
             name: "@openfn/a".to_owned(),
@@ -167,7 +161,7 @@ mod tests {
     #[test]
     fn a_missing_or_broken_repository_is_made_anew() {
         let home = tempfile::tempdir().unwrap();
-        let repository = Repository::new(home.path().join("a/repo"));
+        let repository = repository(&home.path().join("a/repo"));
         repository.ensure().unwrap();
         assert_eq!(repository.manifest().unwrap()["name"], "openfn-repo");
         fs::write(repository.manifest_path(), "{").unwrap();
@@ -178,7 +172,7 @@ mod tests {
     #[test]
     fn a_repository_that_is_there_is_left_alone() {
         let home = tempfile::tempdir().unwrap();
-        let repository = Repository::new(home.path().to_owned());
+        let repository = repository(home.path());
         fs::write(repository.manifest_path(), r#"{"dependencies":{"x":"1"}}"#).unwrap();
         repository.ensure().unwrap();
         assert_eq!(repository.manifest().unwrap()["dependencies"]["x"], "1");
@@ -187,7 +181,7 @@ mod tests {
     #[test]
     fn installed_means_listed_and_on_disk() {
         let home = tempfile::tempdir().unwrap();
-        let repository = Repository::new(home.path().to_owned());
+        let repository = repository(home.path());
         repository.ensure().unwrap();
         let folder = repository.folder(&package());
         fs::create_dir_all(&folder).unwrap();
@@ -209,10 +203,10 @@ mod tests {
     #[test]
     fn bundles_that_were_not_finished_are_removed() {
         let home = tempfile::tempdir().unwrap();
-        let repository = Repository::new(home.path().to_owned());
+        let repository = repository(home.path());
         repository.remove_unfinished_bundles().unwrap();
         let whole = repository.bundle(&package());
-        let unfinished = bundler::unfinished(whole.parent().unwrap());
+        let unfinished = bundle::unfinished(whole.parent().unwrap());
         for folder in [&whole, &unfinished] {
             fs::create_dir_all(folder.join("node_modules")).unwrap();
         }

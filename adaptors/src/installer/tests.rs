@@ -2,14 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use futures_util::future::join_all;
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::{MemoryEnforcement, Reuse, SandboxMode};
-use crate::metrics::Metrics;
 
 /// Makes the folder and the key in `package.json` as npm does, and one line a call in `calls`.
 const FAKE_NPM: &str = r#"#!/bin/sh
@@ -52,38 +50,33 @@ impl World {
         self.home.path().join(name)
     }
 
-    fn work(&self) -> Arc<Work> {
-        let config = config(&self.path("repo"));
+    fn installer(&self) -> Arc<Installer> {
+        self.installer_beside(watch::channel(None).1)
+    }
+
+    fn installer_beside(&self, engine: watch::Receiver<Option<PathBuf>>) -> Arc<Installer> {
+        let options = Options {
+            repository: self.path("repo"),
+            lock: true,
+            node: self.path("node"),
+        };
         let pace = Pace {
             retry: Duration::from_millis(5),
             ..Pace::default()
         };
-        AdaptorInstaller::with(&config, Npm::at(self.path("npm")), pace, Metrics::default()).work
+        let npm = Npm::at(self.path("npm"));
+        Arc::new(Installer::with(
+            options,
+            engine,
+            Box::new(|_, _| {}),
+            npm,
+            pace,
+        ))
     }
 
     fn calls(&self) -> Vec<String> {
         let text = fs::read_to_string(self.path("calls")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
-    }
-}
-
-fn config(repo: &Path) -> NodeConfig {
-    NodeConfig {
-        node: PathBuf::from("node"),
-        engine_dir: None,
-        cache_dir: repo.to_owned(),
-        repo_dir: repo.to_owned(),
-        repo_lock: true,
-        monorepo_dir: None,
-        preload: Vec::new(),
-        warm: 0,
-        reuse: Reuse::Project,
-        sandbox: SandboxMode::Off,
-        memory_enforcement: MemoryEnforcement::Heap,
-        validation_timeout: Duration::from_secs(5),
-        validation_retries: 0,
-        state_props_to_remove: Vec::new(),
-        profile: None,
     }
 }
 
@@ -97,12 +90,12 @@ fn list(specifiers: &[&str]) -> Vec<String> {
 const INSTALL: &str =
     "install --no-audit --no-fund --no-package-lock --ignore-scripts --save-exact --";
 
-#[actix_rt::test]
+#[tokio::test]
 async fn a_missing_adaptor_is_installed_once() {
     let world = World::new();
-    let work = world.work();
+    let installer = world.installer();
     for _ in 0..2 {
-        let located = work
+        let located = installer
             .install(list(&["@openfn/language-common@3.3.4"]))
             .await
             .unwrap();
@@ -113,23 +106,23 @@ async fn a_missing_adaptor_is_installed_once() {
     assert_eq!(world.calls(), [format!("{INSTALL} {spec}")]);
 }
 
-#[actix_rt::test]
+#[tokio::test]
 async fn runs_that_wait_for_the_same_adaptor_share_one_install() {
     let world = World::new();
-    let work = world.work();
-    let runs = (0..5).map(|_| work.install(list(&["@openfn/a@1.0.0", "@openfn/b@1.0.0"])));
+    let installer = world.installer();
+    let runs = (0..5).map(|_| installer.install(list(&["@openfn/a@1.0.0", "@openfn/b@1.0.0"])));
     for located in join_all(runs).await {
         assert_eq!(located.unwrap().len(), 2);
     }
     assert_eq!(world.calls().len(), 2, "{:?}", world.calls());
 }
 
-#[actix_rt::test]
+#[tokio::test]
 async fn two_workers_on_one_repository_never_run_npm_at_the_same_time() {
     let world = World::new();
-    let workers: Vec<_> = (0..3).map(|_| world.work()).collect();
-    let installs = workers.iter().enumerate().map(|(number, work)| {
-        work.install(vec![
+    let workers: Vec<_> = (0..3).map(|_| world.installer()).collect();
+    let installs = workers.iter().enumerate().map(|(number, installer)| {
+        installer.install(vec![
             "@openfn/shared@1.0.0".to_owned(),
             format!("@openfn/own@1.0.{number}"),
         ])
@@ -146,14 +139,14 @@ async fn two_workers_on_one_repository_never_run_npm_at_the_same_time() {
     );
 }
 
-#[actix_rt::test]
+#[tokio::test]
 async fn what_an_interrupted_install_left_is_removed_first() {
     let world = World::new();
     let folder = world.path("repo/node_modules/@openfn/a_1.0.0");
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("half.js"), "").unwrap();
     world
-        .work()
+        .installer()
         .install(list(&["@openfn/a@1.0.0"]))
         .await
         .unwrap();
@@ -161,11 +154,11 @@ async fn what_an_interrupted_install_left_is_removed_first() {
     assert!(!world.calls().contains(&"left over".to_owned()));
 }
 
-#[actix_rt::test]
+#[tokio::test]
 async fn unsafe_specifiers_are_refused_before_anything_is_executed() {
     let world = World::new();
-    let work = world.work();
-    let refused = work
+    let installer = world.installer();
+    let refused = installer
         .install(list(&["@openfn/language-common@1.0.0;touch x"]))
         .await
         .unwrap_err();
@@ -175,14 +168,17 @@ async fn unsafe_specifiers_are_refused_before_anything_is_executed() {
         "Error installing @openfn/language-common@1.0.0;touch x: Unsafe module specifier: \
          @openfn/language-common_1.0.0;touch x@npm:@openfn/language-common@1.0.0;touch x"
     );
-    let refused = work.install(list(&["@openfn/../x"])).await.unwrap_err();
+    let refused = installer
+        .install(list(&["@openfn/../x"]))
+        .await
+        .unwrap_err();
     assert!(
         refused
             .to_string()
             .starts_with("Error installing @openfn/../x: Unsafe module specifier: "),
         "{refused}"
     );
-    let refused = work
+    let refused = installer
         .install(list(&["@openfn/../x@latest"]))
         .await
         .unwrap_err();
@@ -196,11 +192,11 @@ async fn unsafe_specifiers_are_refused_before_anything_is_executed() {
     assert!(world.calls().is_empty());
 }
 
-#[actix_rt::test]
+#[tokio::test]
 async fn other_packages_are_skipped_and_local_ones_are_not_installed() {
     let world = World::new();
     let located = world
-        .work()
+        .installer()
         .install(list(&["lodash@4", "@openfn/language-http@local"]))
         .await
         .unwrap();
@@ -213,12 +209,12 @@ async fn other_packages_are_skipped_and_local_ones_are_not_installed() {
     assert!(world.calls().is_empty());
 }
 
-#[actix_rt::test]
+#[tokio::test]
 async fn a_tag_is_looked_up_once_a_minute() {
     let world = World::new();
-    let work = world.work();
+    let installer = world.installer();
     for _ in 0..2 {
-        let located = work
+        let located = installer
             .install(list(&["@openfn/language-common@latest"]))
             .await
             .unwrap();
@@ -231,11 +227,11 @@ async fn a_tag_is_looked_up_once_a_minute() {
     assert_eq!(world.calls().len(), 2);
 }
 
-#[actix_rt::test]
+#[tokio::test]
 async fn a_failure_is_told_in_the_words_of_npm_and_the_next_install_works() {
     let world = World::new();
-    let work = world.work();
-    let failed = work
+    let installer = world.installer();
+    let failed = installer
         .install(list(&["@openfn/missing@1.0.0", "@openfn/a@1.0.0"]))
         .await
         .unwrap_err();
@@ -246,15 +242,15 @@ async fn a_failure_is_told_in_the_words_of_npm_and_the_next_install_works() {
              @openfn/missing_1.0.0@npm:@openfn/missing@1.0.0\nnpm error 404 no such thing"
         )
     );
-    work.install(list(&["@openfn/a@1.0.0"])).await.unwrap();
+    installer.install(list(&["@openfn/a@1.0.0"])).await.unwrap();
     assert!(!world.path("repo/.locks/repository.lock.lock").exists());
 }
 
-#[actix_rt::test]
+#[tokio::test]
 async fn a_success_of_npm_is_not_believed_without_the_package() {
     let world = World::new();
     let failed = world
-        .work()
+        .installer()
         .install(list(&["@openfn/empty@1.0.0"]))
         .await
         .unwrap_err();
@@ -264,18 +260,18 @@ async fn a_success_of_npm_is_not_believed_without_the_package() {
     );
 }
 
-#[actix_rt::test]
+#[tokio::test]
 async fn looking_for_an_adaptor_leaves_a_manifest_alone_that_npm_is_writing() {
     let world = World::new();
-    let work = world.work();
-    work.install(list(&["@openfn/a@1.0.0"])).await.unwrap();
+    let installer = world.installer();
+    installer.install(list(&["@openfn/a@1.0.0"])).await.unwrap();
     let manifest = world.path("repo/package.json");
     fs::write(&manifest, "{ \"depend").unwrap();
     let package = Package {
         name: "@openfn/a".to_owned(),
         version: "1.0.0".to_owned(),
     };
-    let missing = work
+    let missing = installer
         .missing(vec![("@openfn/a@1.0.0".to_owned(), package)])
         .await
         .unwrap();
@@ -283,12 +279,12 @@ async fn looking_for_an_adaptor_leaves_a_manifest_alone_that_npm_is_writing() {
     assert_eq!(fs::read_to_string(&manifest).unwrap(), "{ \"depend");
 }
 
-#[actix_rt::test]
+#[tokio::test]
 async fn a_failure_does_not_tell_where_the_repository_is() {
     let world = World::new();
     fs::write(world.path("repo"), "no folder").unwrap();
     let failed = world
-        .work()
+        .installer()
         .install(list(&["@openfn/a@1.0.0"]))
         .await
         .unwrap_err();
@@ -307,19 +303,15 @@ case "$3" in *odd*) echo "it has a native part" >&2; exit 1 ;; esac
 echo '{}' > "$4/bundle.json"
 "#;
 
-fn with_bundler(world: &World) -> Arc<Work> {
+fn with_bundler(world: &World) -> Arc<Installer> {
     let node = world.path("node");
     fs::write(&node, FAKE_BUNDLER).unwrap();
     fs::set_permissions(&node, fs::Permissions::from_mode(0o755)).unwrap();
-    let work = world.work();
-    work.bundler
-        .set(Bundler::new(node, world.path("engine")))
-        .unwrap();
-    work
+    world.installer_beside(watch::channel(Some(world.path("engine"))).1)
 }
 
-async fn folder_of(work: &Arc<Work>, specifier: &str) -> PathBuf {
-    let located = work.install(vec![specifier.to_owned()]).await.unwrap();
+async fn folder_of(installer: &Arc<Installer>, specifier: &str) -> PathBuf {
+    let located = installer.install(vec![specifier.to_owned()]).await.unwrap();
     located[specifier].path.clone().unwrap()
 }
 
@@ -330,44 +322,62 @@ fn openfn(name: &str) -> Package {
     }
 }
 
-#[actix_rt::test]
+#[tokio::test]
 async fn an_adaptor_is_found_in_its_bundle_once_there_is_one() {
     let world = World::new();
-    let work = with_bundler(&world);
+    let installer = with_bundler(&world);
     let plain = world.path("repo/node_modules/@openfn/language-a_1.0.0");
-    assert_eq!(folder_of(&work, "@openfn/language-a@1.0.0").await, plain);
-    work.bundle_now(&openfn("language-a")).await.unwrap();
     assert_eq!(
-        folder_of(&work, "@openfn/language-a@1.0.0").await,
-        work.repository
+        folder_of(&installer, "@openfn/language-a@1.0.0").await,
+        plain
+    );
+    installer.bundle_now(&openfn("language-a")).await.unwrap();
+    assert_eq!(
+        folder_of(&installer, "@openfn/language-a@1.0.0").await,
+        installer
+            .repository
             .bundles()
             .join("openfn-language-a_1.0.0/node_modules/@openfn/language-a_1.0.0")
     );
 }
 
-#[actix_rt::test]
+#[tokio::test]
 async fn an_adaptor_that_cannot_be_bundled_is_loaded_as_it_is() {
     let world = World::new();
-    let work = with_bundler(&world);
+    let installer = with_bundler(&world);
     let plain = world.path("repo/node_modules/@openfn/language-odd_1.0.0");
-    assert_eq!(folder_of(&work, "@openfn/language-odd@1.0.0").await, plain);
+    assert_eq!(
+        folder_of(&installer, "@openfn/language-odd@1.0.0").await,
+        plain
+    );
     // Twice: between the two comes the attempt in the background, since the lock is fair.
     for _ in 0..2 {
-        let why = work.bundle_now(&openfn("language-odd")).await.unwrap_err();
-        assert_eq!(why, "it has a native part");
+        let why = installer
+            .bundle_now(&openfn("language-odd"))
+            .await
+            .unwrap_err();
+        assert_eq!(why.to_string(), "it has a native part");
     }
-    assert_eq!(folder_of(&work, "@openfn/language-odd@1.0.0").await, plain);
-    let left = fs::read_dir(work.repository.bundles()).unwrap().count();
+    assert_eq!(
+        folder_of(&installer, "@openfn/language-odd@1.0.0").await,
+        plain
+    );
+    let left = fs::read_dir(installer.repository.bundles())
+        .unwrap()
+        .count();
     assert_eq!(left, 0, "an unfinished bundle is removed");
 }
 
-#[actix_rt::test]
+#[tokio::test]
 async fn a_bundle_goes_with_the_install_that_it_was_made_of() {
     let world = World::new();
-    let work = with_bundler(&world);
-    folder_of(&work, "@openfn/language-a@1.0.0").await;
-    work.bundle_now(&openfn("language-a")).await.unwrap();
+    let installer = with_bundler(&world);
+    folder_of(&installer, "@openfn/language-a@1.0.0").await;
+    installer.bundle_now(&openfn("language-a")).await.unwrap();
     let plain = world.path("repo/node_modules/@openfn/language-a_1.0.0");
     fs::remove_dir_all(&plain).unwrap();
-    assert_eq!(folder_of(&work, "@openfn/language-a@1.0.0").await, plain);
+    assert_eq!(
+        folder_of(&installer, "@openfn/language-a@1.0.0").await,
+        plain
+    );
 }

@@ -5,7 +5,7 @@
 
 /// What a run asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(crate) enum Wanted {
     /// This version.
     Exact(Package),
     /// Whatever a tag stands for at present.
@@ -18,26 +18,26 @@ pub(super) enum Wanted {
 
 /// A package with its version.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Package {
-    pub(super) name: String,
-    pub(super) version: String,
+pub(crate) struct Package {
+    pub(crate) name: String,
+    pub(crate) version: String,
 }
 
 impl Package {
     /// Its folder below `node_modules`, and its key in the repository's `package.json`.
-    pub(super) fn alias(&self) -> String {
+    pub(crate) fn alias(&self) -> String {
         format!("{}_{}", self.name, self.version)
     }
 
     /// What npm is asked to install.
-    pub(super) fn npm_spec(&self) -> String {
+    pub(crate) fn npm_spec(&self) -> String {
         format!("{}@npm:{}@{}", self.alias(), self.name, self.version)
     }
 }
 
 /// A specifier that must not reach npm.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Unsafe {
+pub(crate) enum Unsafe {
     /// With a version of its own; what npm would have been asked to install.
     Install(String),
     /// With a tag; the specifier.
@@ -51,7 +51,7 @@ const WHITELIST: &str = "@openfn/";
 ///
 /// # Errors
 /// [`Unsafe`] when it is no plain name with a semantic version, `latest`, `next` or `local`.
-pub(super) fn read(specifier: &str) -> Result<Wanted, Unsafe> {
+pub(crate) fn read(specifier: &str) -> Result<Wanted, Unsafe> {
     let (name, version) = match specifier.rfind('@') {
         Some(at) if at > 0 => (&specifier[..at], Some(&specifier[at + 1..])),
         _ => (specifier, None),
@@ -96,7 +96,7 @@ pub fn is_installable(specifier: &str) -> bool {
 }
 
 /// Whether npm's answer to a look-up is a version.
-pub(super) fn is_version(text: &str) -> bool {
+pub(crate) fn is_version(text: &str) -> bool {
     // A valid semantic version consists of letters, digits, dots, hyphens and pluses only.
     text.len() <= 256 && semver::Version::parse(text).is_ok()
 }

@@ -1,12 +1,12 @@
 //! npm, started with a list of arguments and never through a shell.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::process::Command;
 
-use super::specifier::Package;
+use crate::command::{CommandError, run_to_end};
+use crate::specifier::{self, Package};
 
 /// Longest time for one install: a large adaptor on a slow line takes minutes, a hanging connection for ever.
 const INSTALL_PATIENCE: Duration = Duration::from_mins(10);
@@ -15,38 +15,54 @@ const LOOKUP_PATIENCE: Duration = Duration::from_mins(1);
 /// The longest text of a failure that goes into a run's error message, in characters.
 const LONGEST_FAILURE: usize = 4000;
 
-/// Secrets of the worker that npm, and other programs of this machine, have no business with.
-pub(in crate::engine_pool) const SECRETS: [&str; 4] = [
-    "WORKER_SECRET",
-    "WORKER_HTTP_TOKEN",
-    "WORKER_LIGHTNING_PUBLIC_KEY",
-    "WORKER_SENTRY_DSN",
-];
+/// Why npm did not do what it was asked for; in words that have no path of this machine, for they go into a run's report.
+#[derive(Debug, thiserror::Error)]
+pub enum NpmError {
+    /// It cannot be started, or has no end.
+    #[error("Command failed: {command}\n{source}")]
+    Command {
+        /// npm and its arguments.
+        command: String,
+        /// What is wrong with it.
+        source: CommandError,
+    },
+    /// It failed.
+    #[error("Command failed: {command}\n{said}")]
+    Failed {
+        /// npm and its arguments.
+        command: String,
+        /// Its words.
+        said: String,
+    },
+    /// It found no version that a tag stands for.
+    #[error("npm knows no version of {0}")]
+    UnknownVersion(String),
+}
 
 /// The npm on this machine.
 #[derive(Debug, Clone)]
-pub(in crate::engine_pool) struct Npm {
+pub(crate) struct Npm {
     program: PathBuf,
 }
 
 impl Npm {
     /// The one on `PATH`.
-    pub(in crate::engine_pool) fn on_path() -> Self {
+    pub(crate) fn on_path() -> Self {
         Self {
             program: PathBuf::from("npm"),
         }
     }
 
     #[cfg(test)]
-    pub(super) fn at(program: PathBuf) -> Self {
+    pub(crate) fn at(program: PathBuf) -> Self {
         Self { program }
     }
 
     /// Installs a package under its alias, with its exact version.
     ///
     /// # Errors
-    /// What went wrong, without paths of this machine.
-    pub(super) async fn install(&self, repo: &Path, package: &Package) -> Result<(), String> {
+    /// What went wrong.
+    pub(crate) async fn install(&self, repo: &Path, package: &Package) -> Result<(), NpmError> {
         let spec = package.npm_spec();
         // `--` because what follows is never an option. The version is written without a caret: a repository that is restored
         // from its `package.json` has to get the very same packages.
@@ -66,25 +82,25 @@ impl Npm {
     /// The version that a tag stands for.
     ///
     /// # Errors
-    /// What went wrong, without paths of this machine.
-    pub(super) async fn view(&self, name: &str, tag: &str) -> Result<String, String> {
+    /// What went wrong.
+    pub(crate) async fn view(&self, name: &str, tag: &str) -> Result<String, NpmError> {
         let spec = format!("{name}@{tag}");
         let output = self
             .run(Path::new("/"), &["view", &spec, "version"], LOOKUP_PATIENCE)
             .await?;
         let version = output.trim();
-        if super::specifier::is_version(version) {
+        if specifier::is_version(version) {
             Ok(version.to_owned())
         } else {
-            Err(format!("npm knows no version of {spec}"))
+            Err(NpmError::UnknownVersion(spec))
         }
     }
 
     /// Installs what the lock file of `directory` says.
     ///
     /// # Errors
-    /// What went wrong, without paths of this machine.
-    pub(in crate::engine_pool) async fn ci(&self, directory: &Path) -> Result<(), String> {
+    /// What went wrong.
+    pub(crate) async fn ci(&self, directory: &Path) -> Result<(), NpmError> {
         let args = [
             "ci",
             "--omit=dev",
@@ -102,40 +118,28 @@ impl Npm {
         directory: &Path,
         args: &[&str],
         patience: Duration,
-    ) -> Result<String, String> {
+    ) -> Result<String, NpmError> {
         let shown = format!("npm {}", args.join(" "));
         let mut command = Command::new(&self.program);
-        command
-            .args(args)
-            .current_dir(directory)
-            .stdin(Stdio::null())
-            .kill_on_drop(true);
-        for secret in SECRETS {
-            command.env_remove(secret);
-        }
-        let output = match tokio::time::timeout(patience, command.output()).await {
-            Err(_) => {
-                return Err(format!(
-                    "Command failed: {shown}\nno end after {}s",
-                    patience.as_secs()
-                ));
+        command.args(args).current_dir(directory);
+        let output = match run_to_end("npm", &mut command, patience).await {
+            Ok(output) => output,
+            Err(source) => {
+                return Err(NpmError::Command {
+                    command: shown,
+                    source,
+                });
             }
-            Ok(Err(error)) => {
-                return Err(format!(
-                    "Command failed: {shown}\nnpm cannot be started: {error}"
-                ));
-            }
-            Ok(Ok(output)) => output,
         };
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
-        let said = without_paths(&String::from_utf8_lossy(&output.stderr), directory);
-        log::debug!(
-            "{shown} failed: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Err(format!("Command failed: {shown}\n{said}"))
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        log::debug!("{shown} failed: {stderr}");
+        Err(NpmError::Failed {
+            said: without_paths(&stderr, directory),
+            command: shown,
+        })
     }
 }
 
@@ -183,12 +187,13 @@ mod tests {
         );
     }
 
-    #[actix_rt::test]
+    #[tokio::test]
     async fn a_missing_npm_is_named() {
         let failure = Npm::at(PathBuf::from("/nonexistent/npm"))
             .view("@openfn/x", "latest")
             .await
-            .unwrap_err();
+            .unwrap_err()
+            .to_string();
         assert!(
             failure.starts_with(
                 "Command failed: npm view @openfn/x@latest version\nnpm cannot be started"

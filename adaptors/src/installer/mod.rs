@@ -1,143 +1,118 @@
-//! `AdaptorInstaller`: the adaptor repository (engine spec, section 2).
+//! What an adaptor repository is asked for: where adaptors are, with those that are missing installed first (engine spec,
+//! section 2.3).
 //!
-//! *Owns* the repository folder as far as this worker is concerned, and the answers of npm about `latest` and `next`.
-//! *Accepts* [`Install`]. *Emits* nothing. *Started* by the pool. *If it dies* a running npm is killed with the future that
-//! waits for it, the runs that wait are told, and the next install repairs what is half there.
-//!
-//! One install at a time: the lock inside this process is fair, those between processes are folders (see [`lock`]). Runs that
-//! wait for the same adaptor find it installed when their turn comes. npm never sees a shell, and only specifiers that
-//! [`specifier`] lets through.
+//! One install at a time: the lock inside this process is fair, those between processes are folders (see [`crate::lock`]).
+//! Runs that wait for the same adaptor find it installed when their turn comes.
 
-mod lock;
-mod npm;
-mod specifier;
-
-mod repository;
+mod error;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use actix::prelude::*;
 use indexmap::IndexMap;
-use protocol::ids::RunId;
+use tokio::sync::watch;
 
-pub(super) use self::lock::{FolderLock, Pace, blocking};
-pub(super) use self::npm::{Npm, SECRETS};
-use self::repository::Repository;
-pub use self::specifier::is_installable;
-use self::specifier::{Package, Unsafe, Wanted};
-use super::bundler::Bundler;
-use super::messages::{Located, PrepareError};
-use crate::config::{Config, NodeConfig};
-use crate::errand::on_behalf_of;
-use crate::metrics::Metrics;
+use self::error::WhyNotBundled;
+pub use self::error::{InstallError, WhyNotInstalled};
+use crate::bundler::Bundler;
+use crate::engine_program;
+use crate::files::{FileError, blocking};
+use crate::lock::{FolderLock, Pace};
+use crate::npm::{Npm, NpmError};
+use crate::repository::Repository;
+use crate::specifier::{self, Package, Unsafe, Wanted};
 
 /// How long the answer to `latest` or `next` is good: a burst of runs asks npm once, a new release is seen within a minute.
 const LOOKUP_LIFE: Duration = Duration::from_mins(1);
 
-/// The package whose newest version is looked up for collections.
-const COLLECTIONS: &str = "@openfn/language-collections";
-
-/// Asks where these adaptors are, installing those that are missing. The answer has an entry for each specifier that the
-/// whitelist lets through, in order.
-#[derive(Message)]
-#[rtype(result = "Result<IndexMap<String, Located>, PrepareError>")]
-pub(super) struct Install {
-    /// For which run, if for one.
-    pub(super) run: Option<RunId>,
-    pub(super) specifiers: Vec<String>,
+/// Where an adaptor is, for a plan's linker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located {
+    /// The package's name.
+    pub name: String,
+    /// Its version, or `local`.
+    pub version: String,
+    /// Its folder; `None` for `@local` ones.
+    pub path: Option<PathBuf>,
 }
 
-/// The engine program that bundles what is installed from now on.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct UseEngine(pub(super) PathBuf);
+/// What an installer works with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The adaptor repository.
+    pub repository: PathBuf,
+    /// Take the locks that make the repository safe between processes.
+    pub lock: bool,
+    /// The Node.js executable, which bundles.
+    pub node: PathBuf,
+}
+
+/// Hears of each adaptor that npm was asked to install: whether it worked, and how long it took.
+pub type OnInstall = Box<dyn Fn(bool, Duration) + Send + Sync>;
 
 /// See the module's documentation.
-pub(super) struct AdaptorInstaller {
-    work: Arc<Work>,
-}
-
-struct Work {
+pub struct Installer {
     repository: Repository,
     npm: Npm,
     locks: Option<Pace>,
     /// Held while npm changes the repository.
     installing: tokio::sync::Mutex<()>,
     node: PathBuf,
-    bundler: std::sync::OnceLock<Bundler>,
+    /// The folder of the engine program that bundles, once there is one.
+    engine: watch::Receiver<Option<PathBuf>>,
     /// Aliases of packages that a bundle was or is made of, in this process: a failure would only repeat.
-    bundling: std::sync::Mutex<HashSet<String>>,
-    lookups: std::sync::Mutex<HashMap<String, (Instant, String)>>,
-    metrics: Metrics,
+    bundling: Mutex<HashSet<String>>,
+    lookups: Mutex<HashMap<String, (Instant, String)>>,
+    on_install: OnInstall,
 }
 
-impl AdaptorInstaller {
-    pub(super) fn new(config: &NodeConfig, metrics: Metrics) -> Self {
-        Self::with(config, Npm::on_path(), Pace::default(), metrics)
+impl Installer {
+    /// An installer that bundles what it has installed from the moment that `engine` names the engine's folder.
+    pub fn new(
+        options: Options,
+        engine: watch::Receiver<Option<PathBuf>>,
+        on_install: OnInstall,
+    ) -> Self {
+        Self::with(options, engine, on_install, Npm::on_path(), Pace::default())
     }
 
-    fn with(config: &NodeConfig, npm: Npm, pace: Pace, metrics: Metrics) -> Self {
-        let work = Work {
-            repository: Repository::new(config.repo_dir.clone()),
-            npm,
-            locks: config.repo_lock.then_some(pace),
-            installing: tokio::sync::Mutex::new(()),
-            node: config.node.clone(),
-            bundler: std::sync::OnceLock::new(),
-            bundling: std::sync::Mutex::new(HashSet::new()),
-            lookups: std::sync::Mutex::new(HashMap::new()),
-            metrics,
-        };
+    fn with(
+        options: Options,
+        engine: watch::Receiver<Option<PathBuf>>,
+        on_install: OnInstall,
+        npm: Npm,
+        pace: Pace,
+    ) -> Self {
         Self {
-            work: Arc::new(work),
+            repository: Repository::new(options.repository, engine_program::fingerprint()),
+            npm,
+            locks: options.lock.then_some(pace),
+            installing: tokio::sync::Mutex::new(()),
+            node: options.node,
+            engine,
+            bundling: Mutex::new(HashSet::new()),
+            lookups: Mutex::new(HashMap::new()),
+            on_install,
         }
     }
-}
 
-impl Actor for AdaptorInstaller {
-    type Context = Context<Self>;
-}
-
-impl Handler<Install> for AdaptorInstaller {
-    type Result = ResponseFuture<Result<IndexMap<String, Located>, PrepareError>>;
-
-    fn handle(&mut self, message: Install, _: &mut Self::Context) -> Self::Result {
-        let work = Arc::clone(&self.work);
-        Box::pin(on_behalf_of(message.run, async move {
-            work.install(message.specifiers).await
-        }))
-    }
-}
-
-impl Handler<UseEngine> for AdaptorInstaller {
-    type Result = ();
-
-    fn handle(&mut self, UseEngine(engine_dir): UseEngine, _: &mut Self::Context) {
-        let node = self.work.node.clone();
-        self.work
-            .bundler
-            .get_or_init(|| Bundler::new(node, engine_dir));
-    }
-}
-
-impl Work {
-    async fn install(
+    /// Where these adaptors are, installing those that are missing. The answer has an entry for each specifier that the
+    /// whitelist lets through, in order.
+    ///
+    /// # Errors
+    /// The first adaptor that cannot be had, and why.
+    pub async fn install(
         self: &Arc<Self>,
         specifiers: Vec<String>,
-    ) -> Result<IndexMap<String, Located>, PrepareError> {
+    ) -> Result<IndexMap<String, Located>, InstallError> {
         let mut located = IndexMap::new();
         let mut wanted = Vec::new();
         for specifier in specifiers {
             let read = specifier::read(&specifier).map_err(|refused| match refused {
-                Unsafe::Install(spec) => {
-                    autoinstall(&specifier, format!("Unsafe module specifier: {spec}"))
-                }
-                Unsafe::Lookup(spec) => {
-                    PrepareError::Lookup(format!("Unsafe module specifier: {spec}"))
-                }
+                Unsafe::Install(spec) => self.failed(&specifier, WhyNotInstalled::Unsafe(spec)),
+                Unsafe::Lookup(spec) => InstallError::UnsafeLookup(spec),
             })?;
             let package = match read {
                 Wanted::NotWhitelisted { name } => {
@@ -157,10 +132,7 @@ impl Work {
                     continue;
                 }
                 Wanted::Tagged { name, tag } => {
-                    let version = self
-                        .look_up(&name, tag)
-                        .await
-                        .map_err(PrepareError::Lookup)?;
+                    let version = self.look_up(&name, tag).await?;
                     log::info!("Looked up {tag} version of {specifier}: found {version}");
                     Package { name, version }
                 }
@@ -189,8 +161,8 @@ impl Work {
         self: &Arc<Self>,
         packages: Vec<(String, Package)>,
         located: &mut IndexMap<String, Located>,
-    ) -> Result<(), PrepareError> {
-        if self.bundler.get().is_none() {
+    ) -> Result<(), FileError> {
+        if self.bundler().is_none() {
             return Ok(());
         }
         let repository = self.repository.clone();
@@ -199,10 +171,9 @@ impl Work {
                 let folder = repository.folder_in_bundle(&package);
                 (specifier, package, folder)
             };
-            Ok(packages.into_iter().map(find).collect::<Vec<_>>())
+            Ok::<_, FileError>(packages.into_iter().map(find).collect::<Vec<_>>())
         })
-        .await
-        .map_err(PrepareError::Engine)?;
+        .await?;
         for (specifier, package, folder) in found {
             match (folder, located.get_mut(&specifier)) {
                 (Some(folder), Some(located)) => located.path = Some(folder),
@@ -218,11 +189,11 @@ impl Work {
         if !bundling.insert(package.alias()) {
             return;
         }
-        let work = Arc::clone(self);
-        actix::spawn(async move {
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
             let alias = package.alias();
             let began = Instant::now();
-            match work.bundle_now(&package).await {
+            match this.bundle_now(&package).await {
                 Ok(()) => {
                     let seconds = began.elapsed().as_secs_f64();
                     log::info!("bundled {alias} in {seconds:.1}s");
@@ -232,10 +203,13 @@ impl Work {
         });
     }
 
-    async fn bundle_now(&self, package: &Package) -> Result<(), String> {
-        let Some(bundler) = self.bundler.get() else {
-            return Err("there is no engine yet".to_owned());
-        };
+    fn bundler(&self) -> Option<Bundler> {
+        let folder = self.engine.borrow().clone()?;
+        Some(Bundler::new(self.node.clone(), folder))
+    }
+
+    async fn bundle_now(&self, package: &Package) -> Result<(), WhyNotBundled> {
+        let bundler = self.bundler().ok_or(WhyNotBundled::NoEngine)?;
         // npm would change the files that are being read.
         let _turn = self.installing.lock().await;
         let mut held = Vec::new();
@@ -249,11 +223,11 @@ impl Work {
             self.repository.folder(package),
             self.repository.bundle(package),
         );
-        bundler.adaptor(&folder, &target).await
+        Ok(bundler.adaptor(&folder, &target).await?)
     }
 
-    async fn install_missing(&self, wanted: Vec<(String, Package)>) -> Result<(), PrepareError> {
-        let missing = self.missing(wanted).await.map_err(PrepareError::Engine)?;
+    async fn install_missing(&self, wanted: Vec<(String, Package)>) -> Result<(), InstallError> {
+        let missing = self.missing(wanted).await?;
         if missing.is_empty() {
             return Ok(());
         }
@@ -261,7 +235,7 @@ impl Work {
         for (specifier, package) in missing {
             self.install_one(&package).await.map_err(|why| {
                 log::error!("installing {specifier} failed: {why}");
-                autoinstall(&specifier, self.without_root(&why))
+                self.failed(&specifier, why)
             })?;
         }
         Ok(())
@@ -271,7 +245,7 @@ impl Work {
     async fn missing(
         &self,
         wanted: Vec<(String, Package)>,
-    ) -> Result<Vec<(String, Package)>, String> {
+    ) -> Result<Vec<(String, Package)>, FileError> {
         let repository = self.repository.clone();
         blocking(move || {
             Ok(wanted
@@ -282,7 +256,7 @@ impl Work {
         .await
     }
 
-    async fn install_one(&self, package: &Package) -> Result<(), String> {
+    async fn install_one(&self, package: &Package) -> Result<(), WhyNotInstalled> {
         if self.is_installed(package).await? {
             return Ok(());
         }
@@ -308,12 +282,10 @@ impl Work {
         let began = Instant::now();
         log::info!("Will install {} version {}", package.name, package.version);
         let installed = self.npm.install(self.repository.root(), package).await;
-        self.metrics.installed(installed.is_ok(), began.elapsed());
+        (self.on_install)(installed.is_ok(), began.elapsed());
         installed?;
         if !self.is_installed(package).await? {
-            return Err(
-                "npm reported success, but the package is not in the repository".to_owned(),
-            );
+            return Err(WhyNotInstalled::NotThere);
         }
         self.bundling
             .lock()
@@ -328,17 +300,20 @@ impl Work {
         Ok(())
     }
 
-    /// A failure as a run's report may tell it: where the repository is concerns the operator only.
-    fn without_root(&self, why: &str) -> String {
-        why.replace(&*self.repository.root().to_string_lossy(), "<repo>")
+    fn failed(&self, specifier: &str, why: WhyNotInstalled) -> InstallError {
+        InstallError::Install {
+            specifier: specifier.to_owned(),
+            repository: self.repository.root().to_owned(),
+            why: Box::new(why),
+        }
     }
 
-    async fn is_installed(&self, package: &Package) -> Result<bool, String> {
+    async fn is_installed(&self, package: &Package) -> Result<bool, FileError> {
         let (repository, package) = (self.repository.clone(), package.clone());
         blocking(move || Ok(repository.is_installed(&package))).await
     }
 
-    async fn look_up(&self, name: &str, tag: &str) -> Result<String, String> {
+    async fn look_up(&self, name: &str, tag: &str) -> Result<String, NpmError> {
         let key = format!("{name}@{tag}");
         let known = {
             let lookups = self.lookups.lock().unwrap_or_else(PoisonError::into_inner);
@@ -356,26 +331,6 @@ impl Work {
         lookups.retain(|_, (at, _)| at.elapsed() < LOOKUP_LIFE);
         lookups.insert(key, (Instant::now(), version.clone()));
         Ok(version)
-    }
-}
-
-fn autoinstall(specifier: &str, why: String) -> PrepareError {
-    PrepareError::Autoinstall {
-        specifier: specifier.to_owned(),
-        why,
-    }
-}
-
-/// The newest version of the collections adaptor, asked of npm. The mock engine installs nothing, so it needs no npm either.
-pub(crate) fn latest_collections_version(
-    config: &Config,
-) -> impl Future<Output = Result<String, String>> + use<> {
-    let mocked = matches!(config.engine, crate::config::EngineConfig::Mock);
-    async move {
-        if mocked {
-            return Ok("latest".to_owned());
-        }
-        Npm::on_path().view(COLLECTIONS, "latest").await
     }
 }
 
