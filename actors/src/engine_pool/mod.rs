@@ -22,6 +22,7 @@ mod mock;
 mod node;
 mod pool;
 mod private_folder;
+mod process;
 mod recorded;
 mod sandbox;
 mod seccomp;

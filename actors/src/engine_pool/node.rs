@@ -19,7 +19,8 @@ use super::child::{
 };
 use super::messages::{ChildStatus, EngineEvent, EngineEventBody, Execute, Proceed, StopJob};
 use super::private_folder::Root;
-use super::spawn::{self, Launch};
+use super::process;
+use super::spawn::Launch;
 use crate::config::{NodeConfig, Reuse};
 use crate::metrics::Metrics;
 
@@ -149,7 +150,7 @@ impl Children {
             sandbox: self.config.sandbox,
             cgroups: self.cgroups.clone(),
         };
-        let start = Box::new(move |budget, events| spawn::start(&launch, budget, events));
+        let start = Box::new(move |budget, events| process::start(&launch, budget, events));
         let address = EngineChild::new(
             id,
             self.config.clone(),

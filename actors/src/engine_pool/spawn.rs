@@ -1,38 +1,22 @@
-//! Starts one Node process and the tasks that read and write it. Knows nothing of runs.
+//! Starts one confined Node process and ends it. Knows nothing of runs, nor of actors.
 
-use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
-use std::rc::Rc;
 use std::sync::Arc;
 
-use actix::prelude::*;
-use bytes::Bytes;
-use protocol::engine::{Frame, FrameDecoder, FrameLimits};
-use protocol::ids::RunId;
-use tokio::io::{
-    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader,
-};
 use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::{Child, Command};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::cgroup::{Cgroups, Leaf};
 use super::private_folder::{PrivateFolder, Root};
 use super::{sandbox, setup};
 use crate::config::SandboxMode;
 
-/// The part of a child's stderr that is kept as evidence of how it died.
-const STDERR_TAIL: usize = 4096;
-/// The longest line of a child's output that goes to the operator's log.
-const LONGEST_LINE: usize = 2000;
 /// How long the end of a child waits for the removal of its private folder.
 const REMOVAL: std::time::Duration = std::time::Duration::from_secs(2);
-/// What an event costs of a run's budget besides its body.
-const EVENT_OVERHEAD: usize = 256;
 /// The C library's settings in a child. Threads come and go there with every run: with an arena for each of them, and without
 /// giving back what is free, five children kept 100 MB more after a burst.
 const ALLOCATOR: [(&str, &str); 3] = [
@@ -40,94 +24,6 @@ const ALLOCATOR: [(&str, &str); 3] = [
     ("MALLOC_TRIM_THRESHOLD_", "131072"),
     ("MALLOC_MMAP_THRESHOLD_", "131072"),
 ];
-
-/// What the tasks tell the child's actor.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) enum FromProcess {
-    Frame(Frame, Option<OwnedSemaphorePermit>),
-    /// The events have ended; why, if not by the end of the stream.
-    EventsEnded(Option<String>),
-    /// The process has closed its descriptor of commands.
-    CommandsClosed,
-    /// It has written to it.
-    CommandsWritten,
-    Exited(Option<ExitStatus>),
-}
-
-/// What the run that a child executes may send.
-#[derive(Debug, Clone)]
-pub(super) struct Allowance {
-    /// Bytes that the run's outbox can still hold.
-    pub(super) budget: Arc<Semaphore>,
-    /// Bytes of the largest body.
-    pub(super) body: usize,
-}
-
-/// The run in a child, as far as the tasks that read from the child need to know it.
-#[derive(Debug, Default)]
-pub(super) struct Guest {
-    /// Of the run in work.
-    pub(super) allowance: Option<Allowance>,
-    /// The run in work, else the one before it.
-    pub(super) last: Option<RunId>,
-}
-
-/// Shared between the child and the tasks that read from it.
-pub(super) type SharedGuest = Rc<RefCell<Guest>>;
-
-/// A started process. Dropping it kills the process.
-pub(super) struct Process {
-    pub(super) pid: Option<u32>,
-    commands: mpsc::UnboundedSender<Bytes>,
-    kill: Option<oneshot::Sender<()>>,
-    stderr: Rc<RefCell<String>>,
-    folder: PathBuf,
-    cgroup: Option<Leaf>,
-}
-
-impl Process {
-    /// Queues a command, or the next part of one. A child takes one run at a time, so only a handful ever wait.
-    pub(super) fn send(&self, part: Bytes) {
-        if self.commands.send(part).is_err() {
-            log::debug!("an engine child ended before a command was written to it");
-        }
-    }
-
-    /// Kills the process and whatever it started.
-    pub(super) fn kill(&mut self) {
-        if let Some(kill) = self.kill.take()
-            && kill.send(()).is_err()
-        {
-            log::debug!("an engine child ended before it was killed");
-        }
-    }
-
-    /// Whether there is anything in the private folder.
-    pub(super) fn has_files(&self) -> bool {
-        std::fs::read_dir(&self.folder).is_ok_and(|mut files| files.next().is_some())
-    }
-
-    /// Has the kernel limit the memory of the process for a run, where it can.
-    pub(super) fn limit_memory(&self, limit_mb: f64) {
-        if let Some(Err(error)) = self.cgroup.as_ref().map(|leaf| leaf.limit(limit_mb)) {
-            log::warn!(
-                "cgroup: failed to constrain process {}: {error}",
-                self.pid.unwrap_or_default()
-            );
-        }
-    }
-
-    /// Whether the kernel killed the process for its memory.
-    pub(super) fn was_killed_for_memory(&self) -> bool {
-        self.cgroup.as_ref().is_some_and(Leaf::has_killed)
-    }
-
-    /// The end of what the process wrote to stderr.
-    pub(super) fn stderr(&self) -> String {
-        self.stderr.borrow().clone()
-    }
-}
 
 /// What a child is started with.
 #[derive(Debug, Clone)]
@@ -150,15 +46,20 @@ pub(super) struct Launch {
 /// What helps where there is no Node.
 const NODE_HINT: &str = "install Node.js 20 or newer, or name its file with --node / WORKER_NODE";
 
+/// A started process and what it is connected by.
+pub(super) struct Spawned {
+    pub(super) child: Child,
+    pub(super) commands: UnixStream,
+    pub(super) events: UnixStream,
+    pub(super) private: PrivateFolder,
+    pub(super) cgroup: Option<Leaf>,
+}
+
 /// Starts `node engine_dir/main.mjs`.
 ///
 /// # Errors
 /// A text that names what could not be started.
-pub(super) fn start(
-    launch: &Launch,
-    guest: SharedGuest,
-    events: Recipient<FromProcess>,
-) -> Result<Process, String> {
+pub(super) fn spawn(launch: &Launch) -> Result<Spawned, String> {
     let failed = |what: &str, error: std::io::Error| format!("{what}: {error}");
     let pair = || {
         StdUnixStream::pair().map_err(|error| failed("no socket pair for an engine child", error))
@@ -198,7 +99,7 @@ pub(super) fn start(
         OwnedFd::from(theirs_events),
         sandbox,
     );
-    let mut child = Command::from(command)
+    let child = Command::from(command)
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| failed(&format!("{} cannot be started", node.display()), error))?;
@@ -223,103 +124,25 @@ pub(super) fn start(
         socket.set_nonblocking(true)?;
         UnixStream::from_std(socket)
     };
-    let writer =
+    let commands =
         stream(ours_commands).map_err(|error| failed("the commands of an engine child", error))?;
-    let reader =
+    let events =
         stream(ours_events).map_err(|error| failed("the events of an engine child", error))?;
-    let (commands, queue) = mpsc::unbounded_channel();
-    let (kill, killed) = oneshot::channel();
-    let stderr = Rc::new(RefCell::new(String::new()));
-    if let Some(output) = child.stdout.take() {
-        actix_rt::spawn(log_lines(output, pid, Rc::clone(&guest), None));
-    }
-    if let Some(output) = child.stderr.take() {
-        actix_rt::spawn(log_lines(
-            output,
-            pid,
-            Rc::clone(&guest),
-            Some(Rc::clone(&stderr)),
-        ));
-    }
-    let (answers, writer) = writer.into_split();
-    actix_rt::spawn(write(writer, queue));
-    actix_rt::spawn(watch(answers, events.clone()));
-    actix_rt::spawn(read(reader, guest, events.clone()));
-    let folder = private.path().to_owned();
-    actix_rt::spawn(reap(child, killed, events, private));
-    Ok(Process {
-        pid,
+    Ok(Spawned {
+        child,
         commands,
-        kill: Some(kill),
-        stderr,
-        folder,
+        events,
+        private,
         cgroup,
     })
 }
 
-async fn write(mut socket: OwnedWriteHalf, mut queue: mpsc::UnboundedReceiver<Bytes>) {
-    while let Some(frame) = queue.recv().await {
-        if let Err(error) = socket.write_all(&frame).await {
-            log::debug!("writing to an engine child failed: {error}");
-            return;
-        }
-    }
-}
-
-/// A process that reads commands never answers there: whatever happens on the socket is job code's doing, or its end.
-async fn watch(mut socket: OwnedReadHalf, events: Recipient<FromProcess>) {
-    events.do_send(match socket.read(&mut [0; 1]).await {
-        Ok(0) | Err(_) => FromProcess::CommandsClosed,
-        Ok(_) => FromProcess::CommandsWritten,
-    });
-}
-
-async fn read(mut socket: UnixStream, guest: SharedGuest, events: Recipient<FromProcess>) {
-    let mut decoder = FrameDecoder::new(FrameLimits::default());
-    let ended = loop {
-        let body = guest
-            .borrow()
-            .allowance
-            .as_ref()
-            .map_or(0, |of_run| of_run.body);
-        decoder.set_limits(FrameLimits {
-            body,
-            ..FrameLimits::default()
-        });
-        match decoder.next_frame() {
-            Ok(Some(frame)) => {
-                let permit = afford(&guest, frame.body.len()).await;
-                events.do_send(FromProcess::Frame(frame, permit));
-                continue;
-            }
-            Ok(None) => {}
-            Err(error) => break Some(error.to_string()),
-        }
-        match socket.read_buf(decoder.buffer()).await {
-            Ok(0) => break None,
-            Ok(_) => {}
-            Err(error) => break Some(format!("reading failed: {error}")),
-        }
-    };
-    events.do_send(FromProcess::EventsEnded(ended));
-}
-
-/// Waits until the run's outbox can hold this event: meanwhile the descriptor is not read, so the job waits in its write. The
-/// run's time goes on: a job that writes faster than Lightning takes it is a slow job.
-async fn afford(guest: &SharedGuest, bytes: usize) -> Option<OwnedSemaphorePermit> {
-    let semaphore = guest.borrow().allowance.as_ref()?.budget.clone();
-    // An event larger than the whole budget takes what there is.
-    let most = semaphore.available_permits().max(EVENT_OVERHEAD);
-    let wanted = u32::try_from((bytes + EVENT_OVERHEAD).min(most)).unwrap_or(u32::MAX);
-    semaphore.acquire_many_owned(wanted).await.ok()
-}
-
-async fn reap(
+/// Waits for the end of a process, or for the word to kill it, then ends what it has started and removes its folder.
+pub(super) async fn reap(
     mut child: Child,
     killed: oneshot::Receiver<()>,
-    events: Recipient<FromProcess>,
     private: PrivateFolder,
-) {
+) -> Option<ExitStatus> {
     let group = child
         .id()
         .and_then(|pid| i32::try_from(pid).ok())
@@ -342,52 +165,5 @@ async fn reap(
     if tokio::time::timeout(REMOVAL, removed).await.is_err() {
         log::debug!("removing the private folder of an engine child takes long");
     }
-    events.do_send(FromProcess::Exited(status));
-}
-
-async fn log_lines(
-    output: impl AsyncRead + Unpin,
-    pid: Option<u32>,
-    guest: SharedGuest,
-    tail: Option<Rc<RefCell<String>>>,
-) {
-    let pid = pid.unwrap_or_default();
-    let mut reader = BufReader::new(output);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        // Bounded: a job may write one endless line.
-        match (&mut reader)
-            .take(64 * 1024)
-            .read_until(b'\n', &mut line)
-            .await
-        {
-            Ok(0) => return,
-            Ok(_) => {}
-            Err(error) => {
-                log::debug!(target: "engine", "engine child {pid}: its output cannot be read: {error}");
-                return;
-            }
-        }
-        let text = String::from_utf8_lossy(&line);
-        let text = text.trim_end();
-        if let Some(tail) = &tail {
-            let mut tail = tail.borrow_mut();
-            tail.push_str(text);
-            tail.push('\n');
-            if tail.len() > STDERR_TAIL {
-                let mut cut = tail.len() - STDERR_TAIL;
-                while !tail.is_char_boundary(cut) {
-                    cut += 1;
-                }
-                tail.drain(..cut);
-            }
-        }
-        if let Some(run) = &guest.borrow().last {
-            log::trace!(target: "engine", run_id = run.as_str(); "engine child {pid} wrote {} bytes to its output in run {run}, which may hold its data", text.len());
-        } else {
-            let shown: String = text.chars().take(LONGEST_LINE).collect();
-            log::debug!(target: "engine", "engine child {pid}: {shown}");
-        }
-    }
+    status
 }

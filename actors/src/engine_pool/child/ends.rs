@@ -8,7 +8,7 @@ use protocol::ids::RunId;
 use super::busy::Stop;
 use super::messages::{ChildDead, ChildIdle, Declined};
 use super::{DEAF, EngineChild, State};
-use crate::engine_pool::spawn::Process;
+use crate::engine_pool::process::Process;
 
 impl EngineChild {
     pub(super) fn thread_ended(

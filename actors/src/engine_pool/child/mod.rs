@@ -30,7 +30,7 @@ pub(super) use self::messages::{
 };
 use super::memory;
 use super::messages::{ExecuteOptions, Proceed, StopJob};
-use super::spawn::{Allowance, FromProcess, Guest, Process, SharedGuest};
+use super::process::{Allowance, FromProcess, Guest, Process, SharedGuest};
 use crate::config::NodeConfig;
 use crate::metrics::Metrics;
 
