@@ -135,3 +135,29 @@ fn a_database_that_is_away_for_a_while_costs_no_line() {
         assert_eq!(stored(&run, "line"), expected, "{arguments:?}");
     }
 }
+
+#[test]
+fn a_database_that_is_away_at_the_end_of_a_run_costs_neither_its_state_nor_its_reason() {
+    let two_leaves = json!({
+        "triggers": [{"id": "t"}],
+        "jobs": [
+            {"id": "a", "body": "fn(s => ({ a: 1 }))"},
+            {"id": "b", "body": "fn(s => ({ b: 2 }))"},
+        ],
+        "edges": [
+            {"source_trigger_id": "t", "target_job_id": "a"},
+            {"source_trigger_id": "t", "target_job_id": "b"},
+        ],
+        "starting_node_id": "t",
+    });
+    for plan in [plan(1, &[]), two_leaves] {
+        let lightning = lightning();
+        let rule = "run:complete@1=database-away:3000";
+        lightning.chaos(vec![rule.parse().unwrap()], 0);
+        let _worker = Worker::with_mock_engine(&lightning, &[]);
+        let id = lightning.enqueue(plan).unwrap();
+        let run = lightning.wait_for(&id, DEADLINE).unwrap();
+        assert_eq!(run.state, RunState::Success, "{:?}", run.error_message);
+        assert!(run.final_state.is_some(), "{run:#?}");
+    }
+}

@@ -22,9 +22,6 @@ pub(super) enum Kind {
 /// seconds crashes the channel under everything; with the waits between the joins these are 16 seconds.
 pub(super) const CRASHES_BEFORE_REFUSAL: u8 = 8;
 
-/// The same where the payload holds what is the likely cause, and the report can do without it.
-const CRASHES_BEFORE_REPAIR: u8 = 3;
-
 /// The same for a line of the log, where other reports are accepted.
 const CRASHES_OF_A_LINE: u8 = 3;
 
@@ -80,10 +77,10 @@ impl Report {
             Self::Logs(_) if proven => Some(CRASHES_OF_A_LINE),
             Self::Logs(_) => Some(CRASHES_OF_A_LONE_LINE),
             Self::RunComplete(end) if end.is_bare() => None,
-            Self::RunComplete(_) => Some(CRASHES_BEFORE_REPAIR),
-            Self::StepComplete(_) | Self::RunStart(_) | Self::StepStart(_) => {
-                Some(CRASHES_BEFORE_REFUSAL)
-            }
+            Self::RunComplete(_)
+            | Self::StepComplete(_)
+            | Self::RunStart(_)
+            | Self::StepStart(_) => Some(CRASHES_BEFORE_REFUSAL),
         }
     }
 
@@ -268,10 +265,11 @@ impl RunEnd {
     /// The next form to try; `None` when all were tried.
     pub(super) fn repaired(&self, cause: &Cause) -> Option<Self> {
         let mut event = self.event.clone();
+        let crashed = matches!(cause, Cause::ChannelCrashed | Cause::SocketClosed);
         let unknown_clip = cause.meaning() == Some(RefusalMeaning::Missing(Named::FinalDataclip));
         let repairs = if self.repairs < Repairs::WithoutFinalDataclip
             && event.final_dataclip_id.is_some()
-            && unknown_clip
+            && (unknown_clip || (crashed && event.final_state.is_none()))
         {
             event.final_dataclip_id = None;
             Repairs::WithoutFinalDataclip

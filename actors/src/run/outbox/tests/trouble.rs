@@ -1,6 +1,7 @@
 //! Reports that Lightning does not take at once, or not at all.
 
 use protocol::lightning::{FinalState, Refusal};
+use protocol::reasons::ExitReason;
 
 use super::super::super::cause::RETRY_WAITS;
 use super::super::super::report::TOO_LARGE;
@@ -246,4 +247,17 @@ fn a_line_that_has_to_be_there_before_the_end_goes_before_it_and_moves_its_time(
         panic!()
     };
     assert_eq!(end.event.timestamp, Some(time(9)));
+}
+
+#[test]
+fn an_end_under_which_the_channel_crashes_gives_up_its_data_late_and_its_reason_never() {
+    let mut outbox = outbox(vec![run_end("d")]);
+    for number in 1..=20 {
+        let Some(Report::RunComplete(end)) = outbox.next(Ticket(number), Instant::now()) else {
+            panic!("it is sent again for as long as it takes");
+        };
+        assert_eq!(end.event.final_dataclip_id.is_some(), number <= 8);
+        assert_eq!(end.event.reason, ExitReason::Success);
+        outbox.channel_crashed(&[Ticket(number)]);
+    }
 }
