@@ -37,7 +37,7 @@ export function describeUncaught(error) {
 /**
  * `{ name, message }`, each a string or absent, of what a state says of the error
  * of this job: the runtime writes it, and so may job code or an input dataclip.
- * Null where the state says nothing, or something falsy (protocol spec, 4.11).
+ * Null where the state says nothing, or something falsy (protocol spec, section 4.11).
  */
 export function describeStateError(state, jobId) {
   const entry = read(read(state, "errors"), jobId);

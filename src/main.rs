@@ -10,7 +10,7 @@ use ws_worker::ipc::{self, ParentChannel};
 use ws_worker::settings::BadSettings;
 use ws_worker::{logging, start};
 
-/// A failed start, drain or configuration, see the command line spec.
+/// A failed start, drain or configuration, see the command line spec, section 3.
 const FAILED: u8 = 1;
 /// A command line, or a file that it names, that cannot be used.
 const USAGE: u8 = 2;

@@ -44,7 +44,7 @@ pub enum StartError {
     Worker(String),
 }
 
-/// Runs the worker until it has ended; returns the exit code (command line spec, exit codes). To be called inside an
+/// Runs the worker until it has ended; returns the exit code (command line spec, section 3). To be called inside an
 /// actix System, on its main arbiter.
 ///
 /// # Errors

@@ -4,8 +4,8 @@
 //! [`compile`] maps text to text: it applies lazy state, promise chains, the default export,
 //! top-level operations and imports, in this order, and answers with the module, a version-3 source
 //! map and an index of the operations. Jobs compile as with the published compiler 1.2.5, its
-//! defects left aside; the rules and the quirks kept are in the compiler spec, whose sections the
-//! modules here name. [`adaptor_exports`] is the only part that reads files.
+//! defects left aside; the rules and the quirks kept are in `docs/spec/compiler.md`, whose
+//! sections the modules here name. [`adaptor_exports`] is the only part that reads files.
 //!
 //! Nothing here knows of runs, of Lightning, or of actors.
 

@@ -1,5 +1,5 @@
-//! Every input and output pair of the compiler spec, and one for each bug of the reference that
-//! is not copied: `pairs/<section>-<topic>-<number>.txt`.
+//! Examples of what the compiler spec says, and one for each bug of the reference that is not
+//! copied: `pairs/<section>-<topic>-<number>.txt`.
 
 mod support;
 

@@ -1,7 +1,7 @@
 //! What the worker and Lightning, and the worker and its engine children, say to each other.
 //!
-//! Types and rules only: no I/O, no actors, no clock, no environment. "Protocol spec" in the comments is the project's
-//! description of Lightning's worker protocol, "engine spec" that of the JavaScript runtime.
+//! Types and rules only: no I/O, no actors, no clock, no environment. "Protocol spec" in the comments is
+//! `docs/spec/lightning-protocol.md`, "engine spec" is `docs/spec/engine.md`.
 
 #![forbid(unsafe_code)]
 #![warn(clippy::wildcard_enum_match_arm)]

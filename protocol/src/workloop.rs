@@ -115,7 +115,7 @@ pub enum WorkloopWarning {
 /// Reads a configuration such as `fast_lane:1 manual>*:4`.
 ///
 /// # Errors
-/// The first problem, token by token, in the order of section 8.2.
+/// The first problem, token by token, in the order of the protocol spec, section 8.2.
 pub fn parse(text: &str) -> Result<(Vec<Workloop>, Vec<WorkloopWarning>), WorkloopError> {
     let mut warnings = Vec::new();
     let tokens: Vec<_> = text.split_whitespace().collect();

@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod citations;
 mod image;
 mod kubernetes;
 mod metrics;

@@ -50,7 +50,7 @@ pub struct Push {
     pub payload: PushPayload,
 }
 
-/// Leaves the topic, if it is joined, and forgets its subscriber. The reply is never waited for (protocol spec, 2.1).
+/// Leaves the topic, if it is joined, and forgets its subscriber. The reply is never waited for (protocol spec, section 2.1).
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Leave {

@@ -32,7 +32,7 @@ pub(super) enum Fetch<T> {
         asking: Asking,
     },
     Got(T),
-    /// It cannot be had; in the words of section 4.5 of the protocol spec.
+    /// It cannot be had; in the words of the protocol spec, section 4.5.
     Failed(String),
 }
 

@@ -32,7 +32,7 @@ const CRASHES_OF_A_LONE_LINE: u8 = 7;
 /// have another cause.
 const CRASHES_BEFORE_SPLIT: u8 = 2;
 
-/// One report; its event and payload are of section 4 of the protocol spec.
+/// One report; its event and payload are those of the protocol spec, section 4.
 #[derive(Debug, Clone)]
 pub(super) enum Report {
     RunStart(RunStart),

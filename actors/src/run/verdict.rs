@@ -48,7 +48,7 @@ pub(super) fn judge(report: &Report, resent: bool, cause: &Cause) -> Verdict {
             _ => Verdict::EndRun,
         },
         Report::StepComplete(step) if step.last_resort => Verdict::Delivered,
-        // The npm mock's tests expect the run to go on (section 11).
+        // The npm mock's tests expect the run to go on (protocol spec, section 11).
         Report::StepComplete(_) if meaning == Some(RefusalMeaning::DataclipWanted) => {
             Verdict::Delivered
         }

@@ -19,7 +19,7 @@ pub(crate) struct StartRun {
     pub(crate) workloop: WorkloopId,
 }
 
-/// The token of a claimed run is not Lightning's: the worker takes no more work (command line spec, exit codes).
+/// The token of a claimed run is not Lightning's: the worker takes no more work (command line spec, section 3).
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct TokenRefused {

@@ -242,8 +242,8 @@ impl Supervisor {
         if collections.version != "latest" {
             return;
         }
-        // The reference connects to Lightning only when npm has answered (W23): here a run that needs it before waits for
-        // the installer, which asks too, and a worker without npm still works for the others.
+        // The reference connects to Lightning only when npm has answered (protocol spec, W23): here a run that needs it
+        // before waits for the installer, which asks too, and a worker without npm still works for the others.
         let config = Arc::clone(&self.config);
         let looking = async move { crate::engine_pool::latest_collections_version(&config).await };
         ctx.spawn(looking.into_actor(self).map(|found, this, _| match found {

@@ -84,7 +84,7 @@ const GLOBALS: [&str; 49] = [
 ];
 
 /// Words that [`Dangling`] meets but that only make sense where they are; an import of them would
-/// not parse or would have no use (compiler spec, bug B19).
+/// not parse or would have no use (compiler spec, B19).
 const META_WORDS: [&str; 5] = ["arguments", "import", "meta", "new", "target"];
 
 /// The names that one adaptor gives to a job.

@@ -66,7 +66,8 @@ impl OutputDataclip {
         Self(Bytes::from_static(b"{}"))
     }
 
-    /// A state, without what Lightning cannot store (W27). `None` if it is no JSON object, which Lightning refuses.
+    /// A state, without what Lightning cannot store (protocol spec, W27). `None` if it is no JSON object, which Lightning
+    /// refuses.
     pub fn from_json(state: Bytes) -> Option<Self> {
         cleaned(state)
             .filter(|state| state.starts_with(b"{"))
@@ -99,7 +100,7 @@ impl Serialize for OutputDataclip {
 pub struct FinalState(Bytes);
 
 impl FinalState {
-    /// A state, without what Lightning cannot store (W27). `None` if it is no JSON.
+    /// A state, without what Lightning cannot store (protocol spec, W27). `None` if it is no JSON.
     pub fn from_json(state: Bytes) -> Option<Self> {
         cleaned(state).map(Self)
     }

@@ -92,8 +92,8 @@ pub enum ClaimReplyError {
 }
 
 impl ClaimReply {
-    /// Reads the response of a claim. An answer without a list, which is `null` in some failures, is an error (W26); one
-    /// entry that cannot be read costs no other run.
+    /// Reads the response of a claim. An answer without a list, which is `null` in some failures, is an error (protocol
+    /// spec, W26); one entry that cannot be read costs no other run.
     ///
     /// # Errors
     /// [`ClaimReplyError`].

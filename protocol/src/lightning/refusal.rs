@@ -16,13 +16,13 @@ pub struct Refusal {
 /// What Lightning, or its npm mock, says with an error reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusalMeaning {
-    /// The topic is not joined on this socket (section 2.1).
+    /// The topic is not joined on this socket (protocol spec, section 2.1).
     ChannelGone,
-    /// The run may not be joined: its token is not valid any more, or there is no such run (section 4.1).
+    /// The run may not be joined: its token is not valid any more, or there is no such run (protocol spec, section 4.1).
     RunDenied,
-    /// The run is not this worker's (section 3.5).
+    /// The run is not this worker's (protocol spec, section 3.5).
     NotClaimed,
-    /// The run has ended already (section 4.10).
+    /// The run has ended already (protocol spec, section 4.10).
     AlreadyEnded,
     /// What was sent is stored already.
     AlreadyThere,
@@ -30,13 +30,13 @@ pub enum RefusalMeaning {
     Missing(Named),
     /// The output dataclip cannot be stored.
     BadDataclip,
-    /// The npm mock wants a dataclip in each `step:complete` (section 11).
+    /// The npm mock wants a dataclip in each `step:complete` (protocol spec, section 11).
     DataclipWanted,
     /// What was sent is too large.
     TooLarge,
     /// What was sent is not valid, and will not be when it is sent again.
     Invalid,
-    /// Lightning asks to be asked again later (section 4.4).
+    /// Lightning asks to be asked again later (protocol spec, section 4.4).
     TryLater,
     /// Words that are not known: the cause may pass.
     Unknown,
@@ -61,7 +61,7 @@ impl Refusal {
         Self::from_words(response_detail(response))
     }
 
-    /// Reads the words of an error reply (section 4.5).
+    /// Reads the words of an error reply (protocol spec, section 4.5).
     pub fn from_words(words: impl Into<String>) -> Self {
         let words = words.into();
         Self {
@@ -92,7 +92,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Why a run may not be joined, by Lightning and by the npm mock (section 4.1).
+/// Why a run may not be joined, by Lightning and by the npm mock (protocol spec, section 4.1).
 const RUN_DENIED: [&str; 4] = [
     "unauthorized",
     "not_found",
@@ -100,7 +100,7 @@ const RUN_DENIED: [&str; 4] = [
     "invalid_token",
 ];
 
-/// Validations of Lightning's schemas and handlers, and those of the npm mock (sections 4 and 5).
+/// Validations of Lightning's schemas and handlers, and those of the npm mock (protocol spec, sections 4 and 5).
 const INVALID: [&str; 15] = [
     "can't be blank",
     "is invalid",

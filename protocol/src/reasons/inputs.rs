@@ -7,8 +7,8 @@ use crate::plan::{Edge, ExecutionPlan};
 
 /// The input dataclip of each job, as far as it is known.
 ///
-/// The reference keeps one id a job, so that a job reached by two paths names the wrong input the first time (W19). The
-/// runtime works breadth first, so here they queue up in the order in which the paths reached the job.
+/// The reference keeps one id a job, so that a job reached by two paths names the wrong input the first time (protocol
+/// spec, W19). The runtime works breadth first, so here they queue up in the order in which the paths reached the job.
 #[derive(Debug, Default)]
 pub struct InputDataclips {
     /// `None` is an input that Lightning does not have.

@@ -155,7 +155,7 @@ impl Run {
         }
     }
 
-    /// The server's scrubber lives in the channel's process and died with it (protocol spec, 10.1, W16).
+    /// The server's scrubber lives in the channel's process and died with it (protocol spec, W16).
     pub(super) fn fetch_credentials_again(&mut self) {
         if self.restore_crashes >= MOST_RESTORE_CRASHES {
             log::warn!(run_id = self.claimed.id.as_str(); "run {}: its channel crashes when credentials are read again; its log may show them", self.claimed.id);

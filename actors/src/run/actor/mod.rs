@@ -117,7 +117,8 @@ pub(crate) struct Run {
     reporter: Reporter,
     /// Bytes that the engine may still hand over before the job has to wait for Lightning.
     budget: Arc<Semaphore>,
-    /// Credentials that the server has to hear of after a rejoin, or its scrubber lets them through (W16).
+    /// Credentials that the server has to hear of after a rejoin, or its scrubber lets them through (protocol spec,
+    /// W16).
     credentials: Vec<CredentialId>,
     /// Those that were asked for again, and not answered yet.
     restoring: HashMap<Ticket, CredentialId>,

@@ -1,7 +1,7 @@
 //! The reports of one run that Lightning has not answered yet, in order. No actor, no clock, no I/O.
 //!
 //! An entry is fixed when it is pushed (ids, timestamps) and kept until it is answered; the recipe and what the server does
-//! to each repeated event is section 10 of the protocol spec.
+//! to each repeated event are in the protocol spec, section 10.
 //!
 //! ```text
 //! Waiting ──next──▶ InFlight ──ok──▶ gone
