@@ -93,7 +93,7 @@ export async function bundleEngine(target) {
   const bundled = path.join(target, relative);
   const { runtime: kinds } = await probe([{ key: "runtime", file: entry }]);
   const runtime = { index: 0, source: entry, kinds };
-  const program = { index: 1, source: path.join(folder, "life.mjs") };
+  const program = { index: 1, source: path.join(folder, "run_thread.mjs") };
   const scripts = path.dirname(bundled);
   const { text } = await packImportingScript([runtime, program], scripts, UNUSED);
   writeScript("common", text, scripts);

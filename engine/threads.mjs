@@ -11,7 +11,7 @@ const PROGRAM = fs.existsSync(new URL("./bundle.json", BUNDLED))
   ? BUNDLED
   : new URL("./thread.mjs", import.meta.url);
 
-// Elements of the memory shared with a thread, see life.mjs.
+// Elements of the memory shared with a thread, see run_thread.mjs.
 const PHASE = 0;
 const TORN = 1;
 const WHOLE = 2;

@@ -20,7 +20,7 @@ const FILES: &[(&str, &str)] = &engine_files![
     "main.mjs",
     "threads.mjs",
     "thread.mjs",
-    "life.mjs",
+    "run_thread.mjs",
     "report.mjs",
     "console.mjs",
     "adaptors.mjs",

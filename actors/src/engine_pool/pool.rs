@@ -176,6 +176,14 @@ impl EnginePool {
     }
 
     #[cfg(test)]
+    pub(super) fn installer(&self) -> Option<&Addr<AdaptorInstaller>> {
+        match &self.backend {
+            Some(Backend::Node(engine)) => Some(&engine.installer),
+            Some(Backend::Mock(_) | Backend::Recorded(_)) | None => None,
+        }
+    }
+
+    #[cfg(test)]
     pub(super) fn child_of(
         &self,
         run: &protocol::ids::RunId,
