@@ -107,7 +107,7 @@ pub struct LightningConfig {
     pub compression: bool,
     /// How long any message but a claim waits for its reply before it counts as late.
     pub message_timeout: Duration,
-    /// How long a claim waits for its reply.
+    /// Longest time that a claim without a reply keeps its slots; twice the message timeout where that is shorter.
     pub claim_timeout: Duration,
     /// What goes over the wire is recorded here, when set.
     pub recorder: Option<Recorder>,
@@ -132,9 +132,9 @@ pub struct DeliveryConfig {
     pub window: usize,
     /// Bytes of unanswered reports a run may hold before its job has to wait.
     pub outbox_bytes: usize,
-    /// Attempts for one report that is refused or unanswered.
-    pub attempts: u32,
-    /// Ceiling of the wait between attempts.
+    /// How often a dataclip or credential is asked for while Lightning does not answer, before its run fails.
+    pub request_attempts: u32,
+    /// Longest wait before a run's channel is joined again.
     pub retry_delay: Duration,
     /// Send log lines as `run:batch_logs`, when set.
     pub batch: Option<BatchConfig>,

@@ -199,7 +199,7 @@ fn message_timeout(from: &mut Resolver, warnings: &mut Vec<String>) -> Duration 
 }
 
 fn delivery(from: &mut Resolver) -> DeliveryConfig {
-    let attempts = from.required(&table::TIMEOUT_RETRY_COUNT, values::count(1));
+    let request_attempts = from.required(&table::TIMEOUT_RETRY_COUNT, values::count(1));
     let retry_delay = from.required(&table::TIMEOUT_RETRY_DELAY, values::milliseconds);
     let window = from.required(&table::EVENT_WINDOW, values::count(1)) as usize;
     let frames = from.required(&table::MAX_FRAME, values::mebibytes_or_zero);
@@ -210,7 +210,7 @@ fn delivery(from: &mut Resolver) -> DeliveryConfig {
     DeliveryConfig {
         window,
         outbox_bytes: OUTBOX_BYTES,
-        attempts,
+        request_attempts,
         retry_delay,
         batch,
         frames: FrameLimit::from_mebibytes(frames),

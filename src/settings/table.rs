@@ -74,7 +74,7 @@ pub(crate) static CLAIM_TIMEOUT: Setting = Setting::text(
     Lightning,
     "claim-timeout",
     "SECONDS",
-    "How long a claim waits for its reply",
+    "Longest time that a claim without a reply keeps its slots: twice the message timeout, or this where it is shorter. A later reply counts all the same",
 )
 .aliases(&["claim-timeout-seconds"])
 .env(&["WORKER_CLAIM_TIMEOUT_SECONDS"])
@@ -93,7 +93,7 @@ pub(crate) static TIMEOUT_RETRY_COUNT: Setting = Setting::text(
     Lightning,
     "timeout-retry-count",
     "COUNT",
-    "Attempts to deliver one event of a run",
+    "Times that a dataclip or credential is asked for while Lightning does not answer, before the run fails. Events of a run are sent again until its token expires",
 )
 .env(&["WORKER_TIMEOUT_RETRY_COUNT"])
 .default("10");
@@ -102,7 +102,7 @@ pub(crate) static TIMEOUT_RETRY_DELAY: Setting = Setting::text(
     Lightning,
     "timeout-retry-delay",
     "MS",
-    "Longest wait between two attempts to deliver an event",
+    "Longest wait before a run joins its channel again, to send what was not answered",
 )
 .aliases(&["timeout-retry-delay-ms"])
 .env(&["WORKER_TIMEOUT_RETRY_DELAY_MS"])

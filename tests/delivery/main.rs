@@ -119,6 +119,21 @@ fn a_request_that_crashes_the_channel_every_time_ends_the_run_in_these_words() {
 }
 
 #[test]
+fn a_request_that_is_never_answered_is_made_as_often_as_the_settings_say() {
+    let bench = Bench::new(&["--timeout-retry-count", "2"]);
+    let ended = bench.ends_under("fetch:credential=ignore");
+    assert_eq!(ended.error_type.as_deref(), Some("CredentialLoadError"));
+    let words = ended.error_message.unwrap_or_default();
+    assert!(words.contains("[fetch:credential] timeout"), "{words}");
+    let events = bench.lightning.events();
+    let asked = events
+        .iter()
+        .filter(|event| event.is_from(&ended.id, "fetch:credential"))
+        .count();
+    assert_eq!(asked, 2);
+}
+
+#[test]
 fn an_answer_that_comes_twice_costs_no_run() {
     survives("duplicate");
 }

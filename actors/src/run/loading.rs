@@ -14,9 +14,6 @@ use super::cause::RETRY_WAITS;
 use crate::engine_pool::{PrepareError, Prepared};
 use crate::lightning::Ticket;
 
-/// Tries for a request that Lightning does not answer, or asks to repeat.
-pub(super) const TRIES: u32 = 3;
-
 /// Crashes of the channel under one request after which it is not made any more. Not fewer: a database that is away for
 /// some seconds crashes the channel under everything; with the waits between the joins these are 16 seconds.
 const CRASHES: u32 = 8;
@@ -141,10 +138,10 @@ impl<T> Fetch<T> {
         matches!(self, Self::Asked { sent, .. } if *sent <= since)
     }
 
-    /// A request that has been unanswered since before `since` is made again, or failed after all its tries.
-    pub(super) fn expire(&mut self, since: Instant, event: &str) -> bool {
+    /// A request that has been unanswered since before `since` is made again, or has failed after so many attempts.
+    pub(super) fn expire(&mut self, since: Instant, attempts: u32, event: &str) -> bool {
         let overdue = self.is_overdue(since);
-        if overdue && self.tries() < TRIES {
+        if overdue && self.tries() < attempts {
             self.again();
         } else if overdue {
             *self = Self::Failed(format!("[{event}] timeout"));
@@ -232,11 +229,13 @@ impl Loading {
         }
     }
 
-    /// Asks again for what has been unanswered since before `since`; whether anything was.
-    pub(super) fn expire(&mut self, since: Instant) -> bool {
-        let mut expired = self.dataclip.expire(since, RunEvent::FetchDataclip.name());
+    /// Asks again for what has been unanswered since before `since`, up to so many attempts; whether anything was.
+    pub(super) fn expire(&mut self, since: Instant, attempts: u32) -> bool {
+        let event = RunEvent::FetchDataclip.name();
+        let mut expired = self.dataclip.expire(since, attempts, event);
+        let event = RunEvent::FetchCredential.name();
         for credential in self.credentials.values_mut() {
-            expired |= credential.expire(since, RunEvent::FetchCredential.name());
+            expired |= credential.expire(since, attempts, event);
         }
         expired
     }
@@ -342,7 +341,7 @@ mod tests {
         let now = Instant::now();
         for number in 1..=2 {
             assert!(fetch.ask(Ticket(number), now));
-            assert!(fetch.expire(now, EVENT));
+            assert!(fetch.expire(now, 3, EVENT));
         }
         assert!(fetch.is_asked_by(Ticket(1)));
         assert!(fetch.ask(Ticket(3), now));
@@ -353,13 +352,14 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_is_never_answered_fails_after_three_tries() {
+    fn a_request_that_is_never_answered_fails_after_all_its_attempts() {
+        const ATTEMPTS: u32 = 4;
         let mut fetch = Fetch::<()>::new();
         let now = Instant::now();
-        for number in 1..=u64::from(TRIES) {
+        for number in 1..=u64::from(ATTEMPTS) {
             assert!(!fetch.settled());
             assert!(fetch.ask(Ticket(number), now));
-            assert!(fetch.expire(now, EVENT));
+            assert!(fetch.expire(now, ATTEMPTS, EVENT));
         }
         assert!(matches!(&fetch, Fetch::Failed(why) if why == "[fetch:dataclip] timeout"));
     }

@@ -227,8 +227,9 @@ impl Workloop {
     }
 }
 
-/// How long a claim may keep its slot on a living connection. The claim timeout is an hour, as the reference's, for there
-/// a late answer is lost; here it is honoured whenever it comes, so that the slot need not wait for it.
+/// How long a claim may keep its slots on a living connection. The claim timeout is an hour by default, as the reference's:
+/// there a late answer is lost. Here it is honoured whenever it comes, so that the slots need not wait for it; the timeout
+/// counts where it is shorter.
 fn claim_patience(config: &Config) -> Duration {
     const SHORTEST: Duration = Duration::from_secs(3);
     let patience = config.lightning.message_timeout.saturating_mul(2);

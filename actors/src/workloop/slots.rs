@@ -216,7 +216,7 @@ impl Slots {
                 }
             }
             Event::Drain => self.phase = Phase::Draining,
-            Event::DrainLate => self.pending.clear(),
+            Event::DrainLate => self.give_up_claims(&mut effects),
         }
         if self.phase == Phase::Draining
             && self.active.is_empty()
@@ -355,6 +355,14 @@ impl Slots {
         );
         if self.online && self.looping && loop_stands {
             self.back_off(effects);
+        }
+    }
+
+    /// Waits for no claim any more. Runs of a later answer are ours all the same.
+    fn give_up_claims(&mut self, effects: &mut Vec<Effect>) {
+        for (ticket, Pending { cause, .. }) in std::mem::take(&mut self.pending) {
+            self.late.insert(ticket);
+            self.brought_nothing(cause, ticket, effects);
         }
     }
 

@@ -43,7 +43,7 @@ impl Run {
                 Some(RunEvent::FetchPlan.name())
             }
             Phase::Loading(loading) => loading
-                .expire(since)
+                .expire(since, self.context.config.delivery.request_attempts)
                 .then_some("a request for its dataclip or a credential"),
             _ => None,
         };

@@ -50,7 +50,7 @@ fn config(lightning: &MockHandle) -> Config {
         delivery: DeliveryConfig {
             window: 32,
             outbox_bytes: 1 << 20,
-            attempts: 10,
+            request_attempts: 10,
             retry_delay: Duration::from_secs(1),
             batch: None,
             frames: FrameLimit::from_mebibytes(10.4),

@@ -279,6 +279,31 @@ fn a_drain_gives_up_on_claims_that_nobody_answers() {
 }
 
 #[test]
+fn runs_of_a_claim_that_a_drain_has_given_up_on_are_executed_all_the_same() {
+    let mut slots = slots(1);
+    let ticket = claimed(&slots.on(Event::Joined));
+    slots.on(Event::Drain);
+    slots.on(Event::DrainLate);
+    assert_eq!(
+        answer(&mut slots, ticket, &["a"]),
+        vec![Effect::Start(run("a"))]
+    );
+}
+
+#[test]
+fn a_drain_that_gives_up_on_a_claim_on_demand_answers_who_asked_for_it() {
+    let mut slots = slots(2);
+    slots.on(Event::Joined);
+    let ticket = claimed(&slots.on(Event::ClaimNow));
+    slots.on(Event::Drain);
+    let answer = Effect::Manual {
+        ticket: Some(ticket),
+        claimed: false,
+    };
+    assert_eq!(slots.on(Event::DrainLate), vec![answer, Effect::Drained]);
+}
+
+#[test]
 fn a_lost_queue_stops_the_loop_until_it_is_joined_again() {
     let mut slots = slots(1);
     let ticket = claimed(&slots.on(Event::Joined));
