@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use actors::causes::with_causes;
 use clap::{CommandFactory as _, Parser as _};
 use ws_worker::cli::{Cli, Command, Flags, check, compile, demo, replay, show_config};
 use ws_worker::ipc::{self, ParentChannel};
@@ -38,16 +39,16 @@ fn main() -> ExitCode {
     }
 }
 
-type Outcome = Result<u8, Box<dyn Error>>;
+type Ending = Result<u8, Box<dyn Error>>;
 
-fn run_worker(flags: Flags, parent: Option<ParentChannel>) -> Outcome {
+fn run_worker(flags: Flags, parent: Option<ParentChannel>) -> Ending {
     let settings = flags.settings(std::env::vars_os())?;
     let problems = logging::init(&settings.log)?;
     prepare_process();
     Ok(actix_rt::System::new().block_on(start::run(settings, parent, problems))?)
 }
 
-fn run_demo(args: demo::DemoArgs) -> Outcome {
+fn run_demo(args: demo::DemoArgs) -> Ending {
     prepare_process();
     Ok(actix_rt::System::new().block_on(demo::run(args, std::env::vars_os()))?)
 }
@@ -65,7 +66,7 @@ fn run_replay(args: replay::ReplayArgs) -> ExitCode {
 }
 
 /// Shows what counts even where something is wrong: that is when it is looked at.
-fn show(flags: Flags) -> Outcome {
+fn show(flags: Flags) -> Ending {
     let (settings, problems) = flags.inspect(std::env::vars_os());
     std::io::stdout().write_all(show_config::render(&settings).as_bytes())?;
     if problems.is_empty() {
@@ -75,14 +76,14 @@ fn show(flags: Flags) -> Outcome {
     }
 }
 
-fn completions(shell: clap_complete::Shell) -> Outcome {
+fn completions(shell: clap_complete::Shell) -> Ending {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "ws-worker", &mut script);
     std::io::stdout().write_all(&script)?;
     Ok(0)
 }
 
-fn print(report: &check::Report) -> Outcome {
+fn print(report: &check::Report) -> Ending {
     std::io::stdout().write_all(report.to_string().as_bytes())?;
     Ok(if report.passed() { 0 } else { FAILED })
 }
@@ -101,13 +102,7 @@ fn prepare_process() {
     reason = "the log may not be set up, and an operator looks at stderr when nothing starts"
 )]
 fn report(error: &dyn Error) {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    eprintln!("ws-worker: {text}");
+    eprintln!("ws-worker: {}", with_causes(error));
 }
 
 #[expect(

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use actix_web::dev::ServerHandle;
-use actors::lightning::Recorder;
-use actors::supervisor::{ClaimOutcome, Exit, Supervisor, SupervisorHandle, WorkerStatus};
+use actors::lightning::{Recorder, TlsError};
+use actors::supervisor::{
+    ClaimOutcome, Exit, Supervisor, SupervisorHandle, WorkerState, WorkerStatus,
+};
 use protocol::ids::RunId;
 use protocol::lightning::Timestamp;
 use protocol::recording::{self, Header};
@@ -40,8 +42,8 @@ pub enum StartError {
         source: std::io::Error,
     },
     /// TLS cannot be set up.
-    #[error("{0}")]
-    Worker(String),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// Runs the worker until it has ended; returns the exit code (command line spec, section 3). To be called inside an
@@ -98,7 +100,7 @@ pub(crate) fn launch(mut settings: Settings, problems: Problems) -> Result<Launc
     let looping = settings.worker.claims.looping;
     let recorder = record(&settings)?;
     settings.worker.lightning.recorder.clone_from(&recorder);
-    let worker = Supervisor::start(settings.worker).map_err(StartError::Worker)?;
+    let worker = Supervisor::start(settings.worker)?;
     let server = bound.serve(worker.clone(), &settings.http, &metrics, problems)?;
     log::info!(mark = "always"; "listening on http://{address}");
     if !looping {
@@ -315,7 +317,7 @@ impl Controls for SupervisorHandle {
 
 /// Why a worker in this state can do no work, if so.
 fn unready(status: &WorkerStatus) -> Option<String> {
-    if status.state != "running" {
+    if status.state != WorkerState::Running {
         return Some(format!("the worker is {}", status.state));
     }
     if !status.connection.queue_joined {

@@ -8,7 +8,7 @@ use protocol::ids::RunId;
 
 use crate::cli::Flags;
 use crate::logging::Problems;
-use crate::settings::{BadSettings, Problem, Settings, known, table};
+use crate::settings::{BadSettings, SettingProblem, Settings, known, table};
 use crate::start::{self, Launched, StartError};
 
 /// A worker that runs on a thread of its own; usable from any asynchronous runtime, and from none.
@@ -126,7 +126,7 @@ impl Builder {
     }
 
     fn settings(self) -> Result<Settings, BadSettings> {
-        let mut problems: Vec<Problem> = Vec::new();
+        let mut problems: Vec<SettingProblem> = Vec::new();
         let mut given = vec![
             (&table::HOST, "127.0.0.1".to_owned()),
             (&table::PORT, "0".to_owned()),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use protocol::backoff::ClaimBackoff;
 use protocol::lightning::escaped_len;
+use protocol::size::Mebibytes;
 use protocol::token::RunTokenKey;
 use protocol::workloop::Workloop;
 
@@ -147,7 +148,7 @@ pub struct DeliveryConfig {
 #[derive(Debug, Clone, Copy)]
 pub struct FrameLimit {
     bytes: Option<usize>,
-    mebibytes: f64,
+    given: Mebibytes,
 }
 
 impl FrameLimit {
@@ -157,23 +158,18 @@ impl FrameLimit {
     /// A report has fields beside its state: ids, figures, an error, bytes.
     const BESIDE_STATE: usize = 4 << 10;
 
-    /// From MiB; 0 is no limit.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a float cast saturates, and a limit is no negative number"
-    )]
-    pub fn from_mebibytes(mebibytes: f64) -> Self {
-        let bytes = (mebibytes * 1024.0 * 1024.0) as usize;
+    /// A limit of this size; 0 is none.
+    pub fn new(limit: Mebibytes) -> Self {
+        let bytes = usize::try_from(limit.bytes()).unwrap_or(usize::MAX);
         Self {
             bytes: (bytes > 0).then_some(bytes),
-            mebibytes,
+            given: limit,
         }
     }
 
     /// MiB, as it was given.
     pub fn mebibytes(self) -> f64 {
-        self.mebibytes
+        self.given.get()
     }
 
     /// Whether a frame with a payload of so many bytes is taken.
@@ -208,14 +204,14 @@ pub struct BatchConfig {
 pub struct RunLimits {
     /// Run timeout; zero is none.
     pub timeout: Duration,
-    /// V8 heap of a run, MiB.
-    pub memory_mb: f64,
-    /// Largest dataclip sent to Lightning, MiB; zero sends none.
-    pub payload_mb: f64,
-    /// Largest log line sent to Lightning, MiB; zero sends none.
-    pub log_payload_mb: f64,
-    /// Largest state of a step, MiB; `None` is the run's memory limit.
-    pub state_mb: Option<f64>,
+    /// V8 heap of a run.
+    pub memory: Mebibytes,
+    /// Largest dataclip sent to Lightning; zero sends none.
+    pub payload: Mebibytes,
+    /// Largest log line sent to Lightning; zero sends none.
+    pub log_payload: Mebibytes,
+    /// Largest state of a step; `None` is the run's memory limit.
+    pub state: Option<Mebibytes>,
 }
 
 /// What executes runs.

@@ -11,13 +11,14 @@
 //! The receiver of a command owns its type, in its own room; facts that several actors hear are in [`events`]. Nothing
 //! in this crate reads the environment, prints or ends the process: `src/` does.
 
+pub mod causes;
 pub mod config;
 pub mod engine_pool;
-pub mod errand;
 pub mod events;
+mod headroom;
 pub mod lightning;
+pub mod log_context;
 pub mod metrics;
-mod room;
 pub mod run;
 pub mod supervisor;
 pub mod workloop;

@@ -16,6 +16,8 @@ pub mod phoenix;
 pub mod plan;
 pub mod reasons;
 pub mod recording;
+pub mod size;
 pub mod token;
 pub mod versions;
+pub mod words;
 pub mod workloop;

@@ -113,7 +113,7 @@ fn repo_dir(flag: Option<String>) -> Result<PathBuf, CompileCommandError> {
         .or_else(variable)
         .or_else(|| REPO_DIR.default.map(str::to_owned))
         .unwrap_or_default();
-    crate::settings::path(&text).map_err(|why| CompileCommandError::RepoDir(text, why))
+    crate::settings::path(&text).map_err(|why| CompileCommandError::RepoDir(text, why.to_string()))
 }
 
 fn job(file: Option<&Path>) -> Result<(String, Vec<u8>), CompileCommandError> {

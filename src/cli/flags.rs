@@ -11,8 +11,8 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_parser};
 
 use crate::settings::layers::{CONFIG_VARIABLE, Environment, FlagValues, Layers};
-use crate::settings::setting::{Kind, Setting};
-use crate::settings::{BadSettings, Problem, Settings, file::FileSettings, resolve, table};
+use crate::settings::setting::{Setting, ValueKind};
+use crate::settings::{BadSettings, SettingProblem, Settings, file::FileSettings, resolve, table};
 
 /// What was given on the command line.
 #[derive(Debug, Default, Clone)]
@@ -41,8 +41,8 @@ impl Flags {
     pub fn inspect(
         self,
         variables: impl IntoIterator<Item = (OsString, OsString)>,
-    ) -> (Settings, Vec<Problem>) {
-        let mut problems: Vec<Problem> = Vec::new();
+    ) -> (Settings, Vec<SettingProblem>) {
+        let mut problems: Vec<SettingProblem> = Vec::new();
         let environment = Environment::new(variables).unwrap_or_else(|bad| {
             problems.extend(bad);
             Environment::default()
@@ -134,7 +134,7 @@ impl FromArgMatches for Flags {
 
 fn texts(setting: &Setting, matches: &ArgMatches) -> Option<Vec<String>> {
     let given = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
-    if setting.kind == Kind::Switch && given(&negated(setting)) {
+    if setting.kind == ValueKind::Switch && given(&negated(setting)) {
         return Some(vec!["false".to_owned()]);
     }
     given(setting.key).then(|| {
@@ -172,9 +172,9 @@ fn args(setting: &'static Setting) -> Vec<Arg> {
         None => arg,
     };
     match setting.kind {
-        Kind::Text => vec![arg.action(ArgAction::Set).allow_hyphen_values(true)],
-        Kind::List => vec![arg.action(ArgAction::Append).num_args(1..)],
-        Kind::Switch => {
+        ValueKind::Text => vec![arg.action(ArgAction::Set).allow_hyphen_values(true)],
+        ValueKind::List => vec![arg.action(ArgAction::Append).num_args(1..)],
+        ValueKind::Switch => {
             let on_by_default = setting.on_by_default();
             let off = Arg::new(negated(setting))
                 .long(negated(setting))

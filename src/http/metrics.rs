@@ -1,9 +1,13 @@
 //! `GET /metrics`: what the actors counted, and what is the case at this moment, in Prometheus' text format.
 
 use actors::engine_pool::resident_bytes;
+use actors::lightning::ConnectionState;
 use actors::metrics::Metrics;
 use actors::supervisor::WorkerStatus;
+use actors::workloop::HoldCause;
 use prometheus::{GaugeVec, Opts, Registry, TextEncoder};
+use protocol::words::Word;
+use strum::VariantArray as _;
 
 /// What every name begins with.
 const NAMESPACE: &str = "openfn_worker";
@@ -11,11 +15,8 @@ const NAMESPACE: &str = "openfn_worker";
 /// Why making and filling a family cannot fail.
 const VALID: &str = "names and labels are constants, which the tests of this module try";
 
-/// The states of each thing that has one; the present one is 1, the others 0.
-const WORKER_STATES: [&str; 3] = ["running", "draining", "stopped"];
-const SOCKET_STATES: [&str; 5] = ["connecting", "connected", "waiting", "closed", "down"];
+/// The states of each thing that has one and does not export them.
 const CHILD_STATES: [&str; 4] = ["spawning", "idle", "busy", "dying"];
-const HOLDS: [&str; 2] = ["memory", "latency"];
 const PHASES: [&str; 6] = [
     "joining",
     "loading",
@@ -68,12 +69,7 @@ fn present(status: &WorkerStatus) -> Registry {
             version(engine.and_then(|engine| engine.runtime.as_ref())),
         ])
         .set(1.0);
-    gauges.one_of(
-        "state",
-        "What the worker is doing",
-        &WORKER_STATES,
-        status.state,
-    );
+    gauges.one_of("state", "What the worker is doing", status.state);
     gauges.workloops(status);
     gauges.counted(
         "runs_in_phase",
@@ -84,9 +80,17 @@ fn present(status: &WorkerStatus) -> Registry {
     );
     gauges.one_of(
         "socket_state",
-        "The state of the connection to Lightning",
-        &SOCKET_STATES,
+        "The state of the connection to Lightning that claims",
         status.connection.state,
+    );
+    gauges.counted(
+        "sockets",
+        "Connections to Lightning by their state, with the further ones of more than 99 runs",
+        "state",
+        &ConnectionState::words(),
+        std::iter::once(&status.connection)
+            .chain(&status.further_connections)
+            .map(|connection| connection.state.word()),
     );
     gauges
         .family("queue_joined", "1 while runs can be claimed", &[])
@@ -140,8 +144,9 @@ impl Gauges {
     }
 
     /// One series a state, of which the present one is 1.
-    fn one_of(&self, name: &str, help: &str, states: &[&str], present: &str) {
-        self.counted(name, help, "state", states, std::iter::once(present));
+    fn one_of<S: Word>(&self, name: &str, help: &str, present: S) {
+        let present = std::iter::once(present.word());
+        self.counted(name, help, "state", &S::words(), present);
     }
 
     /// One series a value, which counts how often it occurs.
@@ -186,9 +191,9 @@ impl Gauges {
             pending
                 .with_label_values(&label)
                 .set(number(workloop.pending as u64));
-            for cause in HOLDS {
-                let holds = workloop.held_by.contains(&cause);
-                held.with_label_values(&[workloop.id.as_str(), cause])
+            for cause in HoldCause::VARIANTS {
+                let holds = workloop.held_by.contains(cause);
+                held.with_label_values(&[workloop.id.as_str(), cause.word()])
                     .set(f64::from(u8::from(holds)));
             }
         }
@@ -205,12 +210,15 @@ fn number(number: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use actors::supervisor::WorkerState;
+
     use super::super::testing;
     use super::*;
 
     #[test]
     fn the_present_state_is_one_of_all_states() {
-        let text = Exporter::new(&Metrics::default()).text(Some(&testing::status("draining")));
+        let text =
+            Exporter::new(&Metrics::default()).text(Some(&testing::status(WorkerState::Draining)));
         for line in [
             "openfn_worker_state{state=\"draining\"} 1",
             "openfn_worker_state{state=\"running\"} 0",
@@ -220,6 +228,10 @@ mod tests {
             "openfn_worker_runs_in_phase{phase=\"loading\"} 0",
             "openfn_worker_engine_children{state=\"busy\"} 1",
             "openfn_worker_queue_joined 1",
+            "openfn_worker_socket_state{state=\"connected\"} 1",
+            "openfn_worker_sockets{state=\"connected\"} 1",
+            "openfn_worker_sockets{state=\"waiting\"} 1",
+            "openfn_worker_sockets{state=\"down\"} 0",
             "openfn_worker_claims_held{cause=\"memory\",workloop=\"manual>*:5\"} 1",
             "openfn_worker_claims_held{cause=\"latency\",workloop=\"manual>*:5\"} 0",
             "openfn_worker_memory_ceiling_bytes 1073741824",
@@ -229,6 +241,29 @@ mod tests {
                 text.lines().any(|found| found == line),
                 "{line} is not in\n{text}"
             );
+        }
+    }
+
+    /// The row of the README's table for this metric.
+    fn documented(metric: &str) -> &'static str {
+        let row = format!("| `openfn_worker_{metric}` ");
+        include_str!("../../README.md")
+            .lines()
+            .find(|line| line.starts_with(&row))
+            .unwrap_or_else(|| panic!("{metric} is not in the README"))
+    }
+
+    #[test]
+    fn the_readme_names_every_state() {
+        for (metric, words) in [
+            ("state", WorkerState::words()),
+            ("socket_state", ConnectionState::words()),
+            ("claims_held", HoldCause::words()),
+        ] {
+            let row = documented(metric);
+            for word in words {
+                assert!(row.contains(&format!("`{word}`")), "{word}: {row}");
+            }
         }
     }
 

@@ -3,34 +3,30 @@
 use std::collections::BTreeMap;
 
 use actors::engine_pool::{ChildStatus, EngineStatus};
+use actors::lightning::ConnectionState;
 use actors::run::RunStatus;
-use actors::supervisor::{ConnectionReport, WorkerStatus};
-use actors::workloop::WorkloopStatus;
+use actors::supervisor::{ConnectionReport, WorkerState, WorkerStatus};
+use actors::workloop::{HoldCause, WorkloopState, WorkloopStatus};
 use protocol::ids::{RunId, WorkloopId};
 
 /// A connected worker in this state with one run at work.
-pub(super) fn status(state: &'static str) -> WorkerStatus {
+pub(super) fn status(state: WorkerState) -> WorkerStatus {
     WorkerStatus {
         state,
         worker_id: "worker-1".to_owned(),
         worker_name: None,
         version: "1.2.3".to_owned(),
         uptime_seconds: 60,
-        connection: ConnectionReport {
-            state: "connected",
-            queue_joined: true,
-            seconds: 50,
-            connects: 1,
-            last_error: None,
-        },
+        connection: connection(ConnectionState::Connected),
+        further_connections: vec![connection(ConnectionState::Waiting)],
         workloops: vec![WorkloopStatus {
             id: WorkloopId::new("manual>*:5"),
-            state: "claiming",
+            state: WorkloopState::Claiming,
             seconds: 1,
             slots: 5,
             active: 1,
             pending: 1,
-            held_by: vec!["memory"],
+            held_by: vec![HoldCause::Memory],
         }],
         runs: vec![RunStatus {
             id: RunId::new("run-1"),
@@ -56,5 +52,15 @@ pub(super) fn status(state: &'static str) -> WorkerStatus {
         ended: BTreeMap::new(),
         restarts: BTreeMap::new(),
         memory_ceiling_bytes: Some(1 << 30),
+    }
+}
+
+fn connection(state: ConnectionState) -> ConnectionReport {
+    ConnectionReport {
+        state,
+        queue_joined: state == ConnectionState::Connected,
+        seconds: 50,
+        connects: 1,
+        last_error: None,
     }
 }

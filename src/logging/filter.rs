@@ -92,7 +92,12 @@ pub struct LogFilter {
 }
 
 /// A filter that cannot be understood, as the rest of a sentence that begins with it.
-pub type BadFilter = String;
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("has the level {level:?}, which is not known; give one of {known}")]
+pub struct BadFilter {
+    level: String,
+    known: String,
+}
 
 impl LogFilter {
     /// Reads a level, `TARGET=LEVEL` pairs, or both, separated by commas. Without a level it is `debug`, as without a filter.
@@ -150,10 +155,10 @@ fn threshold(name: &str) -> Result<Threshold, BadFilter> {
         .find(|(known, _)| name.eq_ignore_ascii_case(known));
     known.map(|(_, threshold)| *threshold).ok_or_else(|| {
         let names: Vec<&str> = THRESHOLDS.iter().map(|(name, _)| *name).collect();
-        format!(
-            "has the level {name:?}, which is not known; give one of {}",
-            names.join(", ")
-        )
+        BadFilter {
+            level: name.to_owned(),
+            known: names.join(", "),
+        }
     })
 }
 
@@ -214,7 +219,7 @@ mod tests {
 
     #[test]
     fn an_unknown_level_is_named_with_the_known_ones() {
-        let why = LogFilter::parse("verbose").unwrap_err();
+        let why = LogFilter::parse("verbose").unwrap_err().to_string();
         assert!(
             why.contains("\"verbose\"") && why.contains("success"),
             "{why}"
@@ -222,6 +227,7 @@ mod tests {
         assert!(
             LogFilter::parse("info,actors=loud")
                 .unwrap_err()
+                .to_string()
                 .contains("\"loud\"")
         );
     }

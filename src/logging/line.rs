@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
 
-use actors::errand::run_at_work;
+use actors::log_context::run_at_work;
 use log::kv::{Key, Value, VisitSource, VisitValue};
 use log::{Level, Record};
 use serde_json::Map;

@@ -2,7 +2,7 @@
 //!
 //! A report holds what the log holds, without secrets, and never a dataclip: those are in no line of the log.
 
-mod mail;
+mod transport;
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use log::{Level, Record};
 use sentry::protocol::{Breadcrumb, Event};
 use sentry::{Client, ClientOptions, Transport};
 
-use self::mail::Mail;
+use self::transport::SentryTransport;
 use super::line;
 use super::scrub::Scrubber;
 
@@ -50,9 +50,9 @@ pub enum BadReports {
     /// The DSN is none.
     #[error("--sentry-dsn / WORKER_SENTRY_DSN is no DSN")]
     Dsn(#[source] sentry::types::ParseDsnError),
-    /// No thread, no TLS.
-    #[error("errors cannot be reported to Sentry: {0}")]
-    Unavailable(String),
+    /// The system gives no thread.
+    #[error("errors cannot be reported to Sentry")]
+    Thread(#[source] std::io::Error),
 }
 
 /// Reports lines of the log.
@@ -70,17 +70,25 @@ struct Recent {
 impl Reports {
     pub(super) fn start(settings: &ReportSettings) -> Result<Self, BadReports> {
         let dsn = settings.dsn.expose().parse().map_err(BadReports::Dsn)?;
-        let mail = Mail::start(&dsn, settings.extra_ca_file.as_deref())
-            .map_err(BadReports::Unavailable)?;
-        Ok(Self::sending_by(Arc::new(mail), dsn, &settings.environment))
+        let transport = SentryTransport::start(&dsn, settings.extra_ca_file.as_deref())
+            .map_err(BadReports::Thread)?;
+        Ok(Self::sending_by(
+            Arc::new(transport),
+            dsn,
+            &settings.environment,
+        ))
     }
 
-    fn sending_by(mail: Arc<dyn Transport>, dsn: sentry::types::Dsn, environment: &str) -> Self {
+    fn sending_by(
+        transport: Arc<dyn Transport>,
+        dsn: sentry::types::Dsn,
+        environment: &str,
+    ) -> Self {
         let mut options = ClientOptions::default();
         options.dsn = Some(dsn);
         options.release = Some(format!("ws-worker@{}", crate::VERSION).into());
         options.environment = Some(environment.to_owned().into());
-        options.transport = Some(Arc::new(move |_: &ClientOptions| Arc::clone(&mail)));
+        options.transport = Some(Arc::new(move |_: &ClientOptions| Arc::clone(&transport)));
         let client = Client::from_config(options);
         Self {
             client,

@@ -15,8 +15,9 @@ use protocol::token::RunTokenKey;
 use protocol::workloop::{self, Workloop};
 
 use super::layers::{Layers, Source};
-use super::problem::Problem;
+use super::problem::SettingProblem;
 use super::resolver::Resolver;
+use super::values::ValueError;
 use super::{HttpSettings, RecordingSettings, Settings, table, values};
 use crate::logging::{LogFilter, LogFormat, LogSettings, ReportSettings};
 
@@ -43,7 +44,7 @@ pub(crate) fn resolve(
     layers: Layers,
     home: Option<&Path>,
     worker_id: String,
-) -> (Settings, Vec<Problem>) {
+) -> (Settings, Vec<SettingProblem>) {
     let mut from = Resolver::new(layers);
     let mut warnings = Vec::new();
     let path = |text: &str| values::path(home, text);
@@ -51,7 +52,7 @@ pub(crate) fn resolve(
     let (endpoint, secret) = endpoint_and_secret(&mut from, &mut warnings);
     let run_token_key = from.optional(&table::LIGHTNING_PUBLIC_KEY, |text| {
         RunTokenKey::from_base64_pem(text)
-            .map_err(|error| format!("cannot be used: {error}; give the base64 of a PEM file"))
+            .map_err(|error| ValueError::unusable(error, "the base64 of a PEM file"))
     });
     let extra_ca_file = from.optional(&table::EXTRA_CA_FILE, path);
     let name = from.optional(&table::NAME, values::text);
@@ -72,24 +73,23 @@ pub(crate) fn resolve(
     let claims = ClaimConfig {
         looping: from.switch(&table::LOOP),
         backoff: from.required(&table::BACKOFF, |text| {
-            ClaimBackoff::parse(text).map_err(|error| {
-                format!("cannot be used: {error}; give `min/max` in seconds, such as 1/10")
-            })
+            ClaimBackoff::parse(text)
+                .map_err(|error| ValueError::unusable(error, "`min/max` in seconds, such as 1/10"))
         }),
         demand: from.required(&table::CLAIM_DEMAND, values::count(1)) as usize,
     };
 
     let engine = engine(&mut from, path);
     let limits = RunLimits {
-        memory_mb: from.required(&table::RUN_MEMORY, values::mebibytes),
-        payload_mb: from.required(&table::PAYLOAD_MEMORY, values::mebibytes_or_zero),
-        log_payload_mb: from.required(&table::LOG_PAYLOAD_MEMORY, values::mebibytes_or_zero),
-        state_mb: from.optional(&table::STATE_MEMORY, values::mebibytes),
+        memory: from.required(&table::RUN_MEMORY, values::mebibytes),
+        payload: from.required(&table::PAYLOAD_MEMORY, values::mebibytes_or_zero),
+        log_payload: from.required(&table::LOG_PAYLOAD_MEMORY, values::mebibytes_or_zero),
+        state: from.optional(&table::STATE_MEMORY, values::mebibytes),
         timeout: from.required(&table::MAX_RUN_DURATION, values::seconds_or_zero),
     };
     let shutdown_grace = from.required(&table::SHUTDOWN_GRACE, |text| grace(text, limits.timeout));
     let mut log = LogSettings {
-        filter: from.required(&table::LOG, LogFilter::parse),
+        filter: from.required(&table::LOG, |text| Ok(LogFilter::parse(text)?)),
         format: from.required(&table::LOG_FORMAT, |text| {
             values::one_of(
                 &[("text", LogFormat::Text), ("json", LogFormat::Json)],
@@ -149,8 +149,7 @@ fn endpoint_and_secret(from: &mut Resolver, warnings: &mut Vec<String>) -> (Stri
         .is_some_and(|given| given.text() == "mock");
     let endpoint = from.required(&table::LIGHTNING, |text| match text {
         "mock" => Ok(MOCK_ENDPOINT.to_owned()),
-        url => values::socket_url(url)
-            .map_err(|_| "is neither a ws:// or wss:// URL nor `mock`".to_owned()),
+        url => values::socket_url(url).map_err(|_| ValueError::NotAnEndpoint),
     });
     let debug = from.switch(&table::DEBUG);
     let given = from.given(&table::SECRET);
@@ -173,7 +172,7 @@ fn endpoint_and_secret(from: &mut Resolver, warnings: &mut Vec<String>) -> (Stri
         });
     match (missing, mock, debug) {
         (true, false, true) => warnings.push("WORKER_SECRET is not set: Lightning will refuse this worker".to_owned()),
-        (true, false, false) => from.problem(Problem::new(
+        (true, false, false) => from.problem(SettingProblem::new(
             "WORKER_SECRET is not set: set it, or give --secret, to the text that Lightning has as its WORKER_SECRET",
         )),
         (true, true, _) | (false, ..) => {}
@@ -213,7 +212,7 @@ fn delivery(from: &mut Resolver) -> DeliveryConfig {
         request_attempts,
         retry_delay,
         batch,
-        frames: FrameLimit::from_mebibytes(frames),
+        frames: FrameLimit::new(frames),
     }
 }
 
@@ -228,7 +227,7 @@ fn workloops(from: &mut Resolver, warnings: &mut Vec<String>) -> Vec<Workloop> {
     let capacity_rank = rank(from.given(&table::CAPACITY));
     let workloops_rank = rank(from.given(&table::WORKLOOPS));
     if capacity_rank == workloops_rank && capacity_rank != Source::Default.rank() {
-        from.problem(Problem::new(format!(
+        from.problem(SettingProblem::new(format!(
             "--workloops and --capacity are mutually exclusive: give {} or {}",
             table::WORKLOOPS.names(),
             table::CAPACITY.names()
@@ -246,7 +245,10 @@ fn workloops(from: &mut Resolver, warnings: &mut Vec<String>) -> Vec<Workloop> {
     let given = from.given(&table::WORKLOOPS);
     let (workloops, notes) = from.required(&table::WORKLOOPS, |text| {
         workloop::parse(text).map_err(|error| {
-            format!("cannot be used: {error}; give groups of queues, each with its slots, such as \"fast_lane:1 manual>*:4\"")
+            ValueError::unusable(
+                error,
+                "groups of queues, each with its slots, such as \"fast_lane:1 manual>*:4\"",
+            )
         })
     });
     warnings.extend(notes.iter().map(ToString::to_string));
@@ -259,14 +261,14 @@ fn workloops(from: &mut Resolver, warnings: &mut Vec<String>) -> Vec<Workloop> {
 
 fn engine(
     from: &mut Resolver,
-    path: impl Fn(&str) -> Result<PathBuf, values::Why> + Copy,
+    path: impl Fn(&str) -> Result<PathBuf, ValueError> + Copy,
 ) -> EngineConfig {
     let repo_dir = from.required(&table::REPO_DIR, path);
     let repo_lock = from.switch(&table::REPO_LOCK);
     let monorepo_dir = from.optional(&table::MONOREPO_DIR, path);
     let preload = from.list(&table::PRELOAD_ADAPTORS);
     for specifier in preload.iter().filter(|text| !is_installable(text)) {
-        from.problem(Problem::new(format!(
+        from.problem(SettingProblem::new(format!(
             "{}: {specifier:?} is no adaptor; give specifiers such as @openfn/language-http@7.2.0",
             table::PRELOAD_ADAPTORS.names()
         )));
@@ -329,7 +331,7 @@ fn engine(
 
 /// When a drain ends what is left. What a run of this worker does is over after its time limit, and what is left then is to
 /// tell Lightning of it.
-fn grace(text: &str, longest_run: Duration) -> Result<ShutdownGrace, values::Why> {
+fn grace(text: &str, longest_run: Duration) -> Result<ShutdownGrace, ValueError> {
     match text {
         "auto" => {
             let longest = if longest_run.is_zero() {
@@ -343,9 +345,7 @@ fn grace(text: &str, longest_run: Duration) -> Result<ShutdownGrace, values::Why
         "none" => Ok(ShutdownGrace::Never),
         text => values::seconds_or_zero(text)
             .map(ShutdownGrace::After)
-            .map_err(|_| {
-                "is no time; give a number of seconds, 0 or more, `auto` or `none`".to_owned()
-            }),
+            .map_err(|_| ValueError::NotATime("seconds, 0 or more, `auto` or `none`")),
     }
 }
 
@@ -357,7 +357,7 @@ fn on_path(program: PathBuf) -> PathBuf {
 
 fn recording(
     from: &mut Resolver,
-    path: impl Fn(&str) -> Result<PathBuf, values::Why> + Copy,
+    path: impl Fn(&str) -> Result<PathBuf, ValueError> + Copy,
 ) -> Option<RecordingSettings> {
     let file = from.optional(&table::RECORD, path);
     let data = from.switch(&table::RECORD_DATA);
@@ -377,7 +377,7 @@ fn collections(from: &mut Resolver) -> Option<CollectionsConfig> {
         if is_installable(&format!("@openfn/language-collections@{text}")) {
             Ok(text.to_owned())
         } else {
-            Err("is no version; give one such as 1.0.0, `latest` or `local`".to_owned())
+            Err(ValueError::NotAVersion)
         }
     });
     url.map(|url| CollectionsConfig { url, version })
@@ -387,7 +387,7 @@ fn sentry(from: &mut Resolver, log: &mut LogSettings, extra_ca_file: Option<Path
     let dsn = from.optional(&table::SENTRY_DSN, |text| {
         text.parse::<sentry::types::Dsn>()
             .map(|_| Secret::new(text))
-            .map_err(|_| "is no DSN; give https://KEY@HOST/PROJECT".to_owned())
+            .map_err(|_| ValueError::NotADsn)
     });
     let environment = from.required(&table::SENTRY_ENV, values::text);
     log.reports = dsn.map(|dsn| {

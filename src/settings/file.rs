@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::nearest::nearest;
-use super::problem::Problem;
-use super::setting::{Kind, Setting};
+use super::problem::SettingProblem;
+use super::setting::{Setting, ValueKind};
 use super::table::ALL;
 
 /// What a configuration file says, by setting.
@@ -18,9 +18,9 @@ impl FileSettings {
     /// # Errors
     ///
     /// Everything that is wrong with it: unreadable, no TOML, unknown keys with the nearest known one, values of a wrong type.
-    pub fn read(path: &Path) -> Result<Self, Vec<Problem>> {
+    pub fn read(path: &Path) -> Result<Self, Vec<SettingProblem>> {
         let text = std::fs::read_to_string(path).map_err(|error| {
-            vec![Problem::new(format!(
+            vec![SettingProblem::new(format!(
                 "--config / WORKER_CONFIG: cannot read {}: {error}",
                 path.display()
             ))]
@@ -28,7 +28,7 @@ impl FileSettings {
         Self::parse(&text).map_err(|problems| {
             problems
                 .into_iter()
-                .map(|problem| Problem::new(format!("{}: {problem}", path.display())))
+                .map(|problem| SettingProblem::new(format!("{}: {problem}", path.display())))
                 .collect()
         })
     }
@@ -38,9 +38,9 @@ impl FileSettings {
     /// # Errors
     ///
     /// As [`FileSettings::read`], without the file's name.
-    pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
+    pub fn parse(text: &str) -> Result<Self, Vec<SettingProblem>> {
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-            vec![Problem::new(error.to_string().trim().to_owned())]
+            vec![SettingProblem::new(error.to_string().trim().to_owned())]
         })?;
         let mut settings = BTreeMap::new();
         let mut problems = Vec::new();
@@ -69,7 +69,7 @@ impl FileSettings {
 }
 
 /// The setting with this key, or a problem that names the nearest one.
-pub(crate) fn known(key: &str) -> Result<&'static Setting, Problem> {
+pub(crate) fn known(key: &str) -> Result<&'static Setting, SettingProblem> {
     let visible = || ALL.iter().copied().filter(|setting| !setting.hidden);
     visible().find(|setting| setting.key == key).ok_or_else(|| {
         let hint = match nearest(key, visible().map(|setting| setting.key)) {
@@ -78,34 +78,34 @@ pub(crate) fn known(key: &str) -> Result<&'static Setting, Problem> {
                 "keys are the long flags without their dashes, see config/worker.toml".to_owned()
             }
         };
-        Problem::new(format!("unknown key `{key}`: {hint}"))
+        SettingProblem::new(format!("unknown key `{key}`: {hint}"))
     })
 }
 
-fn texts(setting: &Setting, value: toml::Value) -> Result<Vec<String>, Problem> {
+fn texts(setting: &Setting, value: toml::Value) -> Result<Vec<String>, SettingProblem> {
     match (setting.kind, value) {
-        (Kind::List, toml::Value::Array(items)) => items
+        (ValueKind::List, toml::Value::Array(items)) => items
             .into_iter()
             .map(|item| match item {
                 toml::Value::String(text) => Ok(text),
                 other => Err(wrong_type(setting, &other)),
             })
             .collect(),
-        (Kind::Text | Kind::List, toml::Value::String(text)) => Ok(vec![text]),
-        (Kind::Switch, toml::Value::Boolean(on)) => Ok(vec![on.to_string()]),
-        (Kind::Text, toml::Value::Integer(number)) => Ok(vec![number.to_string()]),
-        (Kind::Text, toml::Value::Float(number)) => Ok(vec![number.to_string()]),
+        (ValueKind::Text | ValueKind::List, toml::Value::String(text)) => Ok(vec![text]),
+        (ValueKind::Switch, toml::Value::Boolean(on)) => Ok(vec![on.to_string()]),
+        (ValueKind::Text, toml::Value::Integer(number)) => Ok(vec![number.to_string()]),
+        (ValueKind::Text, toml::Value::Float(number)) => Ok(vec![number.to_string()]),
         (_, other) => Err(wrong_type(setting, &other)),
     }
 }
 
-fn wrong_type(setting: &Setting, value: &toml::Value) -> Problem {
+fn wrong_type(setting: &Setting, value: &toml::Value) -> SettingProblem {
     let wanted = match setting.kind {
-        Kind::Text => "a text or a number",
-        Kind::Switch => "true or false",
-        Kind::List => "an array of texts",
+        ValueKind::Text => "a text or a number",
+        ValueKind::Switch => "true or false",
+        ValueKind::List => "an array of texts",
     };
-    Problem::new(format!(
+    SettingProblem::new(format!(
         "`{}` must be {wanted}, not of type {}",
         setting.key,
         value.type_str()

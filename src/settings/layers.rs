@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use super::file::FileSettings;
-use super::problem::Problem;
-use super::setting::{Kind, Setting};
+use super::problem::SettingProblem;
+use super::setting::{Setting, ValueKind};
 use super::table::ALL;
 
 /// The variable that names the configuration file.
@@ -63,7 +63,7 @@ impl Environment {
     /// Names each known variable that is not UTF-8.
     pub fn new(
         variables: impl IntoIterator<Item = (OsString, OsString)>,
-    ) -> Result<Self, Vec<Problem>> {
+    ) -> Result<Self, Vec<SettingProblem>> {
         let mut known = BTreeMap::new();
         let mut problems = Vec::new();
         for (name, value) in variables {
@@ -75,7 +75,7 @@ impl Environment {
                 Ok(value) => {
                     known.insert(name.to_owned(), value);
                 }
-                Err(_) => problems.push(Problem::new(format!("{name}: is not valid UTF-8"))),
+                Err(_) => problems.push(SettingProblem::new(format!("{name}: is not valid UTF-8"))),
             }
         }
         if problems.is_empty() {
@@ -142,10 +142,12 @@ fn default(setting: &Setting) -> Option<Given> {
 
 fn given(setting: &Setting, texts: &[String], source: Source) -> Given {
     let texts = match setting.kind {
-        Kind::Text if setting.verbatim => texts.to_vec(),
+        ValueKind::Text if setting.verbatim => texts.to_vec(),
         // As a file that holds a value, or `-l ws://host` as one argument, brings it along.
-        Kind::Text | Kind::Switch => texts.iter().map(|text| text.trim().to_owned()).collect(),
-        Kind::List => texts
+        ValueKind::Text | ValueKind::Switch => {
+            texts.iter().map(|text| text.trim().to_owned()).collect()
+        }
+        ValueKind::List => texts
             .iter()
             .flat_map(|text| text.split(','))
             .map(str::trim)
@@ -270,7 +272,7 @@ mod tests {
         .unwrap_err();
         assert_eq!(
             problems,
-            [Problem::new("WORKER_LOG_LEVEL: is not valid UTF-8")]
+            [SettingProblem::new("WORKER_LOG_LEVEL: is not valid UTF-8")]
         );
     }
 }

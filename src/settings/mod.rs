@@ -21,8 +21,9 @@ use indexmap::IndexMap;
 
 use crate::logging::LogSettings;
 
-pub use problem::Problem;
+pub use problem::SettingProblem;
 pub use resolver::Effective;
+use values::ValueError;
 
 pub(crate) use build::resolve;
 pub(crate) use file::known;
@@ -84,15 +85,15 @@ impl Settings {
 /// A configuration that cannot be used. Displays every problem, one a line.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", listed(.0))]
-pub struct BadSettings(pub Vec<Problem>);
+pub struct BadSettings(pub Vec<SettingProblem>);
 
 /// A path as settings have it: a leading `~` is the home directory. The error is the rest of a sentence that begins with
 /// the text.
-pub(crate) fn path(text: &str) -> Result<std::path::PathBuf, String> {
+pub(crate) fn path(text: &str) -> Result<std::path::PathBuf, ValueError> {
     values::path(std::env::home_dir().as_deref(), text)
 }
 
-fn listed(problems: &[Problem]) -> String {
+fn listed(problems: &[SettingProblem]) -> String {
     let mut text = match problems {
         [_] => "the configuration has a problem:".to_owned(),
         _ => format!("the configuration has {} problems:", problems.len()),

@@ -7,9 +7,9 @@ use super::setting::Setting;
 
 /// One thing that is wrong, with the option or variable and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem(String);
+pub struct SettingProblem(String);
 
-impl Problem {
+impl SettingProblem {
     /// A problem that no single value causes.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
@@ -37,7 +37,7 @@ fn shortened(text: &str) -> String {
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for SettingProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }

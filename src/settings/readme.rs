@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::fs;
 
-use super::setting::{Heading, Kind, Setting};
+use super::setting::{Heading, Setting, ValueKind};
 use super::table;
 
 const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
@@ -76,7 +76,7 @@ fn row(setting: &Setting) -> String {
     } else {
         format!("--{}", setting.key)
     };
-    let mut option = if setting.kind == Kind::Switch {
+    let mut option = if setting.kind == ValueKind::Switch {
         format!("`{long}`")
     } else {
         format!("`{long} {}`", setting.value_name)

@@ -1,9 +1,9 @@
 //! Turns given texts into values, one setting after the other, and remembers what was wrong and what counts in the end.
 
 use super::layers::{Given, Layers, Source};
-use super::problem::Problem;
-use super::setting::{Kind, Setting};
-use super::values::{self, Why};
+use super::problem::SettingProblem;
+use super::setting::{Setting, ValueKind};
+use super::values::{self, ValueError};
 
 /// What counts for a setting, as `ws-worker config` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct Effective {
 /// Reads settings out of the layers.
 pub(crate) struct Resolver {
     layers: Layers,
-    problems: Vec<Problem>,
+    problems: Vec<SettingProblem>,
     effective: Vec<Effective>,
 }
 
@@ -42,7 +42,7 @@ impl Resolver {
     pub(crate) fn required<T>(
         &mut self,
         setting: &Setting,
-        read: impl Fn(&str) -> Result<T, Why>,
+        read: impl Fn(&str) -> Result<T, ValueError>,
     ) -> T {
         if let Some(value) = self.optional(setting, &read) {
             return value;
@@ -55,7 +55,7 @@ impl Resolver {
     pub(crate) fn optional<T>(
         &mut self,
         setting: &Setting,
-        read: impl Fn(&str) -> Result<T, Why>,
+        read: impl Fn(&str) -> Result<T, ValueError>,
     ) -> Option<T> {
         let Some(given) = self.layers.get(setting) else {
             self.unset(setting);
@@ -68,7 +68,7 @@ impl Resolver {
             }
             Err(why) => {
                 self.problems
-                    .push(Problem::bad_value(setting, &given, &why));
+                    .push(SettingProblem::bad_value(setting, &given, &why.to_string()));
                 None
             }
         }
@@ -90,7 +90,7 @@ impl Resolver {
     }
 
     /// Notes a problem.
-    pub(crate) fn problem(&mut self, problem: Problem) {
+    pub(crate) fn problem(&mut self, problem: SettingProblem) {
         self.problems.push(problem);
     }
 
@@ -117,7 +117,7 @@ impl Resolver {
     }
 
     /// What was found out: everything that counts, and everything that is wrong.
-    pub(crate) fn finish(self) -> (Vec<Effective>, Vec<Problem>) {
+    pub(crate) fn finish(self) -> (Vec<Effective>, Vec<SettingProblem>) {
         (self.effective, self.problems)
     }
 }
@@ -126,13 +126,15 @@ impl Resolver {
 fn shown(setting: &Setting, texts: &[String]) -> String {
     let text = texts.last().map_or("", String::as_str);
     match setting.kind {
-        Kind::List => {
+        ValueKind::List => {
             let texts: Vec<String> = texts.iter().map(|text| toml_text(text)).collect();
             format!("[{}]", texts.join(", "))
         }
-        Kind::Switch => values::switch(text).map_or_else(|_| toml_text(text), |on| on.to_string()),
-        Kind::Text if is_number(text) => text.to_owned(),
-        Kind::Text => toml_text(text),
+        ValueKind::Switch => {
+            values::switch(text).map_or_else(|_| toml_text(text), |on| on.to_string())
+        }
+        ValueKind::Text if is_number(text) => text.to_owned(),
+        ValueKind::Text => toml_text(text),
     }
 }
 

@@ -2,7 +2,7 @@
 
 /// What a setting's text may look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ValueKind {
     /// One text; the last one given counts.
     Text,
     /// `true` or `false`; the bare flag is `true`, `--no-…` is `false`.
@@ -64,7 +64,7 @@ pub struct Setting {
     /// What `--help` calls the value.
     pub value_name: &'static str,
     /// What the text may look like.
-    pub kind: Kind,
+    pub kind: ValueKind,
     /// Where `--help` shows it.
     pub heading: Heading,
     /// Never shown: `***` stands for it.
@@ -92,7 +92,7 @@ impl Setting {
             variables: &[],
             default: None,
             value_name,
-            kind: Kind::Text,
+            kind: ValueKind::Text,
             heading,
             secret: false,
             verbatim: false,
@@ -109,7 +109,7 @@ impl Setting {
         help: &'static str,
     ) -> Self {
         let mut setting = Self::text(heading, key, "BOOL", help);
-        setting.kind = Kind::Switch;
+        setting.kind = ValueKind::Switch;
         setting.default = Some(default);
         setting
     }
@@ -122,7 +122,7 @@ impl Setting {
         help: &'static str,
     ) -> Self {
         let mut setting = Self::text(heading, key, value_name, help);
-        setting.kind = Kind::List;
+        setting.kind = ValueKind::List;
         setting
     }
 
@@ -163,7 +163,7 @@ impl Setting {
 
     /// Whether the bare flag means what is the case anyway, so that `--no-…` is the flag worth showing.
     pub fn on_by_default(&self) -> bool {
-        self.kind == Kind::Switch && self.default == Some("true")
+        self.kind == ValueKind::Switch && self.default == Some("true")
     }
 
     /// The flag, and the variable if there is one: how messages name the setting.

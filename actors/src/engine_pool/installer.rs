@@ -15,7 +15,7 @@ use protocol::ids::RunId;
 use tokio::sync::watch;
 
 use crate::config::{Config, EngineConfig, NodeConfig};
-use crate::errand::on_behalf_of;
+use crate::log_context::on_behalf_of;
 use crate::metrics::Metrics;
 
 /// Asks where these adaptors are, installing those that are missing. The answer has an entry for each specifier that the

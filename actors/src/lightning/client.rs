@@ -1,11 +1,12 @@
 //! What opens a socket: the HTTP client with its certificates, and the URL.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_service::ServiceExt as _;
 use awc::error::WsClientError;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use protocol::backoff::Obstacle;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -23,12 +24,12 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
 /// The HTTP client that opens sockets: HTTP/1.1 only, since a WebSocket cannot be opened over h2 here.
 ///
 /// # Errors
-/// A text that says what is wrong when TLS cannot be set up or `extra_ca_file` cannot be used.
-pub fn http_client(extra_ca_file: Option<&Path>) -> Result<awc::Client, String> {
+/// TLS cannot be set up, or `extra_ca_file` cannot be used.
+pub fn http_client(extra_ca_file: Option<&Path>) -> Result<awc::Client, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut tls = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| format!("TLS cannot be set up: {error}"))?
+        .map_err(TlsError::Setup)?
         .with_root_certificates(roots(extra_ca_file)?)
         .with_no_client_auth();
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -52,7 +53,7 @@ pub fn http_client(extra_ca_file: Option<&Path>) -> Result<awc::Client, String> 
 }
 
 /// The system's root certificates, or the bundled ones where it has none, and those of `extra_ca_file`.
-fn roots(extra_ca_file: Option<&Path>) -> Result<RootCertStore, String> {
+fn roots(extra_ca_file: Option<&Path>) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     let system = rustls_native_certs::load_native_certs();
     for error in &system.errors {
@@ -63,19 +64,46 @@ fn roots(extra_ca_file: Option<&Path>) -> Result<RootCertStore, String> {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
     if let Some(path) = extra_ca_file {
-        let unusable = |error: &dyn std::fmt::Display| {
-            format!(
-                "NODE_EXTRA_CA_CERTS: {} has no usable certificates: {error}",
-                path.display()
-            )
+        let unreadable = |source| TlsError::Unreadable {
+            file: path.to_path_buf(),
+            source,
         };
-        for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unusable(&error))? {
+        for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
             roots
-                .add(certificate.map_err(|error| unusable(&error))?)
-                .map_err(|error| unusable(&error))?;
+                .add(certificate.map_err(unreadable)?)
+                .map_err(|source| TlsError::Unusable {
+                    file: path.to_path_buf(),
+                    source,
+                })?;
         }
     }
     Ok(roots)
+}
+
+/// Why there is no TLS, and so no connection to anything.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The cryptography does not fit together.
+    #[error("TLS cannot be set up")]
+    Setup(#[source] rustls::Error),
+    /// There is no such file, or no PEM in it.
+    #[error("NODE_EXTRA_CA_CERTS: {} has no usable certificates", .file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: rustls::pki_types::pem::Error,
+    },
+    /// What is in the file is no certificate.
+    #[error("NODE_EXTRA_CA_CERTS: {} has no usable certificates", .file.display())]
+    Unusable {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: rustls::Error,
+    },
 }
 
 /// Why a socket could not be opened.
@@ -123,35 +151,22 @@ pub(super) fn url(endpoint: &str, token: &str, worker_version: &str) -> String {
     let separator = if endpoint.contains('?') { '&' } else { '?' };
     format!(
         "{endpoint}/websocket{separator}token={}&api_version=1.2&worker_version={}&vsn=2.0.0",
-        encode_component(token),
-        encode_component(worker_version)
+        utf8_percent_encode(token, COMPONENT),
+        utf8_percent_encode(worker_version, COMPONENT)
     )
 }
 
-/// JavaScript's `encodeURIComponent`, which leaves a set of characters that no library's preset leaves.
-fn encode_component(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z'
-            | b'a'..=b'z'
-            | b'0'..=b'9'
-            | b'-'
-            | b'_'
-            | b'.'
-            | b'!'
-            | b'~'
-            | b'*'
-            | b'\''
-            | b'('
-            | b')' => {
-                encoded.push(char::from(byte));
-            }
-            other => encoded.push_str(&format!("%{other:02X}")),
-        }
-    }
-    encoded
-}
+/// What JavaScript's `encodeURIComponent` encodes, as the reference does.
+const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'!')
+    .remove(b'~')
+    .remove(b'*')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')');
 
 #[cfg(test)]
 mod tests {

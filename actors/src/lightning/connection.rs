@@ -10,9 +10,9 @@ use protocol::phoenix::{encode_push, encode_push_around};
 use protocol::token::worker_token;
 
 use super::channels::Channels;
-use super::client::{http_client, url};
+use super::client::{TlsError, http_client, url};
 use super::liveness::{AnswersHeartbeats, Due, Liveness, PING_INTERVAL};
-use super::messages::{Blame, ChannelEvent};
+use super::messages::{Blame, ChannelEvent, ConnectionState};
 use super::recorder::Microphone;
 use super::socket::{self, Ended, Fault, Generation, Long, Outgoing, Socket};
 use crate::clock;
@@ -48,12 +48,12 @@ pub(super) enum QueueState {
 }
 
 impl State {
-    pub(super) fn name(&self) -> &'static str {
+    pub(super) fn shown(&self) -> ConnectionState {
         match self {
-            Self::Connecting => "connecting",
-            Self::Connected(_) => "connected",
-            Self::Waiting => "waiting",
-            Self::Closed => "closed",
+            Self::Connecting => ConnectionState::Connecting,
+            Self::Connected(_) => ConnectionState::Connected,
+            Self::Waiting => ConnectionState::Waiting,
+            Self::Closed => ConnectionState::Closed,
         }
     }
 }
@@ -87,14 +87,14 @@ impl LightningConnection {
     /// `heartbeats` is what the process knows of the endpoint.
     ///
     /// # Errors
-    /// A text that names what cannot be used, when TLS cannot be set up.
+    /// TLS cannot be set up.
     pub(crate) fn new(
         config: LightningConfig,
         identity: Identity,
         queue_join: Option<QueueJoin>,
         metrics: Metrics,
         heartbeats: AnswersHeartbeats,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, TlsError> {
         Ok(Self {
             client: http_client(config.extra_ca_file.as_deref())?,
             microphone: Microphone::new(config.recorder.clone()),

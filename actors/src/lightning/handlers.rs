@@ -118,7 +118,7 @@ impl Handler<GetConnectionStatus> for LightningConnection {
 
     fn handle(&mut self, _: GetConnectionStatus, _: &mut Self::Context) -> Self::Result {
         MessageResult(ConnectionStatus {
-            state: self.state.name(),
+            state: self.state.shown(),
             queue_joined: self.is_queue_joined(),
             since: self.since,
             connects: self.connects,

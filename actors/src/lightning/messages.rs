@@ -7,6 +7,8 @@ use bytes::Bytes;
 use protocol::ids::{Topic, WorkloopId};
 use protocol::lightning::{ClaimRequest, ClaimedRun, PushPayload, Refusal};
 use protocol::phoenix::{Payload, ReplyStatus};
+use serde::Serialize;
+use strum::{Display, IntoStaticStr, VariantArray};
 
 /// A subscriber's own number for a push, echoed in the answer; unique among the subscriber's outstanding pushes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -181,11 +183,28 @@ pub enum ClaimError {
     Malformed(String),
 }
 
+/// Where a connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Display, IntoStaticStr, VariantArray, Serialize)]
+#[serde(into = "&'static str")]
+#[strum(serialize_all = "lowercase")]
+pub enum ConnectionState {
+    /// A socket is being opened.
+    Connecting,
+    /// The socket is open.
+    Connected,
+    /// There is none; the next attempt has to wait.
+    Waiting,
+    /// It was closed for good, at the end of the worker.
+    Closed,
+    /// The actor died and is being replaced; only the supervisor says so.
+    Down,
+}
+
 /// The state of the connection, for status pages and logs.
 #[derive(Debug, Clone)]
 pub struct ConnectionStatus {
-    /// `connecting`, `connected`, `waiting` or `closed`.
-    pub state: &'static str,
+    /// Where it stands.
+    pub state: ConnectionState,
     /// Whether `worker:queue` is joined.
     pub queue_joined: bool,
     /// Since when.

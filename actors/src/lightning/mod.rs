@@ -29,12 +29,12 @@ mod recorder;
 mod socket;
 mod writing;
 
-pub use self::client::http_client;
+pub use self::client::{TlsError, http_client};
 pub use self::connection::LightningConnection;
 pub(crate) use self::liveness::AnswersHeartbeats;
 pub use self::messages::{
-    Blame, ChannelEvent, Claim, ClaimError, ConnectionStatus, Disconnect, GetConnectionStatus,
-    Join, Leave, Push, QueueEvent, Subscribe, SubscribeQueue, Ticket,
+    Blame, ChannelEvent, Claim, ClaimError, ConnectionState, ConnectionStatus, Disconnect,
+    GetConnectionStatus, Join, Leave, Push, QueueEvent, Subscribe, SubscribeQueue, Ticket,
 };
 pub use self::recorder::Recorder;
 

@@ -13,26 +13,25 @@ use std::time::Duration;
 use prometheus::core::Collector;
 use protocol::ids::WorkloopId;
 use protocol::lightning::RunEvent;
+use protocol::reasons::ExitReason;
+use protocol::words::Word;
+use strum::{IntoStaticStr, VariantArray};
 
 use self::families::Families;
 pub use self::sums::{Timed, Totals};
 
-/// The ways in which a run or a step can end, with the one of runs whose end Lightning did not hear of.
-const REASONS: [&str; 7] = [
-    "success",
-    "fail",
-    "crash",
-    "kill",
-    "cancel",
-    "exception",
-    UNREPORTED,
-];
+/// The ways in which a run or a step can end. That one is lost only Lightning says.
+fn reasons() -> impl Iterator<Item = ExitReason> {
+    let all = ExitReason::VARIANTS.iter().copied();
+    all.filter(|reason| *reason != ExitReason::Lost)
+}
 
 /// The `reason` of a run whose end could not be reported.
 pub(crate) const UNREPORTED: &str = "unreported";
 
 /// How a claim ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "lowercase")]
 pub(crate) enum ClaimResult {
     /// It brought at least one run.
     Runs,
@@ -44,17 +43,31 @@ pub(crate) enum ClaimResult {
     Late,
 }
 
-impl ClaimResult {
-    const ALL: [Self; 4] = [Self::Runs, Self::Empty, Self::Failed, Self::Late];
+/// The actors that are replaced when they die.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "lowercase")]
+pub(crate) enum WatchedActor {
+    Connection,
+    #[strum(serialize = "engine pool")]
+    EnginePool,
+    Run,
+    Workloop,
+}
 
-    fn label(self) -> &'static str {
-        match self {
-            Self::Runs => "runs",
-            Self::Empty => "empty",
-            Self::Failed => "failed",
-            Self::Late => "late",
-        }
-    }
+/// Whether a thread was ready before the run came.
+#[derive(Debug, Clone, Copy, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "lowercase")]
+enum ThreadStart {
+    Warm,
+    Cold,
+}
+
+/// What came of an adaptor install.
+#[derive(Debug, Clone, Copy, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "lowercase")]
+enum InstallOutcome {
+    Installed,
+    Failed,
 }
 
 /// The handle through which actors count; cheap to clone, all clones count into the same place.
@@ -74,19 +87,19 @@ impl Metrics {
         let this = Self(Arc::new(Families::new()));
         let families = &*this.0;
         for workloop in workloops {
-            for reason in REASONS {
+            for reason in reasons().map(Word::word).chain([UNREPORTED]) {
                 families
                     .runs
                     .with_label_values(&[reason, workloop.as_str()]);
             }
-            for result in ClaimResult::ALL {
+            for result in ClaimResult::words() {
                 families
                     .claims
-                    .with_label_values(&[workloop.as_str(), result.label()]);
+                    .with_label_values(&[workloop.as_str(), result]);
             }
         }
-        for reason in REASONS.iter().filter(|reason| **reason != UNREPORTED) {
-            families.steps.with_label_values(&[reason]);
+        for reason in reasons() {
+            families.steps.with_label_values(&[reason.word()]);
         }
         families.round_trip.with_label_values(&["phx_join"]);
         for event in RunEvent::ALL {
@@ -94,13 +107,13 @@ impl Metrics {
             families.resends.with_label_values(&[event.name()]);
             families.refusals.with_label_values(&[event.name()]);
         }
-        for actor in ["connection", "engine pool", "run", "workloop"] {
+        for actor in WatchedActor::words() {
             families.restarts.with_label_values(&[actor]);
         }
-        for start in ["warm", "cold"] {
+        for start in ThreadStart::words() {
             families.threads.with_label_values(&[start]);
         }
-        for outcome in ["installed", "failed"] {
+        for outcome in InstallOutcome::words() {
             families.installs.with_label_values(&[outcome]);
         }
         this
@@ -158,7 +171,7 @@ impl Metrics {
     pub(crate) fn claimed(&self, workloop: &WorkloopId, result: ClaimResult, took: Duration) {
         self.0
             .claims
-            .with_label_values(&[workloop.as_str(), result.label()])
+            .with_label_values(&[workloop.as_str(), result.word()])
             .inc();
         if matches!(result, ClaimResult::Runs | ClaimResult::Empty) {
             self.0.claim_latency.observe(took.as_secs_f64());
@@ -206,8 +219,8 @@ impl Metrics {
     }
 
     /// An actor died.
-    pub(crate) fn restarted(&self, actor: &str) {
-        self.0.restarts.with_label_values(&[actor]).inc();
+    pub(crate) fn restarted(&self, actor: WatchedActor) {
+        self.0.restarts.with_label_values(&[actor.word()]).inc();
     }
 
     /// An engine child answered its handshake.
@@ -222,15 +235,23 @@ impl Metrics {
 
     /// A thread has loaded a run; `warm` when it was ready before the run came.
     pub(crate) fn run_loaded(&self, warm: bool, took: Duration) {
-        let start = if warm { "warm" } else { "cold" };
-        self.0.threads.with_label_values(&[start]).inc();
+        let start = if warm {
+            ThreadStart::Warm
+        } else {
+            ThreadStart::Cold
+        };
+        self.0.threads.with_label_values(&[start.word()]).inc();
         self.0.load.observe(took.as_secs_f64());
     }
 
     /// npm was asked to install an adaptor.
     pub(crate) fn installed(&self, worked: bool, took: Duration) {
-        let outcome = if worked { "installed" } else { "failed" };
-        self.0.installs.with_label_values(&[outcome]).inc();
+        let outcome = if worked {
+            InstallOutcome::Installed
+        } else {
+            InstallOutcome::Failed
+        };
+        self.0.installs.with_label_values(&[outcome.word()]).inc();
         self.0.install_duration.observe(took.as_secs_f64());
     }
 }
@@ -290,7 +311,11 @@ mod tests {
         );
         let described: BTreeSet<_> = text
             .lines()
-            .filter_map(|line| line.strip_prefix("# TYPE openfn_worker_")?.split(' ').next())
+            .filter_map(|line| {
+                line.strip_prefix("# TYPE openfn_worker_")?
+                    .split(' ')
+                    .next()
+            })
             .collect();
         assert_eq!(described, BTreeSet::from(NAMES));
     }

@@ -89,6 +89,7 @@ mod tests {
     use protocol::ids::WorkloopId;
 
     use super::*;
+    use crate::metrics::WatchedActor;
 
     #[test]
     fn totals_are_sums_over_all_labels() {
@@ -119,7 +120,7 @@ mod tests {
         for (workloop, reason) in [(&fast, "success"), (&slow, "success"), (&slow, "fail")] {
             metrics.run_ended(workloop, reason, Duration::ZERO);
         }
-        metrics.restarted("run");
+        metrics.restarted(WatchedActor::Run);
         let counts = [("fail".to_owned(), 1), ("success".to_owned(), 2)];
         assert_eq!(metrics.runs_by_reason(), BTreeMap::from(counts));
         assert_eq!(

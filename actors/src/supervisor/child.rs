@@ -19,7 +19,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 
 /// How a child ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(super) enum ActorEnd {
     /// By `ctx.stop()`.
     Stopped,
     Panicked(String),
@@ -30,7 +30,7 @@ pub(super) enum Ended {
 pub(super) fn start_watched<P, A>(
     actor: A,
     parent: &mut Context<P>,
-    on_end: impl FnOnce(Ended, &mut P, &mut Context<P>) + 'static,
+    on_end: impl FnOnce(ActorEnd, &mut P, &mut Context<P>) + 'static,
 ) -> Addr<A>
 where
     P: Actor<Context = Context<P>>,
@@ -42,9 +42,9 @@ where
     actix::fut::wrap_future::<_, P>(task)
         .map(move |joined, this, ctx| {
             let ended = match joined.map_err(tokio::task::JoinError::try_into_panic) {
-                Ok(()) => Ended::Stopped,
-                Err(Ok(payload)) => Ended::Panicked(panic_text(&*payload)),
-                Err(Err(_)) => Ended::Killed,
+                Ok(()) => ActorEnd::Stopped,
+                Err(Ok(payload)) => ActorEnd::Panicked(panic_text(&*payload)),
+                Err(Err(_)) => ActorEnd::Killed,
             };
             on_end(ended, this, ctx);
         })

@@ -8,11 +8,13 @@ use protocol::lightning::QueueJoin;
 use protocol::workloop::queues_by_group;
 
 use super::Supervisor;
-use super::child::{Ended, Intensity, start_watched};
+use super::child::{ActorEnd, Intensity, start_watched};
 use super::messages::Exit;
+use crate::causes::with_causes;
 use crate::config::Config;
 use crate::events::ConnectionReplaced;
-use crate::lightning::{AnswersHeartbeats, LightningConnection};
+use crate::lightning::{AnswersHeartbeats, LightningConnection, TlsError};
+use crate::metrics::WatchedActor;
 
 /// The server takes 100 channels a socket, and the queue is one of them (protocol spec, section 2.1).
 const RUNS_PER_CONNECTION: usize = 99;
@@ -39,8 +41,8 @@ impl Connections {
     /// Starts the connection with the queue.
     ///
     /// # Errors
-    /// A text that names what cannot be used.
-    pub(super) fn start(config: &Config, ctx: &mut Context<Supervisor>) -> Result<Self, String> {
+    /// TLS cannot be set up.
+    pub(super) fn start(config: &Config, ctx: &mut Context<Supervisor>) -> Result<Self, TlsError> {
         let heartbeats = AnswersHeartbeats::default();
         let first = start(config, WITH_QUEUE, &heartbeats, ctx)?;
         Ok(Self {
@@ -94,18 +96,26 @@ impl Supervisor {
             }
             Err(error) => {
                 // The server will refuse the run's join until another run has left, and it is tried again.
-                log::error!("a further connection cannot be opened: {error}");
+                log::error!(
+                    "a further connection cannot be opened: {}",
+                    with_causes(&error)
+                );
                 WITH_QUEUE
             }
         }
     }
 
-    fn connection_ended(&mut self, index: ConnectionIndex, ended: &Ended, ctx: &mut Context<Self>) {
+    fn connection_ended(
+        &mut self,
+        index: ConnectionIndex,
+        ended: &ActorEnd,
+        ctx: &mut Context<Self>,
+    ) {
         let wait = self.connections.list[index.0]
             .intensity
             .died(Instant::now());
         let Some(wait) = self.death(
-            "connection",
+            WatchedActor::Connection,
             "the Lightning connection",
             None,
             ended,
@@ -118,7 +128,7 @@ impl Supervisor {
             let heartbeats = this.connections.heartbeats.clone();
             match start(&Arc::clone(&this.config), index, &heartbeats, ctx) {
                 Ok(address) => this.connection_replaced(index, address),
-                Err(error) => this.finish(Exit::GaveUp(error)),
+                Err(error) => this.finish(Exit::GaveUp(with_causes(&error))),
             }
         });
     }
@@ -144,7 +154,7 @@ fn start(
     index: ConnectionIndex,
     heartbeats: &AnswersHeartbeats,
     ctx: &mut Context<Supervisor>,
-) -> Result<Addr<LightningConnection>, String> {
+) -> Result<Addr<LightningConnection>, TlsError> {
     let join = (index == WITH_QUEUE).then(|| QueueJoin {
         capacity: config.capacity(),
         queues: queues_by_group(&config.workloops),

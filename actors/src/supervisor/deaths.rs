@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use protocol::ids::{RunId, WorkloopId};
 
-use super::child::Ended;
+use super::child::ActorEnd;
 use super::messages::Exit;
 use super::{State, Supervisor, start_engine};
 use crate::engine_pool::{EnginePool, StopJob};
 use crate::events::{EngineLost, RunEnded};
+use crate::metrics::WatchedActor;
 use crate::run::Origin;
 use crate::workloop;
 
@@ -17,22 +18,22 @@ impl Supervisor {
     /// Whether a child that died may be started again, and after which wait; ends the worker if not.
     pub(super) fn death(
         &mut self,
-        name: &'static str,
+        actor: WatchedActor,
         what: &str,
         run: Option<&RunId>,
-        ended: &Ended,
+        ended: &ActorEnd,
         wait: Option<Duration>,
         ctx: &mut Context<Self>,
     ) -> Option<Duration> {
         if self.state == State::Stopped {
             return None;
         }
-        self.config.metrics.restarted(name);
+        self.config.metrics.restarted(actor);
         let run = run.map(RunId::as_str);
         let how = match ended {
-            Ended::Stopped => "stopped unexpectedly".to_owned(),
-            Ended::Panicked(text) => format!("panicked: {text}"),
-            Ended::Killed => "was killed".to_owned(),
+            ActorEnd::Stopped => "stopped unexpectedly".to_owned(),
+            ActorEnd::Panicked(text) => format!("panicked: {text}"),
+            ActorEnd::Killed => "was killed".to_owned(),
         };
         if let Some(wait) = wait {
             log::error!(run_id = run; "{what} {how}; restarting it in {} ms", wait.as_millis());
@@ -44,10 +45,16 @@ impl Supervisor {
         wait
     }
 
-    pub(super) fn engine_ended(&mut self, ended: &Ended, ctx: &mut Context<Self>) {
+    pub(super) fn engine_ended(&mut self, ended: &ActorEnd, ctx: &mut Context<Self>) {
         let wait = self.engine_intensity.died(Instant::now());
-        let Some(wait) = self.death("engine pool", "the engine pool", None, ended, wait, ctx)
-        else {
+        let Some(wait) = self.death(
+            WatchedActor::EnginePool,
+            "the engine pool",
+            None,
+            ended,
+            wait,
+            ctx,
+        ) else {
             self.tell_engine_lost();
             return;
         };
@@ -68,7 +75,7 @@ impl Supervisor {
     pub(super) fn workloop_ended(
         &mut self,
         id: &WorkloopId,
-        ended: &Ended,
+        ended: &ActorEnd,
         ctx: &mut Context<Self>,
     ) {
         let Some(group) = self.groups.get_mut(id) else {
@@ -76,7 +83,7 @@ impl Supervisor {
         };
         let wait = group.intensity.died(Instant::now());
         let what = format!("workloop {id}");
-        let Some(wait) = self.death("workloop", &what, None, ended, wait, ctx) else {
+        let Some(wait) = self.death(WatchedActor::Workloop, &what, None, ended, wait, ctx) else {
             if let Some(group) = self.groups.get_mut(id) {
                 group.drained = true;
             }
@@ -97,7 +104,12 @@ impl Supervisor {
         });
     }
 
-    pub(super) fn run_actor_ended(&mut self, id: &RunId, ended: &Ended, ctx: &mut Context<Self>) {
+    pub(super) fn run_actor_ended(
+        &mut self,
+        id: &RunId,
+        ended: &ActorEnd,
+        ctx: &mut Context<Self>,
+    ) {
         // A run that ended in order has said so before its actor stopped, and is not in the list any more.
         let Some(run) = self.runs.get(id) else { return };
         let (claimed, workloop, origin) = (run.claimed.clone(), run.workloop.clone(), run.origin);
@@ -105,7 +117,7 @@ impl Supervisor {
         let wait = self.run_intensity.died(Instant::now());
         let what = format!("the actor of run {id}");
         let restart = self
-            .death("run", &what, Some(id), ended, wait, ctx)
+            .death(WatchedActor::Run, &what, Some(id), ended, wait, ctx)
             .is_some();
         if restart && origin == Origin::Claimed {
             // At once: the slot stays taken, and Lightning hears of it as soon as it can.

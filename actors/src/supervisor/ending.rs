@@ -6,7 +6,7 @@ use actix::prelude::*;
 use futures_util::future::join_all;
 
 use super::messages::Exit;
-use super::patience::{Patience, Verdict};
+use super::patience::{DrainStep, Patience};
 use super::status::STATUS_PATIENCE;
 use super::{State, Supervisor};
 use crate::config::ShutdownGrace;
@@ -72,8 +72,8 @@ impl Supervisor {
             let now = Instant::now();
             let reachable = connection.as_ref().is_some_and(|found| found.queue_joined);
             match patience.look(now, reachable) {
-                Verdict::Wait => {}
-                Verdict::Tell => {
+                DrainStep::Wait => {}
+                DrainStep::Tell => {
                     let runs: Vec<_> = runs.into_iter().flatten().collect();
                     let claiming = this.groups.values().filter(|group| !group.drained).count();
                     let line = patience.waiting_for(now, &runs, claiming, connection.as_ref());
@@ -83,7 +83,7 @@ impl Supervisor {
                         log::info!("{line}");
                     }
                 }
-                Verdict::GiveUp => {
+                DrainStep::GiveUp => {
                     log::warn!(
                         "Lightning stays out of reach while the worker drains: ending the {} runs in hand",
                         this.runs.len()

@@ -2,40 +2,59 @@
 
 use actix::prelude::*;
 use protocol::ids::{RunId, WorkloopId};
+use protocol::lightning::ClaimedRun;
 use protocol::reasons::ExitReason;
 
-use super::Supervisor;
-use super::messages::{
-    CancelRun, ClaimEverywhere, ClaimOutcome, Drain, Exit, StartRun, StopNow, TokenRefused,
-    WorkloopDrained,
-};
+use super::messages::{CancelRun, ClaimEverywhere, ClaimOutcome, Drain, Exit, StopNow};
+use super::{State, Supervisor};
 use crate::engine_pool::EngineFailed;
 use crate::events::RunEnded;
 use crate::metrics::UNREPORTED;
 use crate::run::{Origin, StopRun};
-use crate::workloop::{ClaimNow, SlotFreed};
+use crate::workloop::{ClaimNow, SlotFreed, WorkloopEvent};
 
-impl Handler<StartRun> for Supervisor {
+impl Handler<WorkloopEvent> for Supervisor {
     type Result = ();
 
-    fn handle(&mut self, message: StartRun, ctx: &mut Self::Context) {
-        if let Some(run) = self.runs.get(&message.run.id) {
-            log::warn!(run_id = message.run.id.as_str(); "Lightning handed run {} out again while it is in hand", message.run.id);
-            // A group that has it in hand keeps its own second claim.
-            if run.workloop != message.workloop {
-                let id = message.run.id.clone();
-                let again = (message.run, message.workloop);
-                if let Some((run, group)) = self.again.insert(id, again) {
-                    self.slot_freed(run.id, &group, false);
-                }
+    fn handle(&mut self, event: WorkloopEvent, ctx: &mut Self::Context) {
+        match event {
+            WorkloopEvent::Claimed { run, workloop } => self.run_claimed(run, workloop, ctx),
+            WorkloopEvent::TokenRefused { run_id, why } => {
+                log::error!(
+                    run_id = run_id.as_str();
+                    "Error validating run token of run {run_id}: {why}; check WORKER_LIGHTNING_PUBLIC_KEY. The worker takes no more work"
+                );
+                self.drain(Exit::BadToken, ctx);
             }
-            return;
+            WorkloopEvent::Drained { workloop } => {
+                if let Some(group) = self.groups.get_mut(&workloop) {
+                    group.drained = true;
+                }
+                self.finish_if_drained(ctx);
+            }
         }
-        self.start_run(message.run, message.workloop, Origin::Claimed, ctx);
     }
 }
 
 impl Supervisor {
+    fn run_claimed(&mut self, run: ClaimedRun, workloop: WorkloopId, ctx: &mut Context<Self>) {
+        if self.state == State::Stopped {
+            log::error!(run_id = run.id.as_str(); "run {} was handed out after the worker had ended: Lightning counts it as lost", run.id);
+            return;
+        }
+        let Some(in_hand) = self.runs.get(&run.id) else {
+            self.start_run(run, workloop, Origin::Claimed, ctx);
+            return;
+        };
+        log::warn!(run_id = run.id.as_str(); "Lightning handed run {} out again while it is in hand", run.id);
+        // A group that has it in hand keeps its own second claim.
+        if in_hand.workloop != workloop
+            && let Some((run, group)) = self.again.insert(run.id.clone(), (run, workloop))
+        {
+            self.slot_freed(run.id, &group, false);
+        }
+    }
+
     fn slot_freed(&self, run_id: RunId, group: &WorkloopId, taken_away: bool) {
         if let Some(group) = self.groups.get(group) {
             group.address.do_send(SlotFreed { run_id, taken_away });
@@ -62,31 +81,6 @@ impl Handler<RunEnded> for Supervisor {
             Some((run, group)) if taken_away => self.start_run(run, group, Origin::Claimed, ctx),
             Some((run, group)) => self.slot_freed(run.id, &group, false),
             None => {}
-        }
-        self.finish_if_drained(ctx);
-    }
-}
-
-impl Handler<TokenRefused> for Supervisor {
-    type Result = ();
-
-    fn handle(&mut self, message: TokenRefused, ctx: &mut Self::Context) {
-        log::error!(
-            run_id = message.run_id.as_str();
-            "Error validating run token of run {}: {}; check WORKER_LIGHTNING_PUBLIC_KEY. The worker takes no more work",
-            message.run_id,
-            message.why
-        );
-        self.drain(Exit::BadToken, ctx);
-    }
-}
-
-impl Handler<WorkloopDrained> for Supervisor {
-    type Result = ();
-
-    fn handle(&mut self, message: WorkloopDrained, ctx: &mut Self::Context) {
-        if let Some(group) = self.groups.get_mut(&message.workloop) {
-            group.drained = true;
         }
         self.finish_if_drained(ctx);
     }

@@ -1,38 +1,16 @@
-//! What the supervisor accepts from its children and from `src/`.
+//! What the supervisor accepts from `src/`, and what it answers.
 
 use std::collections::BTreeMap;
 
 use actix::prelude::*;
-use protocol::ids::{RunId, WorkloopId};
-use protocol::lightning::ClaimedRun;
+use protocol::ids::RunId;
 use serde::Serialize;
+use strum::{Display, IntoStaticStr, VariantArray};
 
 use crate::engine_pool::EngineStatus;
+use crate::lightning::{ConnectionState, ConnectionStatus};
 use crate::run::RunStatus;
 use crate::workloop::WorkloopStatus;
-
-/// A workloop claimed a run.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct StartRun {
-    pub(crate) run: ClaimedRun,
-    pub(crate) workloop: WorkloopId,
-}
-
-/// The token of a claimed run is not Lightning's: the worker takes no more work (command line spec, section 3).
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct TokenRefused {
-    pub(crate) run_id: RunId,
-    pub(crate) why: String,
-}
-
-/// A draining workloop has no run and no claim left.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct WorkloopDrained {
-    pub(crate) workloop: WorkloopId,
-}
 
 /// One claim on every group with a free slot.
 #[derive(Message)]
@@ -97,11 +75,24 @@ pub enum Exit {
     GaveUp(String),
 }
 
+/// What the worker is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Display, IntoStaticStr, VariantArray, Serialize)]
+#[serde(into = "&'static str")]
+#[strum(serialize_all = "lowercase")]
+pub enum WorkerState {
+    /// It claims and executes runs.
+    Running,
+    /// It finishes the runs in hand and takes no more.
+    Draining,
+    /// It has ended, and says goodbye.
+    Stopped,
+}
+
 /// The state of the whole worker, for `GET /status`.
 #[derive(Debug, Clone, Serialize)]
 pub struct WorkerStatus {
-    /// `running`, `draining` or `stopped`.
-    pub state: &'static str,
+    /// What it is doing.
+    pub state: WorkerState,
     /// The worker's id on its token.
     pub worker_id: String,
     /// The name it claims under.
@@ -110,8 +101,10 @@ pub struct WorkerStatus {
     pub version: String,
     /// Seconds since it was started.
     pub uptime_seconds: u64,
-    /// The connection to Lightning.
+    /// The connection to Lightning that claims, and carries up to 99 runs.
     pub connection: ConnectionReport,
+    /// The connections that were opened for further runs.
+    pub further_connections: Vec<ConnectionReport>,
     /// The groups, in the order of the configuration.
     pub workloops: Vec<WorkloopStatus>,
     /// The runs in hand.
@@ -129,9 +122,9 @@ pub struct WorkerStatus {
 /// The connection's part of the status.
 #[derive(Debug, Clone, Serialize)]
 pub struct ConnectionReport {
-    /// `connecting`, `connected`, `waiting` or `closed`; `down` while the actor is restarted.
-    pub state: &'static str,
-    /// Whether `worker:queue` is joined.
+    /// Where it stands.
+    pub state: ConnectionState,
+    /// Whether `worker:queue` is joined; never on a further connection, which carries runs only.
     pub queue_joined: bool,
     /// Seconds in this state.
     pub seconds: u64,
@@ -139,4 +132,29 @@ pub struct ConnectionReport {
     pub connects: u64,
     /// The last failure since the queue was last joined.
     pub last_error: Option<String>,
+}
+
+impl ConnectionReport {
+    /// Of an actor that has just died and is being replaced.
+    pub(super) fn down() -> Self {
+        Self {
+            state: ConnectionState::Down,
+            queue_joined: false,
+            seconds: 0,
+            connects: 0,
+            last_error: None,
+        }
+    }
+}
+
+impl From<ConnectionStatus> for ConnectionReport {
+    fn from(status: ConnectionStatus) -> Self {
+        Self {
+            state: status.state,
+            queue_joined: status.queue_joined,
+            seconds: status.since.elapsed().as_secs(),
+            connects: status.connects,
+            last_error: status.last_error,
+        }
+    }
 }

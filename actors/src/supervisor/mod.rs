@@ -27,7 +27,7 @@ mod deaths;
 mod ending;
 mod handle;
 mod handlers;
-pub(crate) mod messages;
+mod messages;
 mod patience;
 mod status;
 #[cfg(test)]
@@ -46,12 +46,13 @@ use tokio::sync::watch;
 use self::child::{Intensity, start_watched};
 use self::connections::{ConnectionIndex, Connections};
 pub use self::handle::SupervisorHandle;
-pub use self::messages::{ClaimOutcome, ConnectionReport, Exit, WorkerStatus};
+pub use self::messages::{ClaimOutcome, ConnectionReport, Exit, WorkerState, WorkerStatus};
 use crate::config::{Config, EngineConfig};
 use crate::engine_pool::EnginePool;
-use crate::room::Room;
+use crate::headroom::MemoryHeadroom;
+use crate::lightning::TlsError;
 use crate::run::{Origin, Run, RunContext, StopRun};
-use crate::workloop::{Workloop, WorkloopOwner};
+use crate::workloop::Workloop;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
@@ -62,6 +63,16 @@ enum State {
         stopping: bool,
     },
     Stopped,
+}
+
+impl State {
+    fn shown(&self) -> WorkerState {
+        match self {
+            Self::Running => WorkerState::Running,
+            Self::Draining { .. } => WorkerState::Draining,
+            Self::Stopped => WorkerState::Stopped,
+        }
+    }
 }
 
 struct Group {
@@ -89,7 +100,7 @@ pub struct Supervisor {
     engine: Addr<EnginePool>,
     engine_intensity: Intensity,
     collections_version: Option<String>,
-    room: Room,
+    headroom: MemoryHeadroom,
     groups: IndexMap<WorkloopId, Group>,
     runs: HashMap<RunId, RunEntry>,
     /// Runs in hand that another group has claimed as well: where the first claim comes to nothing, that one counts.
@@ -102,8 +113,8 @@ impl Supervisor {
     /// Starts the whole tree on the present arbiter, inside an actix system.
     ///
     /// # Errors
-    /// A text that names what cannot be used: TLS, or the engine's configuration.
-    pub fn start(config: Config) -> Result<SupervisorHandle, String> {
+    /// TLS cannot be set up. That the engine cannot be started shows later, as [`Exit::EngineUnavailable`].
+    pub fn start(config: Config) -> Result<SupervisorHandle, TlsError> {
         let config = Arc::new(config);
         let (exit, exited) = watch::channel(None);
         let context = Context::new();
@@ -118,10 +129,10 @@ impl Supervisor {
             started: Instant::now(),
             engine_intensity: Intensity::default(),
             collections_version: None,
-            room: match &config.engine {
-                EngineConfig::Node(_) => Room::find(config.limits.memory_mb),
+            headroom: match &config.engine {
+                EngineConfig::Node(_) => MemoryHeadroom::find(config.limits.memory),
                 // Their runs have no memory of their own.
-                EngineConfig::Mock | EngineConfig::Recorded(_) => Room::default(),
+                EngineConfig::Mock | EngineConfig::Recorded(_) => MemoryHeadroom::default(),
             },
             groups: IndexMap::new(),
             runs: HashMap::new(),
@@ -133,15 +144,6 @@ impl Supervisor {
         // The handle sees a supervisor that dies by the end of its channel.
         actix::spawn(context.into_future(this));
         Ok(SupervisorHandle::new(address, exited))
-    }
-
-    fn owner(ctx: &Context<Self>) -> WorkloopOwner {
-        let address = ctx.address();
-        WorkloopOwner {
-            start: address.clone().recipient(),
-            refused: address.clone().recipient(),
-            drained: address.recipient(),
-        }
     }
 
     fn start_workloops(&mut self, ctx: &mut Context<Self>) {
@@ -183,8 +185,8 @@ impl Supervisor {
             group,
             active,
             self.connections.with_queue().clone(),
-            Self::owner(ctx),
-            self.room.clone(),
+            ctx.address().recipient(),
+            self.headroom.clone(),
         );
         let id = id.clone();
         Some(start_watched(workloop, ctx, move |ended, this, ctx| {

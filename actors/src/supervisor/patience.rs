@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::config::ShutdownGrace;
-use crate::lightning::ConnectionStatus;
+use crate::lightning::{ConnectionState, ConnectionStatus};
 use crate::run::RunStatus;
 
 /// How often it is told who is waited for: twice in the minute that an operator gives a deployment which seems to hang.
@@ -12,9 +12,9 @@ const TELL: Duration = Duration::from_secs(30);
 /// Runs that one line names.
 const NAMED: usize = 10;
 
-/// What to do now.
+/// What a draining worker does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum DrainStep {
     Wait,
     /// Say who is waited for.
     Tell,
@@ -43,18 +43,18 @@ impl Patience {
     }
 
     /// Whether Lightning can be reached now.
-    pub(super) fn look(&mut self, now: Instant, reachable: bool) -> Verdict {
+    pub(super) fn look(&mut self, now: Instant, reachable: bool) -> DrainStep {
         self.away = (!reachable).then(|| self.away.unwrap_or(now));
         if let (ShutdownGrace::Auto { away: limit }, Some(since)) = (self.grace, self.away)
             && now.duration_since(since) >= limit
         {
-            return Verdict::GiveUp;
+            return DrainStep::GiveUp;
         }
         if now.duration_since(self.told) < TELL {
-            return Verdict::Wait;
+            return DrainStep::Wait;
         }
         self.told = now;
-        Verdict::Tell
+        DrainStep::Tell
     }
 
     /// Who is waited for, as an operator wants to read it.
@@ -77,7 +77,7 @@ impl Patience {
         if claiming > 0 {
             waited.push(format!("claims of {claiming} workloops"));
         }
-        let state = connection.map_or("down", |connection| connection.state);
+        let state = connection.map_or(ConnectionState::Down, |connection| connection.state);
         let connection = match (self.away, self.grace) {
             (None, _) => format!("{state} to Lightning"),
             (Some(since), ShutdownGrace::Auto { away }) => format!(
@@ -129,10 +129,10 @@ mod tests {
         }
     }
 
-    fn connection(state: &'static str) -> ConnectionStatus {
+    fn connection(state: ConnectionState) -> ConnectionStatus {
         ConnectionStatus {
             state,
-            queue_joined: state == "connected",
+            queue_joined: state == ConnectionState::Connected,
             since: Instant::now(),
             connects: 1,
             last_error: None,
@@ -143,9 +143,14 @@ mod tests {
     fn a_worker_that_reaches_lightning_waits_and_says_for_whom_every_half_minute() {
         let (mut patience, at) = patience(AUTO);
         let verdicts = [0, 29, 30, 31, 59, 60, 100_000].map(|now| patience.look(at(now), true));
-        use Verdict::{Tell, Wait};
+        use DrainStep::{Tell, Wait};
         assert_eq!(verdicts, [Wait, Wait, Tell, Wait, Wait, Tell, Tell]);
-        let line = patience.waiting_for(at(60), &[run("r1")], 0, Some(&connection("connected")));
+        let line = patience.waiting_for(
+            at(60),
+            &[run("r1")],
+            0,
+            Some(&connection(ConnectionState::Connected)),
+        );
         assert_eq!(
             line,
             "draining for 60 s, waiting for run r1 (settling for 7 s); connected to Lightning"
@@ -156,12 +161,12 @@ mod tests {
     fn it_gives_up_when_lightning_has_been_away_for_too_long_at_a_stretch() {
         let (mut patience, at) = patience(AUTO);
         let mut look = |now, reachable| patience.look(at(now), reachable);
-        assert_eq!(look(10, false), Verdict::Wait);
-        assert_eq!(look(129, false), Verdict::Tell);
-        assert_eq!(look(130, true), Verdict::Wait);
-        assert_eq!(look(140, false), Verdict::Wait);
-        assert_eq!(look(259, false), Verdict::Tell);
-        assert_eq!(look(260, false), Verdict::GiveUp);
+        assert_eq!(look(10, false), DrainStep::Wait);
+        assert_eq!(look(129, false), DrainStep::Tell);
+        assert_eq!(look(130, true), DrainStep::Wait);
+        assert_eq!(look(140, false), DrainStep::Wait);
+        assert_eq!(look(259, false), DrainStep::Tell);
+        assert_eq!(look(260, false), DrainStep::GiveUp);
     }
 
     #[test]
@@ -169,7 +174,12 @@ mod tests {
         let (mut patience, at) = patience(AUTO);
         patience.look(at(0), false);
         let runs: Vec<_> = (0..12).map(|n| run(&format!("r{n}"))).collect();
-        let line = patience.waiting_for(at(30), &runs, 2, Some(&connection("waiting")));
+        let line = patience.waiting_for(
+            at(30),
+            &runs,
+            2,
+            Some(&connection(ConnectionState::Waiting)),
+        );
         assert!(
             line.contains("run r9 (settling for 7 s), 2 further runs, claims of 2 workloops;"),
             "{line}"
@@ -187,7 +197,7 @@ mod tests {
     fn without_a_limit_it_waits_for_lightning_for_ever() {
         let (mut patience, at) = patience(ShutdownGrace::Never);
         patience.look(at(0), false);
-        assert_eq!(patience.look(at(1_000_000), false), Verdict::Tell);
+        assert_eq!(patience.look(at(1_000_000), false), DrainStep::Tell);
         let line = patience.waiting_for(at(1_000_000), &[run("r")], 0, None);
         assert!(
             line.ends_with("; Lightning is out of reach (down)"),

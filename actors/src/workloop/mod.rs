@@ -2,12 +2,12 @@
 //!
 //! *Owns* the slots of its group, its claims and its backoff; the states and transitions are in [`slots`]. *Accepts*
 //! [`QueueEvent`]s, [`SlotFreed`], [`ClaimNow`], [`ConnectionReplaced`], [`Drain`], [`GetWorkloopStatus`]. *Emits* claims to
-//! the connection and, to the supervisor, [`StartRun`], [`TokenRefused`], [`WorkloopDrained`]. *Started and stopped* by the
+//! the connection and [`WorkloopEvent`]s to the supervisor. *Started and stopped* by the
 //! supervisor. *If it dies* the supervisor starts another one with the runs that are still active; the connection hands it the
 //! runs of a claim that was outstanding.
 
+mod claim_throttle;
 mod messages;
-mod pace;
 mod slots;
 
 use std::collections::{HashMap, HashSet};
@@ -18,18 +18,18 @@ use protocol::ids::RunId;
 use protocol::lightning::{ClaimRequest, ClaimedRun};
 use protocol::token::RunTokenKey;
 use protocol::workloop::Workloop as Group;
+use strum::VariantArray as _;
 use tokio::sync::oneshot;
 
-pub use self::messages::WorkloopStatus;
-pub(crate) use self::messages::{ClaimNow, Drain, GetWorkloopStatus, SlotFreed, WorkloopOwner};
+pub(crate) use self::messages::{ClaimNow, Drain, GetWorkloopStatus, SlotFreed, WorkloopEvent};
+pub use self::messages::{HoldCause, WorkloopState, WorkloopStatus};
 use self::slots::{Effect, Event, Slots};
 use crate::clock;
 use crate::config::{ClaimConfig, Config};
 use crate::events::ConnectionReplaced;
+use crate::headroom::MemoryHeadroom;
 use crate::lightning::{Claim, LightningConnection, QueueEvent, SubscribeQueue, Ticket};
 use crate::metrics::{ClaimResult, Metrics};
-use crate::room::Room;
-use crate::supervisor::messages::{StartRun, TokenRefused, WorkloopDrained};
 
 /// See the module's documentation.
 pub(crate) struct Workloop {
@@ -39,7 +39,7 @@ pub(crate) struct Workloop {
     claim_patience: Duration,
     drain_patience: Duration,
     run_token_key: Option<RunTokenKey>,
-    owner: WorkloopOwner,
+    owner: Recipient<WorkloopEvent>,
     connection: Addr<LightningConnection>,
     slots: Slots,
     since: Instant,
@@ -48,7 +48,7 @@ pub(crate) struct Workloop {
     metrics: Metrics,
     /// When each claim that has no answer yet was sent.
     sent: HashMap<Ticket, Instant>,
-    room: Room,
+    headroom: MemoryHeadroom,
 }
 
 impl Workloop {
@@ -58,8 +58,8 @@ impl Workloop {
         group: Group,
         active: HashSet<RunId>,
         connection: Addr<LightningConnection>,
-        owner: WorkloopOwner,
-        room: Room,
+        owner: Recipient<WorkloopEvent>,
+        headroom: MemoryHeadroom,
     ) -> Self {
         let slots = Slots::new(group.slots, &config.claims, active);
         Self {
@@ -77,7 +77,7 @@ impl Workloop {
             drained: false,
             metrics: config.metrics.clone(),
             sent: HashMap::new(),
-            room,
+            headroom,
         }
     }
 
@@ -94,7 +94,7 @@ impl Workloop {
         let after = self.slots.phase();
         if before != after {
             self.since = Instant::now();
-            log::debug!(workloop = self.group.id.as_str(); "workloop {}: {} -> {}", self.group.id, before.name(), after.name());
+            log::debug!(workloop = self.group.id.as_str(); "workloop {}: {} -> {}", self.group.id, before.shown(), after.shown());
         }
         for effect in effects {
             self.perform(effect, ctx);
@@ -103,13 +103,13 @@ impl Workloop {
 
     /// What an event leads to, with the memory that there is at this moment.
     fn decide(&mut self, event: Event) -> Vec<Effect> {
-        let lacked = self.slots.lacks_room();
-        self.slots.allow(self.room.allows(&self.group.id));
+        let lacked = self.slots.lacks_memory();
+        self.slots.allow(self.headroom.allows(&self.group.id));
         let effects = self.slots.on(event);
-        self.room.uses(&self.group.id, self.slots.used());
-        let lacks = self.slots.lacks_room();
+        self.headroom.uses(&self.group.id, self.slots.used());
+        let lacks = self.slots.lacks_memory();
         if lacks && !lacked {
-            let ceiling = self.room.ceiling().unwrap_or_default() >> 20;
+            let ceiling = self.headroom.ceiling().unwrap_or_default() >> 20;
             log::warn!(workloop = self.group.id.as_str(); "workloop {} claims no more for now: one more run with its memory limit does not fit below the ceiling of {ceiling} MiB (give the worker more memory, or lower --run-memory or the slots)", self.group.id);
         } else if lacked && !lacks {
             log::info!(workloop = self.group.id.as_str(); "workloop {} has memory for a further run again", self.group.id);
@@ -117,9 +117,9 @@ impl Workloop {
         effects
     }
 
-    fn heard(&mut self, round_trip: Duration) {
+    fn answered_in(&mut self, round_trip: Duration) {
         let was_slowed = self.slots.is_slowed();
-        self.slots.heard(round_trip);
+        self.slots.answered_in(round_trip);
         match (was_slowed, self.slots.is_slowed()) {
             (false, true) => {
                 log::warn!(workloop = self.group.id.as_str(); "workloop {} claims at half its rate: Lightning takes {} ms to answer", self.group.id, round_trip.as_millis());
@@ -131,15 +131,12 @@ impl Workloop {
         }
     }
 
-    fn held_by(&self) -> Vec<&'static str> {
-        let causes = [
-            ("memory", self.slots.lacks_room()),
-            ("latency", self.slots.is_slowed()),
-        ];
-        causes
-            .into_iter()
-            .filter_map(|(cause, holds)| holds.then_some(cause))
-            .collect()
+    fn held_by(&self) -> Vec<HoldCause> {
+        let holds = |cause: &HoldCause| match cause {
+            HoldCause::Memory => self.slots.lacks_memory(),
+            HoldCause::Latency => self.slots.is_slowed(),
+        };
+        HoldCause::VARIANTS.iter().copied().filter(holds).collect()
     }
 
     fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) {
@@ -170,7 +167,7 @@ impl Workloop {
                 });
             }
             Effect::Start(run) => {
-                self.owner.start.do_send(StartRun {
+                self.owner.do_send(WorkloopEvent::Claimed {
                     run,
                     workloop: self.group.id.clone(),
                 });
@@ -186,7 +183,7 @@ impl Workloop {
             Effect::Drained => {
                 if !self.drained {
                     self.drained = true;
-                    self.owner.drained.do_send(WorkloopDrained {
+                    self.owner.do_send(WorkloopEvent::Drained {
                         workloop: self.group.id.clone(),
                     });
                 }
@@ -217,7 +214,7 @@ impl Workloop {
                         _ => return true,
                     },
                 };
-                self.owner.refused.do_send(TokenRefused {
+                self.owner.do_send(WorkloopEvent::TokenRefused {
                     run_id: run.id.clone(),
                     why,
                 });
@@ -256,7 +253,7 @@ impl Handler<QueueEvent> for Workloop {
             QueueEvent::Lost => Event::Lost,
             QueueEvent::WorkAvailable => Event::WorkAvailable,
             QueueEvent::RoundTrip(smoothed) => {
-                self.heard(smoothed);
+                self.answered_in(smoothed);
                 return;
             }
             QueueEvent::Inherited(runs) => Event::Inherited {
@@ -357,7 +354,7 @@ impl Handler<GetWorkloopStatus> for Workloop {
     fn handle(&mut self, _: GetWorkloopStatus, _: &mut Self::Context) -> Self::Result {
         MessageResult(WorkloopStatus {
             id: self.group.id.clone(),
-            state: self.slots.phase().name(),
+            state: self.slots.phase().shown(),
             seconds: self.since.elapsed().as_secs(),
             slots: self.group.slots,
             active: self.slots.active(),

@@ -18,7 +18,8 @@ use protocol::ids::RunId;
 use protocol::lightning::ClaimedRun;
 
 pub(super) use self::events::{Effect, Event};
-use super::pace::Pace;
+use super::claim_throttle::ClaimThrottle;
+use super::messages::WorkloopState;
 use crate::config::ClaimConfig;
 use crate::lightning::Ticket;
 
@@ -39,14 +40,14 @@ pub(super) enum Phase {
 }
 
 impl Phase {
-    pub(super) fn name(self) -> &'static str {
+    pub(super) fn shown(self) -> WorkloopState {
         match self {
-            Self::Offline => "offline",
-            Self::Claiming => "claiming",
-            Self::Backoff { .. } => "backoff",
-            Self::Full => "full",
-            Self::Paused => "paused",
-            Self::Draining => "draining",
+            Self::Offline => WorkloopState::Offline,
+            Self::Claiming => WorkloopState::Claiming,
+            Self::Backoff { .. } => WorkloopState::Backoff,
+            Self::Full => WorkloopState::Full,
+            Self::Paused => WorkloopState::Paused,
+            Self::Draining => WorkloopState::Draining,
         }
     }
 }
@@ -87,7 +88,7 @@ pub(super) struct Slots {
     online: bool,
     /// Runs and claims that the memory ceiling allows.
     allowed: usize,
-    pace: Pace,
+    throttle: ClaimThrottle,
 }
 
 impl Slots {
@@ -106,7 +107,7 @@ impl Slots {
             next: 0,
             online: false,
             allowed: usize::MAX,
-            pace: Pace::default(),
+            throttle: ClaimThrottle::default(),
         }
     }
 
@@ -117,8 +118,8 @@ impl Slots {
     }
 
     /// Takes in the smoothed round trip at the answer to a claim.
-    pub(super) fn heard(&mut self, round_trip: Duration) {
-        self.pace.heard(round_trip);
+    pub(super) fn answered_in(&mut self, round_trip: Duration) {
+        self.throttle.answered_in(round_trip);
     }
 
     /// Runs and claims: what uses slots, and memory before long.
@@ -127,13 +128,13 @@ impl Slots {
     }
 
     /// Whether there are slots, but no memory for one more run.
-    pub(super) fn lacks_room(&self) -> bool {
+    pub(super) fn lacks_memory(&self) -> bool {
         self.used() < self.slots && !self.fits()
     }
 
     /// Whether claims are slowed down because Lightning is slow.
     pub(super) fn is_slowed(&self) -> bool {
-        self.pace.is_slow()
+        self.throttle.is_slow()
     }
 
     fn fits(&self) -> bool {
@@ -185,7 +186,7 @@ impl Slots {
                 }
             }
             // While Lightning is slow the loop alone claims, at its rate.
-            Event::WorkAvailable if self.pace.is_slow() && self.looping => {}
+            Event::WorkAvailable if self.throttle.is_slow() && self.looping => {}
             Event::WorkAvailable => self.claim(Cause::WorkAvailable, &mut effects),
             Event::Answered { ticket, runs } => self.answered(ticket, runs, &mut effects),
             Event::Inherited { runs } => {
@@ -271,13 +272,13 @@ impl Slots {
         self.next += 1;
         let timer = self.next;
         self.phase = Phase::Backoff { timer };
-        let wait = self.pace.wait(wait);
+        let wait = self.throttle.wait(wait);
         effects.push(Effect::Arm { timer, wait });
     }
 
     /// Claims again without a wait, unless Lightning is slow.
     fn claim_on(&mut self, effects: &mut Vec<Effect>) {
-        if self.pace.is_slow() && self.looping && self.online && self.free() {
+        if self.throttle.is_slow() && self.looping && self.online && self.free() {
             self.wait(Duration::ZERO, effects);
         } else {
             self.claim_in_loop(effects);
@@ -382,7 +383,7 @@ impl Slots {
         match self.phase {
             Phase::Full => self.claim_on(effects),
             // A wait for a slow Lightning goes on.
-            Phase::Backoff { .. } if !self.pace.is_slow() => self.claim_in_loop(effects),
+            Phase::Backoff { .. } if !self.throttle.is_slow() => self.claim_in_loop(effects),
             Phase::Backoff { .. }
             | Phase::Offline
             | Phase::Claiming

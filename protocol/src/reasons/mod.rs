@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantArray};
 
 pub use self::final_state::Leaves;
 pub use self::inputs::InputDataclips;
@@ -14,8 +15,11 @@ use crate::ids::JobId;
 use crate::plan::ExecutionPlan;
 
 /// How a step or run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, IntoStaticStr, VariantArray,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum ExitReason {
     /// As it should.
     Success,
@@ -36,15 +40,7 @@ pub enum ExitReason {
 impl ExitReason {
     /// The word on the wire.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::Fail => "fail",
-            Self::Crash => "crash",
-            Self::Kill => "kill",
-            Self::Cancel => "cancel",
-            Self::Exception => "exception",
-            Self::Lost => "lost",
-        }
+        self.into()
     }
 
     /// The reason that an error's severity stands for; anything unknown is a crash.

@@ -1,15 +1,16 @@
 //! What the engine needs: Node.js, npm, its packages, folders to write to, and what the kernel offers.
 
 use std::fs;
+use std::io;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 
 use actors::config::{MemoryEnforcement, NodeConfig, SandboxMode};
 use landlock::{
     ABI, Access as _, AccessFs, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _,
 };
 
-use super::{Report, Verdict};
+use super::{Grade, Report};
 use crate::settings::table;
 
 /// The oldest Node.js that the engine runs on.
@@ -94,14 +95,20 @@ fn npm(report: &mut Report) -> bool {
     true
 }
 
+/// Why a program does not say its version.
+#[derive(Debug, thiserror::Error)]
+enum VersionError {
+    #[error(transparent)]
+    Unstarted(#[from] io::Error),
+    #[error("--version ended with {0}")]
+    Failed(ExitStatus),
+}
+
 /// What a program says to `--version`, in one line.
-fn version_of(program: &Path) -> Result<String, String> {
-    let output = Command::new(program)
-        .arg("--version")
-        .output()
-        .map_err(|error| error.to_string())?;
+fn version_of(program: &Path) -> Result<String, VersionError> {
+    let output = Command::new(program).arg("--version").output()?;
     if !output.status.success() {
-        return Err(format!("--version ended with {}", output.status));
+        return Err(VersionError::Failed(output.status));
     }
     let text = String::from_utf8_lossy(&output.stdout);
     Ok(text.lines().next().unwrap_or("").trim().to_owned())
@@ -171,7 +178,7 @@ fn sandbox(mode: SandboxMode, report: &mut Report) {
     if mode == SandboxMode::Off {
         report.add(
             "sandbox",
-            Verdict::Poor,
+            Grade::Poor,
             "off (--sandbox): jobs can read what this user can read",
         );
         return;
@@ -190,7 +197,7 @@ fn sandbox(mode: SandboxMode, report: &mut Report) {
         let then = "jobs can do more of what this user can do";
         report.add(
             "sandbox",
-            Verdict::Poor,
+            Grade::Poor,
             format!("missing: {missing}: {then}"),
         );
     }
@@ -279,11 +286,11 @@ mod tests {
             Path::new(&program(dir.path(), "echo v18.19.0")),
             &mut report,
         );
-        assert_eq!(find(&report, "node").verdict, Verdict::Bad);
+        assert_eq!(find(&report, "node").grade, Grade::Bad);
         assert!(find(&report, "node").detail.contains("WORKER_NODE"));
         let mut report = Report::default();
         node(Path::new(&program(dir.path(), "echo v22.1.0")), &mut report);
-        assert_eq!(find(&report, "node").verdict, Verdict::Fine);
+        assert_eq!(find(&report, "node").grade, Grade::Fine);
         let mut report = Report::default();
         node(Path::new(&program(dir.path(), "exit 3")), &mut report);
         assert!(find(&report, "node").detail.contains("exit status: 3"));
@@ -306,7 +313,7 @@ mod tests {
         settings.cache_dir = dir.path().join("cache");
         let mut report = Report::default();
         packages(&settings, false, &mut report);
-        assert_eq!(find(&report, "engine").verdict, Verdict::Bad);
+        assert_eq!(find(&report, "engine").grade, Grade::Bad);
     }
 
     fn check_settings(engine_dir: &Path) -> NodeConfig {

@@ -14,7 +14,7 @@ use crate::settings::{Settings, table};
 
 /// What was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
+enum Grade {
     Fine,
     /// Works, but not as well as it could.
     Poor,
@@ -22,7 +22,7 @@ enum Verdict {
     Bad,
 }
 
-impl Verdict {
+impl Grade {
     fn glyph(self) -> &'static str {
         match self {
             Self::Fine => "✔",
@@ -35,7 +35,7 @@ impl Verdict {
 #[derive(Debug)]
 struct Finding {
     subject: &'static str,
-    verdict: Verdict,
+    grade: Grade,
     detail: String,
 }
 
@@ -46,23 +46,23 @@ pub struct Report(Vec<Finding>);
 impl Report {
     /// Whether nothing that is needed is missing.
     pub fn passed(&self) -> bool {
-        self.0.iter().all(|finding| finding.verdict != Verdict::Bad)
+        self.0.iter().all(|finding| finding.grade != Grade::Bad)
     }
 
-    fn add(&mut self, subject: &'static str, verdict: Verdict, detail: impl Into<String>) {
+    fn add(&mut self, subject: &'static str, grade: Grade, detail: impl Into<String>) {
         self.0.push(Finding {
             subject,
-            verdict,
+            grade,
             detail: detail.into(),
         });
     }
 
     fn fine(&mut self, subject: &'static str, detail: impl Into<String>) {
-        self.add(subject, Verdict::Fine, detail);
+        self.add(subject, Grade::Fine, detail);
     }
 
     fn bad(&mut self, subject: &'static str, detail: impl Into<String>) {
-        self.add(subject, Verdict::Bad, detail);
+        self.add(subject, Grade::Bad, detail);
     }
 }
 
@@ -76,17 +76,17 @@ impl fmt::Display for Report {
             .unwrap_or(0);
         for Finding {
             subject,
-            verdict,
+            grade,
             detail,
         } in &self.0
         {
             let detail = detail.replace('\n', &format!("\n{:indent$}", "", indent = width + 4));
-            writeln!(f, "{} {subject:width$}  {detail}", verdict.glyph())?;
+            writeln!(f, "{} {subject:width$}  {detail}", grade.glyph())?;
         }
         match self
             .0
             .iter()
-            .filter(|finding| finding.verdict == Verdict::Bad)
+            .filter(|finding| finding.grade == Grade::Bad)
             .count()
         {
             0 => writeln!(f, "\nThe worker can start."),
@@ -107,7 +107,7 @@ pub fn run(flags: Flags, variables: impl IntoIterator<Item = (OsString, OsString
         configuration(&settings, &mut report);
     }
     for warning in &settings.warnings {
-        report.add("configuration", Verdict::Poor, warning);
+        report.add("configuration", Grade::Poor, warning);
     }
     http(&settings, &mut report);
     match &settings.worker.engine {
@@ -135,7 +135,7 @@ fn configuration(settings: &Settings, report: &mut Report) {
             report.fine("secret", format!("set by {variable}"));
         }
         Some((Some(_), Source::Flag)) => {
-            report.add("secret", Verdict::Poor, "set by --secret, which every user of this machine can read: WORKER_SECRET is safer");
+            report.add("secret", Grade::Poor, "set by --secret, which every user of this machine can read: WORKER_SECRET is safer");
         }
         Some((Some(_), Source::File | Source::Default)) => report.fine("secret", "set by the file"),
         Some((None, _)) | None => report.fine("secret", "not needed"),
@@ -227,7 +227,7 @@ mod tests {
             ("WORKER_SECRET", "s3cret"),
             ("WORKER_REPO_DIR", file.path().to_str().unwrap()),
         ]);
-        assert_eq!(find(&report, "repo dir").verdict, Verdict::Bad);
+        assert_eq!(find(&report, "repo dir").grade, Grade::Bad);
     }
 
     #[test]
@@ -240,7 +240,7 @@ mod tests {
             ),
         ]);
         let warning = find(&report, "configuration");
-        assert_eq!(warning.verdict, Verdict::Poor);
+        assert_eq!(warning.grade, Grade::Poor);
         assert!(warning.detail.contains("white space"), "{report}");
         assert!(!report.to_string().contains("s3cret"));
         let endpoint = &find(&report, "lightning").detail;

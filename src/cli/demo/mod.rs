@@ -1,21 +1,22 @@
 //! `ws-worker demo`: the whole way of a run in one process. A mock Lightning on a free port, the worker with the real
 //! engine against it, and a workflow whose run is told line by line.
 
-mod clinic;
-mod narrator;
+mod run_printer;
+mod sample_service;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use actors::lightning::TlsError;
 use actors::supervisor::{Exit, Supervisor, SupervisorHandle};
 use clap::Args;
 use lightning_mock::{Direction, MockHandle, MockLightning, RecordedEvent};
 use serde_json::Value;
 
-use self::clinic::Clinic;
-use self::narrator::Narrator;
+use self::run_printer::RunPrinter;
+use self::sample_service::SampleService;
 use super::{FileError, Flags, read};
 use crate::logging;
 use crate::settings::{BadSettings, Settings, table};
@@ -82,8 +83,8 @@ pub enum DemoError {
     #[error("the mock Lightning cannot be started")]
     Mock(#[from] lightning_mock::StartError),
     /// The worker does not start.
-    #[error("the worker cannot be started: {0}")]
-    Unstarted(String),
+    #[error("the worker cannot be started")]
+    Unstarted(#[from] TlsError),
     /// The worker ended before the runs did.
     #[error("the worker ended early: {0}")]
     Worker(String),
@@ -107,8 +108,12 @@ pub async fn run(
     args: DemoArgs,
     variables: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<u8, DemoError> {
-    let clinic = Clinic::start()?;
-    let plan = plan(args.workflow.as_deref(), args.input.as_deref(), &clinic.url)?;
+    let service = SampleService::start()?;
+    let plan = plan(
+        args.workflow.as_deref(),
+        args.input.as_deref(),
+        &service.url,
+    )?;
     let mock = MockLightning::builder()
         .secret(Some(SECRET))
         .spawn_thread()?;
@@ -117,12 +122,12 @@ pub async fn run(
     say(&format!(
         "mock Lightning on {}, sample service on {}; the first start installs the engine and the adaptors",
         mock.url(),
-        clinic.url
+        service.url
     ))?;
-    let worker = Supervisor::start(settings.worker).map_err(DemoError::Unstarted)?;
+    let worker = Supervisor::start(settings.worker)?;
     let outcome = tell(&mock, &worker, &plan, args.runs).await;
     end(&worker).await;
-    clinic.stop().await;
+    service.stop().await;
     outcome
 }
 
@@ -185,7 +190,7 @@ async fn tell(
     for _ in 0..runs {
         stories.push(Story {
             run: mock.enqueue(plan.clone())?,
-            narrator: Narrator::new(&plan),
+            printer: RunPrinter::new(&plan),
             ended: false,
         });
     }
@@ -221,7 +226,7 @@ async fn tell(
 /// One run and what has been told of it.
 struct Story {
     run: String,
-    narrator: Narrator,
+    printer: RunPrinter,
     ended: bool,
 }
 
@@ -236,7 +241,7 @@ fn tell_event(stories: &mut [Story], event: &RecordedEvent) -> io::Result<()> {
         return Ok(());
     };
     story.ended |= event.event == "run:complete";
-    for line in story.narrator.lines(&event.event, &event.payload) {
+    for line in story.printer.lines(&event.event, &event.payload) {
         if many {
             say(&format!("[{}] {line}", number + 1))?;
         } else {

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use actors::config::EngineConfig;
 use actors::engine_pool::RecordedEngine;
+use actors::lightning::TlsError;
 use actors::supervisor::Supervisor;
 use clap::Args;
 use protocol::recording::{Recording, RecordingError, read as read_recording};
@@ -84,8 +85,8 @@ pub enum ReplayError {
     #[error(transparent)]
     Settings(#[from] BadSettings),
     /// The worker does not start.
-    #[error("the worker cannot be started: {0}")]
-    Unstarted(String),
+    #[error("the worker cannot be started")]
+    Unstarted(#[from] TlsError),
     /// The operating system gives no socket or no standard output.
     #[error("the operating system refused a resource")]
     Resource(#[from] io::Error),
@@ -119,7 +120,7 @@ pub async fn run(args: ReplayArgs) -> Result<u8, ReplayError> {
     let mut settings = settings(args.flags, &recording, &format!("ws://{address}/worker"))?;
     logging::init(&settings.log)?;
     settings.worker.engine = EngineConfig::Recorded(engine);
-    let worker = Supervisor::start(settings.worker).map_err(ReplayError::Unstarted)?;
+    let worker = Supervisor::start(settings.worker)?;
     let patience = Duration::from_secs(args.patience);
     let outcome = loop {
         let (wait, holds) = {

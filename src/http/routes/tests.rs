@@ -7,7 +7,7 @@ use actix_web::test::{TestRequest, call_service, init_service, read_body};
 use actix_web::{App, http::header};
 
 use actors::metrics::Metrics;
-use actors::supervisor::WorkerStatus;
+use actors::supervisor::{WorkerState, WorkerStatus};
 
 use super::super::testing;
 use super::*;
@@ -32,7 +32,7 @@ impl Controls for Fake {
         self.claims
     }
     async fn status(&self) -> Option<WorkerStatus> {
-        (!self.gone).then(|| testing::status("running"))
+        (!self.gone).then(|| testing::status(WorkerState::Running))
     }
     async fn unready(&self) -> Option<String> {
         self.unready.map(str::to_owned)

@@ -16,8 +16,8 @@ impl Transport for Sink {
 fn reports() -> (Reports, Arc<Sink>) {
     let sink = Arc::new(Sink::default());
     let dsn = "http://key@127.0.0.1/1".parse().unwrap();
-    let mail: Arc<dyn Transport> = sink.clone();
-    (Reports::sending_by(mail, dsn, "test"), sink)
+    let transport: Arc<dyn Transport> = sink.clone();
+    (Reports::sending_by(transport, dsn, "test"), sink)
 }
 
 fn note(reports: &Reports, level: Level, line: u32, run: &str, text: &str) {

@@ -92,18 +92,18 @@ impl Run {
         let timeout = options
             .run_timeout_ms
             .map_or(limits.timeout, Duration::from_millis);
-        let memory_mb = options.memory_limit_mb.unwrap_or(limits.memory_mb);
+        let memory_mb = options.memory_limit_mb.unwrap_or(limits.memory.get());
         ExecuteOptions {
             timeout: (!timeout.is_zero()).then_some(timeout),
             memory_mb,
             state_mb: options
                 .state_limit_mb
-                .or(limits.state_mb)
+                .or(limits.state.map(protocol::size::Mebibytes::get))
                 .unwrap_or(memory_mb),
-            payload_mb: options.payload_limit_mb.unwrap_or(limits.payload_mb),
+            payload_mb: options.payload_limit_mb.unwrap_or(limits.payload.get()),
             log_payload_mb: options
                 .log_payload_limit_mb
-                .unwrap_or(limits.log_payload_mb),
+                .unwrap_or(limits.log_payload.get()),
             job_log_level: options.job_log_level.clone(),
             sanitize: options.sanitize.clone(),
             output_dataclips: options.output_dataclips,

@@ -3,7 +3,7 @@
 use lightning_mock::RunState;
 use protocol::workloop::Workloop;
 
-use super::{MockLightning, PATIENCE, Supervisor, config, end, enqueue, started};
+use super::{ConnectionState, MockLightning, PATIENCE, Supervisor, config, end, enqueue, started};
 
 #[actix_rt::test]
 async fn runs_beyond_the_channels_of_one_socket_go_over_another() {
@@ -22,6 +22,13 @@ async fn runs_beyond_the_channels_of_one_socket_go_over_another() {
         started(&lightning, run).await;
     }
     assert_eq!(lightning.connections(), 2);
+    let status = worker.status().await.unwrap();
+    let further: Vec<_> = status
+        .further_connections
+        .iter()
+        .map(|connection| (connection.state, connection.queue_joined))
+        .collect();
+    assert_eq!(further, [(ConnectionState::Connected, false)]);
     for run in &runs {
         let run = lightning.ended(run, PATIENCE).await.unwrap();
         assert_eq!((run.state, run.claims), (RunState::Success, 1));

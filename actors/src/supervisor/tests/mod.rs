@@ -10,6 +10,7 @@ use actix::prelude::*;
 use lightning_mock::{MockHandle, MockLightning, RollBack};
 use protocol::backoff::ClaimBackoff;
 use protocol::ids::RunId;
+use protocol::size::Mebibytes;
 use protocol::workloop::Workloop;
 use serde_json::json;
 
@@ -19,6 +20,7 @@ use crate::config::{
     RunLimits, Secret, ShutdownGrace,
 };
 use crate::events::Panic;
+use crate::lightning::ConnectionState;
 
 const CAPACITY: u32 = 3;
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -53,14 +55,14 @@ fn config(lightning: &MockHandle) -> Config {
             request_attempts: 10,
             retry_delay: Duration::from_secs(1),
             batch: None,
-            frames: FrameLimit::from_mebibytes(10.4),
+            frames: FrameLimit::new(Mebibytes::new(10.4)),
         },
         limits: RunLimits {
             timeout: Duration::from_secs(60),
-            memory_mb: 500.0,
-            payload_mb: 10.0,
-            log_payload_mb: 1.0,
-            state_mb: None,
+            memory: Mebibytes::new(500.0),
+            payload: Mebibytes::new(10.0),
+            log_payload: Mebibytes::new(1.0),
+            state: None,
         },
         engine: EngineConfig::Mock,
         collections: None,

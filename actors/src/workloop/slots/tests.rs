@@ -323,7 +323,7 @@ fn without_room_for_a_second_run_none_is_claimed_until_there_is() {
     let [Effect::Start(_), Effect::Arm { timer, .. }] = effects[..] else {
         panic!("{effects:?}")
     };
-    assert!(slots.lacks_room());
+    assert!(slots.lacks_memory());
     assert!(slots.on(Event::WorkAvailable).is_empty());
     refused(&mut slots);
     slots.allow(2);
@@ -334,7 +334,7 @@ fn without_room_for_a_second_run_none_is_claimed_until_there_is() {
 fn a_slow_lightning_is_not_asked_again_at_once() {
     let mut slots = slots(3);
     let ticket = claimed(&slots.on(Event::Joined));
-    slots.heard(Duration::from_secs(4));
+    slots.answered_in(Duration::from_secs(4));
     let effects = answer(&mut slots, ticket, &["a"]);
     let [Effect::Start(_), Effect::Arm { timer, wait }] = effects[..] else {
         panic!("{effects:?}")

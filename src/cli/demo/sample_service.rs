@@ -16,13 +16,13 @@ use serde_json::json;
 const USER: &str = "demo:demo-password";
 
 /// The running service; it ends with the process, or when it is told to.
-pub(super) struct Clinic {
+pub(super) struct SampleService {
     /// Its address, such as `http://127.0.0.1:41234`.
     pub(super) url: String,
     server: ServerHandle,
 }
 
-impl Clinic {
+impl SampleService {
     /// Starts it on a free port of this machine.
     pub(super) fn start() -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;

@@ -1,7 +1,7 @@
-//! Room for one more run below the memory ceiling that a cgroup or container sets.
+//! Memory headroom: whether one more run fits below the memory ceiling that a cgroup or container sets.
 //!
 //! A run may use its whole limit, so that a worker that claims more runs than the ceiling has room for is killed with all
-//! of them. Where no ceiling is known there is always room, and a group without a run may always claim one: a ceiling that
+//! of them. Where no ceiling is known there is always headroom, and a group without a run may always claim one: a ceiling that
 //! is lower than a single limit must not stop a worker for ever.
 
 use std::collections::HashMap;
@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use protocol::ids::WorkloopId;
+use protocol::size::Mebibytes;
 
 const ROOT: &str = "/sys/fs/cgroup";
 
@@ -45,29 +46,23 @@ struct State {
     used: Option<(Instant, Vec<u64>)>,
 }
 
-/// The room of one worker; clones share it.
+/// The headroom of one worker; clones share it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Room(Option<Arc<Shared>>);
+pub(crate) struct MemoryHeadroom(Option<Arc<Shared>>);
 
-impl Room {
-    /// The room below the ceiling of this process for runs with this limit, MiB.
-    pub(crate) fn find(run_limit_mb: f64) -> Self {
+impl MemoryHeadroom {
+    /// The headroom below the ceiling of this process for runs with this limit.
+    pub(crate) fn find(run_limit: Mebibytes) -> Self {
         let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        Self::below(Path::new(ROOT), &own, run_limit_mb)
+        Self::below(Path::new(ROOT), &own, run_limit)
     }
 
-    fn below(root: &Path, own: &str, run_limit_mb: f64) -> Self {
+    fn below(root: &Path, own: &str, run_limit: Mebibytes) -> Self {
         let ceilings = ceilings(root, own);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "the settings bound it"
-        )]
-        let run_limit = (run_limit_mb.max(0.0) * 1_048_576.0) as u64;
         Self((!ceilings.is_empty()).then(|| {
             Arc::new(Shared {
                 ceilings,
-                run_limit,
+                run_limit: run_limit.bytes(),
                 state: Mutex::default(),
             })
         }))
@@ -182,6 +177,7 @@ mod tests {
     use super::*;
 
     const MIB: u64 = 1 << 20;
+    const RUN: Mebibytes = Mebibytes::new(100.0);
 
     fn group(root: &Path, path: &str, files: &[(&str, String)]) {
         let folder = root.join(path);
@@ -191,7 +187,7 @@ mod tests {
         }
     }
 
-    fn unified(root: &TempDir, limit: &str, used_mib: u64) -> Room {
+    fn unified(root: &TempDir, limit: &str, used_mib: u64) -> MemoryHeadroom {
         group(root.path(), "", &[("memory.max", "max\n".to_owned())]);
         group(
             root.path(),
@@ -205,44 +201,44 @@ mod tests {
                 ),
             ],
         );
-        Room::below(root.path(), "0::/pod/worker\n", 100.0)
+        MemoryHeadroom::below(root.path(), "0::/pod/worker\n", RUN)
     }
 
     #[test]
     fn without_a_ceiling_any_number_is_allowed() {
         let root = TempDir::new().unwrap();
-        let room = unified(&root, "max\n", 5000);
-        room.uses(&WorkloopId::new("a"), 1000);
-        assert_eq!(room.allows(&WorkloopId::new("a")), usize::MAX);
-        assert_eq!(room.ceiling(), None);
+        let headroom = unified(&root, "max\n", 5000);
+        headroom.uses(&WorkloopId::new("a"), 1000);
+        assert_eq!(headroom.allows(&WorkloopId::new("a")), usize::MAX);
+        assert_eq!(headroom.ceiling(), None);
     }
 
     #[test]
     fn the_limits_of_all_groups_runs_have_to_fit() {
         let (a, b) = (WorkloopId::new("a"), WorkloopId::new("b"));
         let root = TempDir::new().unwrap();
-        let room = unified(&root, &format!("{}\n", 350 * MIB), 20);
-        assert_eq!(room.ceiling(), Some(350 * MIB));
-        assert_eq!(room.allows(&a), 3);
-        room.uses(&b, 2);
-        assert_eq!(room.allows(&a), 1);
-        room.uses(&a, 1);
-        assert_eq!(room.allows(&b), 2);
-        room.uses(&a, 0);
-        assert_eq!(room.allows(&b), 3);
+        let headroom = unified(&root, &format!("{}\n", 350 * MIB), 20);
+        assert_eq!(headroom.ceiling(), Some(350 * MIB));
+        assert_eq!(headroom.allows(&a), 3);
+        headroom.uses(&b, 2);
+        assert_eq!(headroom.allows(&a), 1);
+        headroom.uses(&a, 1);
+        assert_eq!(headroom.allows(&b), 2);
+        headroom.uses(&a, 0);
+        assert_eq!(headroom.allows(&b), 3);
     }
 
     #[test]
     fn what_is_used_already_counts_but_for_caches() {
         let a = WorkloopId::new("a");
         let root = TempDir::new().unwrap();
-        let room = unified(&root, &format!("{}\n", 350 * MIB), 250);
-        assert_eq!(room.allows(&a), 1);
+        let headroom = unified(&root, &format!("{}\n", 350 * MIB), 250);
+        assert_eq!(headroom.allows(&a), 1);
         let root = TempDir::new().unwrap();
-        let room = unified(&root, &format!("{}\n", 350 * MIB), 251);
-        assert_eq!(room.allows(&a), 0);
-        room.uses(&a, 1);
-        assert_eq!(room.allows(&a), 1);
+        let headroom = unified(&root, &format!("{}\n", 350 * MIB), 251);
+        assert_eq!(headroom.allows(&a), 0);
+        headroom.uses(&a, 1);
+        assert_eq!(headroom.allows(&a), 1);
     }
 
     #[test]
@@ -267,8 +263,14 @@ mod tests {
             &[limit(400 * MIB), usage(10 * MIB)],
         );
         let own = "4:cpu,memory:/pod/w\n0::/\n";
-        let room = Room::below(root.path(), own, 100.0);
-        assert_eq!((room.ceiling(), room.allows(&a)), (Some(150 * MIB), 0));
-        assert_eq!(Room::below(root.path(), own, 90.0).allows(&a), 1);
+        let headroom = MemoryHeadroom::below(root.path(), own, RUN);
+        assert_eq!(
+            (headroom.ceiling(), headroom.allows(&a)),
+            (Some(150 * MIB), 0)
+        );
+        assert_eq!(
+            MemoryHeadroom::below(root.path(), own, Mebibytes::new(90.0)).allows(&a),
+            1
+        );
     }
 }

@@ -6,14 +6,14 @@ use serde_json::Value;
 
 /// What is known of a run while its events pass by.
 #[derive(Debug, Default)]
-pub(super) struct Narrator {
+pub(super) struct RunPrinter {
     /// Names of jobs, by id.
     jobs: BTreeMap<String, String>,
     /// Jobs, by the id of their step.
     steps: BTreeMap<String, String>,
 }
 
-impl Narrator {
+impl RunPrinter {
     /// Knows the names of the jobs of a Lightning plan.
     pub(super) fn new(plan: &Value) -> Self {
         let jobs = plan["jobs"].as_array().into_iter().flatten();
@@ -146,13 +146,13 @@ mod tests {
 
     use super::*;
 
-    fn narrator() -> Narrator {
-        Narrator::new(&json!({"jobs": [{"id": "a", "name": "Fetch"}, {"id": "b"}]}))
+    fn printer() -> RunPrinter {
+        RunPrinter::new(&json!({"jobs": [{"id": "a", "name": "Fetch"}, {"id": "b"}]}))
     }
 
     #[test]
     fn a_step_is_told_by_the_name_of_its_job() {
-        let mut told = narrator();
+        let mut told = printer();
         assert_eq!(
             told.lines("step:start", &json!({"job_id": "a", "step_id": "s"})),
             ["▶ Fetch"]
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn log_lines_are_told_but_for_the_machinerys_debug() {
         let line = |source, level, message| {
-            narrator().lines(
+            printer().lines(
                 "run:log",
                 &json!({"source": source, "level": level, "message": message}),
             )
@@ -193,14 +193,14 @@ mod tests {
             ["    JOB ⚠ \u{fffd}[2Jx"]
         );
         let batch = json!({"logs": [{"source": "JOB", "message": ["1"]}, {"source": "JOB", "message": ["2"]}]});
-        assert_eq!(narrator().lines("run:batch_logs", &batch).len(), 2);
+        assert_eq!(printer().lines("run:batch_logs", &batch).len(), 2);
     }
 
     #[test]
     fn the_end_has_reason_and_final_state() {
         let ended = json!({"reason": "success", "final_state": {"n": 1}});
         assert_eq!(
-            narrator().lines("run:complete", &ended),
+            printer().lines("run:complete", &ended),
             [
                 "● run ended: success",
                 "final state:",
@@ -212,7 +212,7 @@ mod tests {
         let ended =
             json!({"reason": "crash", "error_type": "CompileError", "error_message": "a: no"});
         assert_eq!(
-            narrator().lines("run:complete", &ended),
+            printer().lines("run:complete", &ended),
             ["● run ended: crash, CompileError: a: no"]
         );
     }
@@ -227,8 +227,8 @@ mod tests {
             "run:batch_logs",
             "other",
         ] {
-            narrator().lines(event, &json!(null));
-            narrator().lines(event, &json!([1, "x"]));
+            printer().lines(event, &json!(null));
+            printer().lines(event, &json!([1, "x"]));
         }
     }
 }

@@ -1,9 +1,11 @@
 //! The way to Sentry: one thread with the HTTP client that the worker has anyway, behind a queue that never fills memory.
 
+use std::io;
 use std::path::Path;
 use std::sync::mpsc as blocking;
 use std::time::{Duration, Instant};
 
+use actors::causes::with_causes;
 use sentry::types::Dsn;
 use sentry::{Envelope, Transport};
 use tokio::sync::mpsc;
@@ -14,19 +16,19 @@ const WAITING: usize = 64;
 /// How long nothing is sent after Sentry said that it is too much, unless Sentry said how long.
 const PAUSE: Duration = Duration::from_secs(60);
 
-enum Letter {
+enum Item {
     Report(Box<Envelope>),
     /// Answered when everything before it was sent.
     Flush(blocking::Sender<()>),
 }
 
 /// Sends reports.
-pub(super) struct Mail(mpsc::Sender<Letter>);
+pub(super) struct SentryTransport(mpsc::Sender<Item>);
 
-impl Mail {
-    /// Starts the thread; an error says what of it is not to be had.
-    pub(super) fn start(dsn: &Dsn, extra_ca_file: Option<&Path>) -> Result<Self, String> {
-        let (sender, letters) = mpsc::channel(WAITING);
+impl SentryTransport {
+    /// Starts the thread.
+    pub(super) fn start(dsn: &Dsn, extra_ca_file: Option<&Path>) -> io::Result<Self> {
+        let (sender, queue) = mpsc::channel(WAITING);
         let (url, auth) = (
             dsn.envelope_api_url().to_string(),
             dsn.to_auth(Some(concat!("ws-worker/", env!("CARGO_PKG_VERSION"))))
@@ -45,22 +47,26 @@ impl Mail {
                 };
                 runtime.block_on(async {
                     match actors::lightning::http_client(extra_ca_file.as_deref()) {
-                        Ok(client) => deliver(letters, &client, &url, &auth).await,
-                        Err(why) => log::warn!("errors are not reported to Sentry: {why}"),
+                        Ok(client) => deliver(queue, &client, &url, &auth).await,
+                        Err(error) => {
+                            log::warn!(
+                                "errors are not reported to Sentry: {}",
+                                with_causes(&error)
+                            );
+                        }
                     }
                 });
-            })
-            .map_err(|error| error.to_string())?;
+            })?;
         Ok(Self(sender))
     }
 }
 
-async fn deliver(mut letters: mpsc::Receiver<Letter>, client: &awc::Client, url: &str, auth: &str) {
+async fn deliver(mut queue: mpsc::Receiver<Item>, client: &awc::Client, url: &str, auth: &str) {
     let mut paused_until: Option<Instant> = None;
-    while let Some(letter) = letters.recv().await {
-        let envelope = match letter {
-            Letter::Report(envelope) => envelope,
-            Letter::Flush(done) => {
+    while let Some(item) = queue.recv().await {
+        let envelope = match item {
+            Item::Report(envelope) => envelope,
+            Item::Flush(done) => {
                 if done.send(()).is_err() {
                     log::debug!("nobody waits for the last reports to Sentry any more");
                 }
@@ -97,15 +103,15 @@ async fn deliver(mut letters: mpsc::Receiver<Letter>, client: &awc::Client, url:
     }
 }
 
-impl Transport for Mail {
+impl Transport for SentryTransport {
     fn send_envelope(&self, envelope: Envelope) {
-        if self.0.try_send(Letter::Report(Box::new(envelope))).is_err() {
+        if self.0.try_send(Item::Report(Box::new(envelope))).is_err() {
             log::debug!("a report to Sentry is dropped: too many wait");
         }
     }
 
     fn flush(&self, timeout: Duration) -> bool {
         let (done, waiting) = blocking::channel();
-        self.0.try_send(Letter::Flush(done)).is_ok() && waiting.recv_timeout(timeout).is_ok()
+        self.0.try_send(Item::Flush(done)).is_ok() && waiting.recv_timeout(timeout).is_ok()
     }
 }

@@ -10,16 +10,16 @@ const STEPS: u32 = 4;
 
 /// The rate of a group's claims; no clock, no I/O.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub(super) struct ClaimThrottle {
     /// 0 is the whole rate, [`STEPS`] half of it.
     slowed: u32,
     /// The smoothed round trip that was last heard of.
     round_trip: Duration,
 }
 
-impl Pace {
+impl ClaimThrottle {
     /// Takes in the smoothed round trip at the answer to a claim.
-    pub(super) fn heard(&mut self, round_trip: Duration) {
+    pub(super) fn answered_in(&mut self, round_trip: Duration) {
         self.round_trip = round_trip;
         self.slowed = if round_trip > SLOW {
             STEPS
@@ -48,24 +48,24 @@ mod tests {
 
     #[test]
     fn a_slow_lightning_is_asked_half_as_often() {
-        let mut pace = Pace::default();
-        pace.heard(SECOND);
-        assert_eq!((pace.is_slow(), pace.wait(SECOND)), (false, SECOND));
-        pace.heard(3 * SECOND);
-        assert!(pace.is_slow());
+        let mut throttle = ClaimThrottle::default();
+        throttle.answered_in(SECOND);
+        assert_eq!((throttle.is_slow(), throttle.wait(SECOND)), (false, SECOND));
+        throttle.answered_in(3 * SECOND);
+        assert!(throttle.is_slow());
         // 1 s and 3 s to the answer were 4 s a claim; 5 s and 3 s are 8.
-        assert_eq!(pace.wait(SECOND), 5 * SECOND);
-        assert_eq!(pace.wait(Duration::ZERO), 3 * SECOND);
+        assert_eq!(throttle.wait(SECOND), 5 * SECOND);
+        assert_eq!(throttle.wait(Duration::ZERO), 3 * SECOND);
     }
 
     #[test]
     fn the_rate_recovers_step_by_step() {
-        let mut pace = Pace::default();
-        pace.heard(3 * SECOND);
+        let mut throttle = ClaimThrottle::default();
+        throttle.answered_in(3 * SECOND);
         let waits: Vec<_> = (0..5)
             .map(|_| {
-                pace.heard(SECOND);
-                pace.wait(SECOND).as_millis()
+                throttle.answered_in(SECOND);
+                throttle.wait(SECOND).as_millis()
             })
             .collect();
         assert_eq!(waits, [2500, 2000, 1500, 1000, 1000]);
