@@ -16,11 +16,12 @@ COPY benches/load/Cargo.toml benches/load/
 COPY compiler/Cargo.toml compiler/
 COPY lightning-mock/Cargo.toml lightning-mock/
 COPY protocol/Cargo.toml protocol/
-RUN for package in . actors adaptors benches/load compiler lightning-mock protocol; do \
+COPY sandbox/Cargo.toml sandbox/
+RUN for package in . actors adaptors benches/load compiler lightning-mock protocol sandbox; do \
       sed -i '/^\[\[bench\]\]/,/^$/d' "$package/Cargo.toml" && mkdir -p "$package/src" && touch "$package/src/lib.rs" && echo 'fn main() {}' > "$package/src/main.rs"; \
     done && \
     cargo build --release --locked --package ws-worker --bin ws-worker && \
-    rm -rf src actors adaptors benches compiler lightning-mock protocol
+    rm -rf src actors adaptors benches compiler lightning-mock protocol sandbox
 
 COPY . .
 # cargo goes by modification times, and those of a checkout may be older than the empty files above.

@@ -4,3 +4,5 @@ set -euo pipefail
 cd "$(dirname "$0")"
 (cd engine && npm ci --no-audit --no-fund --ignore-scripts && npm test)
 cargo test --workspace --locked
+# The side of the sandbox for systems other than Linux.
+cargo test --package sandbox --features portable --locked

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 [ $# -gt 0 ] || set -- start --lightning mock --log info
-sources=(Cargo.toml Cargo.lock src actors adaptors compiler protocol lightning-mock engine)
+sources=(Cargo.toml Cargo.lock src actors adaptors compiler protocol sandbox lightning-mock engine)
 stamp=$(mktemp)
 worker=
 

@@ -9,6 +9,7 @@ use protocol::lightning::escaped_len;
 use protocol::size::Mebibytes;
 use protocol::token::RunTokenKey;
 use protocol::workloop::Workloop;
+pub use sandbox::{MemoryEnforcement, SandboxMode};
 
 use crate::engine_pool::RecordedEngine;
 use crate::lightning::Recorder;
@@ -270,28 +271,6 @@ pub enum Reuse {
     Never,
     /// Any run, the reference's way.
     Always,
-}
-
-/// Whether engine children are put into the OS sandbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SandboxMode {
-    /// As far as the kernel allows.
-    Auto,
-    /// Refuse to start without it.
-    Strict,
-    /// No sandbox.
-    Off,
-}
-
-/// How memory is limited beyond the V8 heap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MemoryEnforcement {
-    /// V8 limits and the watch on resident size.
-    Heap,
-    /// A cgroup per child; an error where none is writable.
-    Cgroup,
-    /// A cgroup where one is writable, else as `Heap`.
-    Auto,
 }
 
 /// Where collections live (protocol spec, section 6.5).

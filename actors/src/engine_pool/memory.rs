@@ -1,14 +1,12 @@
 //! The memory of an engine child beyond what V8 counts: Buffers, WebAssembly and native code are limited by nobody else.
 
-use std::fs;
-
 use protocol::js;
 
 const MIB: f64 = 1_048_576.0;
 
 /// What a child may use besides the limit of its run, MiB: Node and the engine take about 100 with a thread, V8's young
 /// space 48, adaptors the rest. The reference allows 128 with one thread and no adaptors loaded ahead.
-pub(super) const OVERHEAD_MB: f64 = 256.0;
+const OVERHEAD_MB: f64 = 256.0;
 
 /// Parts of a limit from which on a run is told that it comes near it.
 pub(super) const NEAR: f64 = 0.9;
@@ -45,15 +43,14 @@ pub(super) fn near_line(limit_mb: f64) -> String {
     )
 }
 
-/// The resident size of a process in bytes; `None` when it is gone.
-pub(super) fn resident(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    // In kB, as the kernel calls 1,024 bytes. `statm` would be shorter, but counts pages of a size to be asked for.
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kilobytes << 10)
+/// What the memory of a process may come to while it executes a run with this limit.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "limits are checked to be positive and finite where they come in; a cast saturates"
+)]
+pub(super) fn most_bytes(limit_mb: f64) -> u64 {
+    ((limit_mb + OVERHEAD_MB) * MIB) as u64
 }
 
 #[cfg(test)]
@@ -68,11 +65,5 @@ mod tests {
         assert_eq!(judge(190 * MB, 100 * MB, 100.0), Verdict::Near);
         assert_eq!(judge(356 * MB, 300 * MB, 100.0), Verdict::Fine);
         assert_eq!(judge(357 * MB, 300 * MB, 100.0), Verdict::Over);
-    }
-
-    #[test]
-    fn the_size_of_a_living_process_is_known_and_that_of_a_dead_one_is_not() {
-        assert!(resident(std::process::id()).is_some_and(|bytes| bytes > MB));
-        assert_eq!(resident(u32::MAX), None);
     }
 }

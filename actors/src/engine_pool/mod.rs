@@ -11,23 +11,18 @@
 //! [`EngineEvent`]s to the runs, through the children. *If it dies* its children are killed with it; the supervisor tells
 //! the runs.
 
-mod cgroup;
 mod child;
 mod compile;
 mod conversation;
 mod installer;
+mod launch;
 mod memory;
 mod messages;
 mod mock;
 mod node;
 mod pool;
-mod private_folder;
 mod process;
 mod recorded;
-mod sandbox;
-mod seccomp;
-mod setup;
-mod spawn;
 
 #[cfg(test)]
 mod tests;
@@ -42,9 +37,4 @@ pub(crate) use self::messages::{
 };
 pub(crate) use self::pool::EnginePool;
 pub use self::recorded::RecordedEngine;
-pub use self::sandbox::{locate, missing as missing_in_sandbox};
-
-/// The resident size of a process in bytes; `None` when it is gone.
-pub fn resident_bytes(pid: u32) -> Option<u64> {
-    memory::resident(pid)
-}
+pub use sandbox::{locate, missing as missing_in_sandbox, resident as resident_bytes};

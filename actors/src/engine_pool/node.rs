@@ -12,15 +12,14 @@ use actix::prelude::*;
 use indexmap::IndexMap;
 use protocol::ids::{ProjectId, RunId};
 use protocol::reasons::EngineError;
+use sandbox::{Cgroups, Root};
 
-use super::cgroup::Cgroups;
 use super::child::{
     Abandon, ChildId, ChildIdle, Declined, EngineChild, Owner, Retire, RunOn, Warm,
 };
+use super::launch::Launch;
 use super::messages::{ChildStatus, EngineEvent, EngineEventBody, Execute, Proceed, StopJob};
-use super::private_folder::Root;
 use super::process;
-use super::spawn::Launch;
 use crate::config::{NodeConfig, Reuse};
 use crate::metrics::Metrics;
 

@@ -9,9 +9,9 @@ use adaptors::Located;
 use indexmap::IndexMap;
 use protocol::plan::Linked;
 use protocol::versions::EngineVersions;
+use sandbox::{Cgroups, Root};
 use tokio::sync::{oneshot, watch};
 
-use super::cgroup::Cgroups;
 use super::child::{ChildDead, ChildGone, ChildIdle, ChildReady, ChildWarmed, Declined, Owner};
 use super::compile::{CompiledPlan, compile_plan};
 use super::installer::{AdaptorInstaller, Install};
@@ -21,10 +21,8 @@ use super::messages::{
 };
 use super::mock::MockEngine;
 use super::node::Children;
-use super::private_folder::{self, Root};
 use super::recorded::RecordedEngine;
-use super::sandbox;
-use crate::config::{Config, EngineConfig, NodeConfig, SandboxMode};
+use crate::config::{Config, EngineConfig, MemoryEnforcement, NodeConfig, SandboxMode};
 use crate::metrics::Metrics;
 
 /// Threads of the mock engine: enough for both cores of a small machine.
@@ -261,7 +259,7 @@ impl Actor for EnginePool {
                     config.state_props_to_remove.join(", ")
                 );
                 let surroundings = check_sandbox(config.sandbox)
-                    .and_then(|()| Ok((Cgroups::find(config.memory_enforcement)?, make_root()?)));
+                    .and_then(|()| Ok((find_cgroups(config.memory_enforcement)?, make_root()?)));
                 let (cgroups, root) = match surroundings {
                     Ok(surroundings) => surroundings,
                     Err(why) => {
@@ -367,6 +365,10 @@ impl Handler<Prepare> for EnginePool {
     }
 }
 
+fn find_cgroups(wanted: MemoryEnforcement) -> Result<Option<Cgroups>, String> {
+    Cgroups::find(wanted).map_err(|missing| missing.why)
+}
+
 fn make_root() -> Result<Arc<Root>, String> {
     Root::create().map_err(|error| {
         let folder = std::env::temp_dir();
@@ -380,7 +382,7 @@ fn make_root() -> Result<Arc<Root>, String> {
 /// Removes what killed workers have left, beside everything else: it may be a lot.
 fn sweep_behind() {
     actix_rt::task::spawn_blocking(|| {
-        let swept = private_folder::sweep();
+        let swept = sandbox::sweep();
         if swept > 0 {
             log::info!("removed the temporary files of {swept} workers that were killed");
         }
@@ -397,7 +399,11 @@ fn check_sandbox(mode: SandboxMode) -> Result<(), String> {
             log::warn!("engine children are not sandboxed: jobs can read what the worker can");
             return Ok(());
         }
-        SandboxMode::Auto | SandboxMode::Strict => sandbox::missing().join("; "),
+        SandboxMode::Auto | SandboxMode::Strict => {
+            let missing = sandbox::missing();
+            let texts: Vec<_> = missing.iter().map(ToString::to_string).collect();
+            texts.join("; ")
+        }
     };
     if missing.is_empty() {
         log::info!("engine children are sandboxed by Landlock and seccomp");

@@ -1,7 +1,6 @@
 //! An engine child's process: the tasks that read and write it, and what they have to know of the run in it.
 
 use std::cell::RefCell;
-use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,15 +9,16 @@ use actix::prelude::*;
 use bytes::Bytes;
 use protocol::engine::{Frame, FrameDecoder, FrameLimits};
 use protocol::ids::RunId;
+use sandbox::{Confined, Control};
 use tokio::io::{
     AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader,
 };
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::cgroup::Leaf;
-use super::spawn::{self, Launch, Spawned};
+use super::launch::Launch;
+use super::memory;
 
 /// The part of a child's stderr that is kept as evidence of how it died.
 const STDERR_TAIL: usize = 4096;
@@ -64,12 +64,9 @@ pub(super) type SharedGuest = Rc<RefCell<Guest>>;
 
 /// A started process. Dropping it kills the process.
 pub(super) struct Process {
-    pub(super) pid: Option<u32>,
+    pub(super) control: Control,
     commands: mpsc::UnboundedSender<Bytes>,
-    kill: Option<oneshot::Sender<()>>,
     stderr: Rc<RefCell<String>>,
-    folder: PathBuf,
-    cgroup: Option<Leaf>,
 }
 
 impl Process {
@@ -80,33 +77,9 @@ impl Process {
         }
     }
 
-    /// Kills the process and whatever it started.
-    pub(super) fn kill(&mut self) {
-        if let Some(kill) = self.kill.take()
-            && kill.send(()).is_err()
-        {
-            log::debug!("an engine child ended before it was killed");
-        }
-    }
-
-    /// Whether there is anything in the private folder.
-    pub(super) fn has_files(&self) -> bool {
-        std::fs::read_dir(&self.folder).is_ok_and(|mut files| files.next().is_some())
-    }
-
     /// Has the kernel limit the memory of the process for a run, where it can.
     pub(super) fn limit_memory(&self, limit_mb: f64) {
-        if let Some(Err(error)) = self.cgroup.as_ref().map(|leaf| leaf.limit(limit_mb)) {
-            log::warn!(
-                "cgroup: failed to constrain process {}: {error}",
-                self.pid.unwrap_or_default()
-            );
-        }
-    }
-
-    /// Whether the kernel killed the process for its memory.
-    pub(super) fn was_killed_for_memory(&self) -> bool {
-        self.cgroup.as_ref().is_some_and(Leaf::has_killed)
+        self.control.limit_memory(memory::most_bytes(limit_mb));
     }
 
     /// The end of what the process wrote to stderr.
@@ -124,45 +97,35 @@ pub(super) fn start(
     guest: SharedGuest,
     recipient: Recipient<FromProcess>,
 ) -> Result<Process, String> {
-    let Spawned {
-        mut child,
-        commands: writer,
-        events: reader,
-        private,
-        cgroup,
-    } = spawn::spawn(launch)?;
-    let pid = child.id();
+    let Confined {
+        control,
+        sockets,
+        stdout,
+        stderr: errors,
+        reaper,
+    } = sandbox::spawn(&launch.spec()?).map_err(|error| format!("an engine child: {error}"))?;
+    let sockets = sockets.ok_or("an engine child has no sockets")?;
+    let pid = control.pid();
     let (commands, queue) = mpsc::unbounded_channel();
-    let (kill, killed) = oneshot::channel();
     let stderr = Rc::new(RefCell::new(String::new()));
-    if let Some(output) = child.stdout.take() {
+    if let Some(output) = stdout {
         actix_rt::spawn(log_lines(output, pid, Rc::clone(&guest), None));
     }
-    if let Some(output) = child.stderr.take() {
-        actix_rt::spawn(log_lines(
-            output,
-            pid,
-            Rc::clone(&guest),
-            Some(Rc::clone(&stderr)),
-        ));
+    if let Some(output) = errors {
+        let tail = Some(Rc::clone(&stderr));
+        actix_rt::spawn(log_lines(output, pid, Rc::clone(&guest), tail));
     }
-    let (answers, writer) = writer.into_split();
+    let (answers, writer) = sockets.commands.into_split();
     actix_rt::spawn(write(writer, queue));
     actix_rt::spawn(watch(answers, recipient.clone()));
-    actix_rt::spawn(read(reader, guest, recipient.clone()));
-    let folder = private.path().to_owned();
+    actix_rt::spawn(read(sockets.events, guest, recipient.clone()));
     actix_rt::spawn(async move {
-        recipient.do_send(FromProcess::Exited(
-            spawn::reap(child, killed, private).await,
-        ));
+        recipient.do_send(FromProcess::Exited(reaper.reap().await));
     });
     Ok(Process {
-        pid,
+        control,
         commands,
-        kill: Some(kill),
         stderr,
-        folder,
-        cgroup,
     })
 }
 
@@ -225,11 +188,10 @@ async fn afford(guest: &SharedGuest, bytes: usize) -> Option<OwnedSemaphorePermi
 
 async fn log_lines(
     output: impl AsyncRead + Unpin,
-    pid: Option<u32>,
+    pid: u32,
     guest: SharedGuest,
     tail: Option<Rc<RefCell<String>>>,
 ) {
-    let pid = pid.unwrap_or_default();
     let mut reader = BufReader::new(output);
     let mut line = Vec::new();
     loop {

@@ -183,7 +183,10 @@ fn sandbox(mode: SandboxMode, report: &mut Report) {
         );
         return;
     }
-    let missing = actors::engine_pool::missing_in_sandbox();
+    let missing: Vec<_> = actors::engine_pool::missing_in_sandbox()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     if missing.is_empty() {
         let abi = landlock_abi().unwrap_or_default();
         report.fine("sandbox", format!("Landlock ABI {abi}, seccomp"));

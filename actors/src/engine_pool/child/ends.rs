@@ -51,7 +51,7 @@ impl EngineChild {
     pub(super) fn run_ended(&mut self, run: RunId, tainted: bool, ctx: &mut Context<Self>) {
         self.guest.borrow_mut().allowance = None;
         // The next run must not find what this one wrote or changed.
-        let left_nothing = |process: &Process| !tainted && !process.has_files();
+        let left_nothing = |process: &Process| !tainted && !process.control.has_files();
         let reusable = self.process.as_ref().is_some_and(left_nothing);
         self.owner.idle.do_send(ChildIdle {
             id: self.id,
@@ -120,7 +120,7 @@ impl EngineChild {
         let killed_for_memory = self
             .process
             .as_ref()
-            .is_some_and(Process::was_killed_for_memory);
+            .is_some_and(|process| process.control.was_killed_for_memory());
         let how = status.map_or_else(|| "unknown status".to_owned(), |status| status.to_string());
         if let State::Busy(mut busy) = std::mem::replace(&mut self.state, State::Dying) {
             log::error!(run_id = busy.execution.run_id.as_str(); "engine child {} died during run {}: {how}", self.pid(), busy.execution.run_id);

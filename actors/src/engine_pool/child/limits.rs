@@ -24,13 +24,13 @@ impl EngineChild {
             return;
         }
         let limit_mb = busy.execution.options.memory_mb;
-        let resident = process.pid.and_then(memory::resident).unwrap_or_default();
+        let resident = process.control.resident().unwrap_or_default();
         match memory::judge(resident, busy.resident, limit_mb) {
             Verdict::Over => {
                 busy.stop = Stop::OverMemory;
                 log::warn!(run_id = run.as_str(); "run {run} uses {} MiB: killing its engine child", resident >> 20);
                 // Not by a cancel: a thread that allocates outside the heap may not end in time.
-                process.kill();
+                process.control.kill();
                 return;
             }
             Verdict::Near if !busy.warned => {

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use bytes::Bytes;
 use protocol::engine::{Command, encode_frame};
+use sandbox::Control;
 
 mod busy;
 mod ends;
@@ -133,7 +134,7 @@ impl EngineChild {
             self.why = why;
         }
         if let Some(process) = &mut self.process {
-            process.kill();
+            process.control.kill();
         }
     }
 
@@ -148,7 +149,7 @@ impl EngineChild {
     fn pid(&self) -> u32 {
         self.process
             .as_ref()
-            .and_then(|process| process.pid)
+            .map(|process| process.control.pid())
             .unwrap_or_default()
     }
 }
@@ -300,8 +301,8 @@ impl Handler<Proceed> for EngineChild {
             return;
         }
         busy.conversation.proceed();
-        let pid = self.process.as_ref().and_then(|process| process.pid);
-        busy.resident = pid.and_then(memory::resident).unwrap_or_default();
+        let control = self.process.as_ref().map(|process| &process.control);
+        busy.resident = control.and_then(Control::resident).unwrap_or_default();
         let timeout = busy.execution.options.timeout;
         let run = message.run_id;
         if let Err(error) = self.send(&Command::Go { run: &run }, &Bytes::new()) {

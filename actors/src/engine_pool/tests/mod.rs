@@ -1,7 +1,6 @@
 //! The pool with real processes: children of a small program that misbehaves on request.
 
 mod installer;
-mod syscalls;
 
 use std::path::Path;
 use std::sync::Arc;

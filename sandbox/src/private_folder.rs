@@ -1,4 +1,4 @@
-//! The one folder that an engine child may write, and where it is.
+//! The one folder that every program may write, and where it is.
 //!
 //! The folders of one worker are in a root of its own, which it holds a lock on as long as it lives: the kernel lets go of
 //! the lock however the worker ends. A worker that starts removes the roots whose locks nobody holds.
@@ -18,7 +18,7 @@ const LOCK: &str = "lock";
 
 /// Where the private folders of this worker are; removed with the last of them.
 #[derive(Debug)]
-pub(super) struct Root {
+pub struct Root {
     path: PathBuf,
     _lock: File,
 }
@@ -28,11 +28,11 @@ impl Root {
     ///
     /// # Errors
     /// When it cannot be made or locked.
-    pub(super) fn create() -> io::Result<Arc<Self>> {
+    pub fn create() -> io::Result<Arc<Self>> {
         Self::create_below(&std::env::temp_dir())
     }
 
-    fn create_below(temporary: &Path) -> io::Result<Arc<Self>> {
+    pub(crate) fn create_below(temporary: &Path) -> io::Result<Arc<Self>> {
         let id = uuid::Uuid::new_v4();
         let unfinished = temporary.join(format!("{UNFINISHED}{id}"));
         let path = temporary.join(format!("{PREFIX}{id}"));
@@ -51,7 +51,8 @@ impl Drop for Root {
 }
 
 /// Removes what dead workers of this user have left; how many roots.
-pub(super) fn sweep() -> usize {
+#[must_use]
+pub fn sweep() -> usize {
     sweep_below(&std::env::temp_dir())
 }
 
@@ -124,9 +125,9 @@ fn open_up(folder: &Path) -> io::Result<()> {
     fs::set_permissions(folder, Permissions::from_mode(0o700))
 }
 
-/// A fresh folder of one child, removed with everything in it when dropped.
+/// A fresh folder of one program, removed with everything in it when dropped.
 #[derive(Debug)]
-pub(super) struct PrivateFolder {
+pub(crate) struct PrivateFolder {
     path: PathBuf,
     _root: Arc<Root>,
 }
@@ -134,7 +135,7 @@ pub(super) struct PrivateFolder {
 impl PrivateFolder {
     /// # Errors
     /// When the folder cannot be made.
-    pub(super) fn create(root: &Arc<Root>) -> io::Result<Self> {
+    pub(crate) fn create(root: &Arc<Root>) -> io::Result<Self> {
         let path = root.path.join(uuid::Uuid::new_v4().to_string());
         DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self {
@@ -143,7 +144,7 @@ impl PrivateFolder {
         })
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }

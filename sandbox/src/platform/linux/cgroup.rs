@@ -1,37 +1,37 @@
-//! Memory limits by the kernel: a cgroup v2 per engine child (engine spec, section 6.3).
+//! Memory limits by the kernel: a cgroup v2 per program (engine spec, section 6.3).
 //!
-//! The kernel kills a child over its limit at once, where the watch of [`super::memory`] looks ten times a second. It needs
-//! a cgroup that the worker may write; all file work here is on the kernel's own small files.
+//! The kernel kills a program over its limit at once, where a watch on its size looks ten times a second. It needs a cgroup
+//! that the worker may write; all file work here is on the kernel's own small files.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::config::MemoryEnforcement;
+use crate::error::Missing;
+use crate::pre_exec;
+use crate::spec::MemoryEnforcement;
 
 const ROOT: &str = "/sys/fs/cgroup";
 
 /// The group that the worker's own processes move to: one with limits for others may not hold processes itself.
 const LEADER: &str = "leader";
 
-/// What a group may use besides the limit of the run, MiB; as the watch on the resident size has it, so that whichever is
-/// first means the same.
-const OVERHEAD_MB: f64 = super::memory::OVERHEAD_MB;
-
 /// Tries to remove a group whose last process is still going, and the wait between them.
 const REMOVALS: u32 = 10;
 const REMOVAL_WAIT: Duration = Duration::from_millis(50);
 
-/// The group below which children get theirs.
+/// The group below which programs get theirs.
 #[derive(Debug, Clone)]
-pub(super) struct Cgroups {
+pub struct Cgroups {
     parent: PathBuf,
 }
 
-/// The group of one child; removed when dropped.
+/// The group of one program; removed when dropped.
 #[derive(Debug)]
-pub(super) struct Leaf {
+pub(crate) struct Leaf {
     folder: PathBuf,
 }
 
@@ -40,7 +40,7 @@ impl Cgroups {
     ///
     /// # Errors
     /// What is missing, where the configuration insists.
-    pub(super) fn find(wanted: MemoryEnforcement) -> Result<Option<Self>, String> {
+    pub fn find(wanted: MemoryEnforcement) -> Result<Option<Self>, Missing> {
         if wanted == MemoryEnforcement::Heap {
             return Ok(None);
         }
@@ -51,9 +51,12 @@ impl Cgroups {
             });
         match (found, wanted) {
             (Ok(found), _) => Ok(Some(found)),
-            (Err(why), MemoryEnforcement::Cgroup) => Err(format!(
-                "memory cannot be limited by cgroup: {why}; start the worker inside a writable, delegated cgroup v2"
-            )),
+            (Err(why), MemoryEnforcement::Cgroup) => Err(Missing {
+                layer: "cgroup",
+                why: format!(
+                    "memory cannot be limited by cgroup: {why}; start the worker inside a writable, delegated cgroup v2"
+                ),
+            }),
             (Err(why), _) => {
                 log::info!("memory is limited by heap and resident size only, no cgroup: {why}");
                 Ok(None)
@@ -88,24 +91,25 @@ impl Cgroups {
         Ok(Self { parent })
     }
 
-    /// Puts a process into a group of its own.
+    /// A group for one program, which joins it by its [entrance](Leaf::entrance).
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub(super) fn confine(&self, pid: u32, limit_mb: f64) -> io::Result<Leaf> {
+    pub(crate) fn leaf(&self, bytes: u64) -> io::Result<Leaf> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let (worker, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let leaf = Leaf {
-            folder: self.parent.join(format!("run-{pid}")),
+            folder: self.parent.join(format!("run-{worker}-{count}")),
         };
         match fs::create_dir(&leaf.folder) {
-            // Left over from an earlier process with this id.
+            // Left over from an earlier worker with this id.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             made => made?,
         }
-        leaf.limit(limit_mb)?;
+        leaf.limit(bytes)?;
         if let Err(error) = fs::write(leaf.folder.join("memory.swap.max"), "0") {
-            log::debug!("swap of an engine child is not limited: {error}");
+            log::debug!("swap of a program is not limited: {error}");
         }
-        fs::write(leaf.folder.join("cgroup.procs"), pid.to_string())?;
         Ok(leaf)
     }
 }
@@ -140,18 +144,29 @@ impl Leaf {
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub(super) fn limit(&self, limit_mb: f64) -> io::Result<()> {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "limits are checked to be positive and finite where they come in; a cast saturates"
-        )]
-        let bytes = ((limit_mb + OVERHEAD_MB) * 1_048_576.0) as u64;
+    pub(crate) fn limit(&self, bytes: u64) -> io::Result<()> {
         fs::write(self.folder.join("memory.max"), bytes.to_string())
     }
 
+    /// The file by which a process joins the group, which it does before it is the program.
+    pub(super) fn entrance(&self) -> Option<OwnedFd> {
+        let opened = File::options()
+            .write(true)
+            .open(self.folder.join("cgroup.procs"))
+            .and_then(|file| pre_exec::lift(&OwnedFd::from(file)));
+        opened
+            .inspect_err(|error| log::debug!("{}: {error}", self.folder.display()))
+            .ok()
+    }
+
+    /// Whether a process has joined the group.
+    pub(crate) fn holds(&self, pid: u32) -> bool {
+        let members = fs::read_to_string(self.folder.join("cgroup.procs")).unwrap_or_default();
+        members.lines().any(|member| member == pid.to_string())
+    }
+
     /// Whether the kernel killed a process of the group for its memory.
-    pub(super) fn has_killed(&self) -> bool {
+    pub(crate) fn has_killed(&self) -> bool {
         let events = fs::read_to_string(self.folder.join("memory.events")).unwrap_or_default();
         events.lines().any(|line| {
             let killed = line
@@ -173,7 +188,7 @@ impl Drop for Leaf {
             return;
         }
         // Its last process may not be gone yet.
-        actix_rt::spawn(async move {
+        tokio::spawn(async move {
             for _ in 0..REMOVALS {
                 tokio::time::sleep(REMOVAL_WAIT).await;
                 if remove() {
@@ -227,32 +242,50 @@ mod tests {
         assert_eq!(find("0::/\n"), "the worker is in the root group");
     }
 
-    #[test]
-    fn a_child_gets_a_group_with_the_limit_of_its_run() {
+    #[tokio::test]
+    async fn a_program_is_in_a_group_with_its_limit_before_it_begins() {
         let root = group("memory\n", "memory\n");
         let groups = Cgroups::find_below(root.path(), "0::/worker\n", false).unwrap();
-        let leaf = groups.confine(77, 500.0).unwrap();
-        let read =
-            |name: &str| fs::read_to_string(root.path().join("worker/run-77").join(name)).unwrap();
-        assert_eq!(read("memory.max"), (756_u64 << 20).to_string());
-        assert_eq!(
-            (read("memory.swap.max"), read("cgroup.procs")),
-            ("0".to_owned(), "77".to_owned())
-        );
-        leaf.limit(100.0).unwrap();
-        assert_eq!(read("memory.max"), (356_u64 << 20).to_string());
+        let leaf = groups.leaf(500 << 20).unwrap();
+        let read = |name: &str| fs::read_to_string(leaf.folder.join(name)).unwrap();
+        assert_eq!(read("memory.max"), (500_u64 << 20).to_string());
+        assert_eq!(read("memory.swap.max"), "0");
+        leaf.limit(100 << 20).unwrap();
+        assert_eq!(read("memory.max"), (100_u64 << 20).to_string());
+
+        // The kernel has this file in every group. What is in it when the program reads it was written before that.
+        let members = leaf.folder.join("cgroup.procs");
+        fs::write(&members, "").unwrap();
+        let mut spec = crate::tests::spec("/bin/cat", &[members.as_os_str()]);
+        spec.confinement.mode = crate::SandboxMode::Off;
+        let private = Path::new("/nowhere");
+        let prepared =
+            super::super::Prepared::build(&spec.confinement, &spec.program, private, Some(&leaf));
+        let mut command = std::process::Command::new(&spec.program);
+        command.args(&spec.args);
+        pre_exec::prepare(&mut command, None, prepared.unwrap());
+        assert_eq!(command.output().unwrap().stdout, b"0");
     }
 
     #[test]
     fn a_kill_by_the_kernel_is_read_from_the_groups_events() {
         let root = group("memory\n", "memory\n");
         let groups = Cgroups::find_below(root.path(), "0::/worker\n", false).unwrap();
-        let leaf = groups.confine(77, 500.0).unwrap();
+        let leaf = groups.leaf(500 << 20).unwrap();
         assert!(!leaf.has_killed());
-        let events = root.path().join("worker/run-77/memory.events");
+        let events = leaf.folder.join("memory.events");
         fs::write(&events, "low 0\noom 1\noom_kill 0\noom_group_kill 0\n").unwrap();
         assert!(!leaf.has_killed());
         fs::write(&events, "oom 1\noom_kill 1\n").unwrap();
         assert!(leaf.has_killed());
+    }
+
+    #[test]
+    fn a_process_is_found_in_its_group_by_its_whole_number() {
+        let root = group("memory\n", "memory\n");
+        let groups = Cgroups::find_below(root.path(), "0::/worker\n", false).unwrap();
+        let leaf = groups.leaf(500 << 20).unwrap();
+        fs::write(leaf.folder.join("cgroup.procs"), "7\n77\n").unwrap();
+        assert!(leaf.holds(77) && !leaf.holds(777));
     }
 }

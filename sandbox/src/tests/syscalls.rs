@@ -4,18 +4,17 @@
     reason = "only raw system calls show what the kernel answers"
 )]
 
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 
 use nix::errno::Errno;
 use nix::libc;
 
-use crate::config::SandboxMode;
-use crate::engine_pool::sandbox::Sandbox;
-use crate::engine_pool::{sandbox, setup};
+use super::spec;
+use crate::SandboxMode;
+use crate::platform::Prepared;
+use crate::pre_exec;
 
 /// Names the file whose mode the probe tries to change.
 const VICTIM: &str = "PROBE_VICTIM";
@@ -116,43 +115,33 @@ fn native_code_in_a_child_reaches_no_other_process_and_no_kernel_interface() {
 
 #[test]
 fn nor_does_it_where_landlock_is_old_or_missing() {
-    reaches_nothing(|sandbox| sandbox.rules = None);
+    reaches_nothing(Prepared::without_landlock);
 }
 
 /// Runs the probe in a sandbox with this change.
-fn reaches_nothing(change: impl FnOnce(&mut Sandbox)) {
+fn reaches_nothing(change: impl FnOnce(&mut Prepared)) {
     let folder = tempfile::tempdir().unwrap();
     let victim = folder.path().join("victim");
     std::fs::write(&victim, "").unwrap();
     let mode = || std::fs::metadata(&victim).unwrap().permissions().mode();
     let before = mode();
     let program = std::env::current_exe().unwrap();
-    let folders = sandbox::Folders {
-        node: &program,
-        readable: &[],
-        private: Path::new("/nowhere"),
-    };
-    let mut confined = sandbox::build(SandboxMode::Strict, &folders).unwrap();
-    change(confined.as_mut().unwrap());
+    let mut spec = spec(program.to_str().unwrap(), &[]);
+    spec.confinement.mode = SandboxMode::Strict;
+    let nowhere = Path::new("/nowhere");
+    let mut prepared = Prepared::build(&spec.confinement, &spec.program, nowhere, None).unwrap();
+    change(&mut prepared);
     let mut command = Command::new(&program);
     command
         .args([
             "--exact",
             "--ignored",
             "--nocapture",
-            "engine_pool::tests::syscalls::probe",
+            "tests::syscalls::probe",
         ])
         .env(VICTIM, &victim);
-    let ((ours, theirs), (events, their_events)) =
-        (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
-    setup::prepare(
-        &mut command,
-        OwnedFd::from(theirs),
-        OwnedFd::from(their_events),
-        confined,
-    );
+    pre_exec::prepare(&mut command, None, prepared);
     let output = command.output().unwrap();
-    drop((ours, events));
     let text = String::from_utf8_lossy(&output.stdout);
     let answers: Vec<_> = text
         .lines()

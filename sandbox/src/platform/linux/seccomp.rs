@@ -1,4 +1,4 @@
-//! The system calls that an engine child may not make. Neither Node nor an adaptor needs them.
+//! The system calls that a program may not make. Neither Node nor an adaptor needs them.
 //!
 //! Landlock decides on files; what it does not cover is here: other processes, sockets other than those of the internet, and
 //! the metadata of files, which anybody of their owner's user may change however well their content is protected. So is what
@@ -13,20 +13,28 @@ use seccompiler::{
     SeccompFilter, SeccompRule, sock_filter,
 };
 
+use crate::error::Missing;
+use crate::spec::{Network, Processes};
+
 /// The programs, in the order in which they are installed. One has one answer to whatever it matches.
 ///
 /// # Errors
-/// A text, where the architecture is not known or the kernel takes no filters.
-pub(super) fn filters() -> Result<Vec<BpfProgram>, String> {
+/// What is missing, where the architecture is not known or the kernel takes no filters.
+pub(super) fn filters(processes: Processes, network: Network) -> Result<Vec<BpfProgram>, Missing> {
     // Asked once: the answer is the same for as long as the worker lives.
     static USABLE: OnceLock<Result<(), String>> = OnceLock::new();
-    USABLE.get_or_init(try_out).clone()?;
-    programs()
+    let usable = USABLE.get_or_init(|| try_out(processes, network)).clone();
+    usable
+        .and_then(|()| programs(processes, network))
+        .map_err(|why| Missing {
+            layer: "seccomp",
+            why,
+        })
 }
 
 /// Whether filters can be installed here, which a container may deny: by a thread that ends with them.
-fn try_out() -> Result<(), String> {
-    let programs = programs()?;
+fn try_out(processes: Processes, network: Network) -> Result<(), String> {
+    let programs = programs(processes, network)?;
     let installs = move || {
         let mut programs = programs.iter();
         programs.try_for_each(|program| seccompiler::apply_filter(program))
@@ -37,15 +45,22 @@ fn try_out() -> Result<(), String> {
         .map_err(|error| error.to_string())
 }
 
-fn programs() -> Result<Vec<BpfProgram>, String> {
+fn programs(processes: Processes, network: Network) -> Result<Vec<BpfProgram>, String> {
     let build = || -> Result<_, BackendError> {
         let mut denied = unconditional(DENIED);
-        denied.insert(libc::SYS_clone, vec![new_process()?]);
-        denied.insert(libc::SYS_socket, sockets()?);
         denied.insert(libc::SYS_prlimit64, vec![first_is_not(0)?]);
-        for call in [libc::SYS_kill, libc::SYS_tgkill] {
-            denied.insert(call, vec![first_is_not(OWN_PID)?]);
+        if processes == Processes::Forbidden {
+            denied.extend(unconditional(NEW_PROCESSES));
+            denied.insert(libc::SYS_clone, vec![new_process()?]);
+            for call in [libc::SYS_kill, libc::SYS_tgkill] {
+                denied.insert(call, vec![first_is_not(OWN_PID)?]);
+            }
         }
+        let sockets = match network {
+            Network::Internet => sockets()?,
+            Network::Nobody => Vec::new(),
+        };
+        denied.insert(libc::SYS_socket, sockets);
         denied.insert(libc::SYS_openat, vec![truncates_unwritten(2)?]);
         #[cfg(target_arch = "x86_64")]
         denied.insert(libc::SYS_open, vec![truncates_unwritten(1)?]);
@@ -170,13 +185,17 @@ fn truncates_unwritten(flags: u8) -> Result<SeccompRule, BackendError> {
     )?])
 }
 
-/// Answered with "not permitted".
-const DENIED: &[i64] = &[
-    // Other processes: new ones, their memory, descriptors, priorities and places.
+/// Besides `clone`, which threads are made by too.
+const NEW_PROCESSES: &[i64] = &[
     #[cfg(target_arch = "x86_64")]
     libc::SYS_fork,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_vfork,
+];
+
+/// Answered with "not permitted".
+const DENIED: &[i64] = &[
+    // Other processes: their memory, descriptors, priorities and places.
     libc::SYS_ptrace,
     libc::SYS_process_vm_readv,
     libc::SYS_process_vm_writev,

@@ -1,0 +1,81 @@
+//! What a Node process of the engine is started with.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sandbox::{
+    Cgroups, Confinement, Limits, MemoryGroup, Network, Processes, Root, SandboxMode, Spec,
+};
+
+use super::memory;
+
+/// The C library's settings in a child. Threads come and go there with every run: with an arena for each of them, and without
+/// giving back what is free, five children kept 100 MB more after a burst.
+const ALLOCATOR: [(&str, &str); 3] = [
+    ("MALLOC_ARENA_MAX", "1"),
+    ("MALLOC_TRIM_THRESHOLD_", "131072"),
+    ("MALLOC_MMAP_THRESHOLD_", "131072"),
+];
+
+/// What helps where there is no Node.
+const NODE_HINT: &str = "install Node.js 20 or newer, or name its file with --node / WORKER_NODE";
+
+/// What a child is started with.
+#[derive(Debug, Clone)]
+pub(super) struct Launch {
+    /// The Node.js executable, found on `PATH` when it is a bare name.
+    pub(super) node: PathBuf,
+    /// The engine program.
+    pub(super) engine_dir: PathBuf,
+    /// What the child may read besides: the adaptors.
+    pub(super) readable: Vec<PathBuf>,
+    /// Where its private folder goes.
+    pub(super) root: Arc<Root>,
+    /// Heap of the process, MiB.
+    pub(super) memory_mb: u64,
+    pub(super) sandbox: SandboxMode,
+    /// Where its cgroup goes, if it gets one.
+    pub(super) cgroups: Option<Cgroups>,
+}
+
+impl Launch {
+    /// `node engine_dir/main.mjs`, confined.
+    ///
+    /// # Errors
+    /// A text that says where Node is not.
+    pub(super) fn spec(&self) -> Result<Spec, String> {
+        let node = sandbox::locate(&self.node, std::env::var_os("PATH").as_deref())
+            .map_err(|why| format!("{}: {why}; {NODE_HINT}", self.node.display()))?;
+        let mut readable = self.readable.clone();
+        readable.push(self.engine_dir.clone());
+        #[expect(clippy::cast_precision_loss, reason = "a number of MiB")]
+        let bytes = memory::most_bytes(self.memory_mb as f64);
+        let args = vec![
+            "--experimental-vm-modules".into(),
+            "--no-warnings".into(),
+            format!("--max-old-space-size={}", self.memory_mb).into(),
+            self.engine_dir.join("main.mjs").into(),
+        ];
+        let memory = self.cgroups.clone();
+        Ok(Spec {
+            program: node,
+            args,
+            env: ALLOCATOR
+                .map(|(name, value)| (name.into(), value.into()))
+                .into(),
+            current_dir: self.engine_dir.clone(),
+            sockets: true,
+            root: Arc::clone(&self.root),
+            confinement: Confinement {
+                mode: self.sandbox,
+                readable,
+                writable: Vec::new(),
+                executable: Vec::new(),
+                processes: Processes::Forbidden,
+                network: Network::Internet,
+                limits: Limits::default(),
+                memory: memory.map(|cgroups| MemoryGroup { cgroups, bytes }),
+            },
+        })
+    }
+}

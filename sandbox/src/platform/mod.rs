@@ -1,0 +1,14 @@
+//! What only one system can do. Each side has the same items; a port adds a file and a line here.
+
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
+mod linux;
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
+use self::linux as system;
+
+#[cfg(any(not(target_os = "linux"), feature = "portable"))]
+mod none;
+#[cfg(any(not(target_os = "linux"), feature = "portable"))]
+use self::none as system;
+
+pub use self::system::{Cgroups, missing, resident};
+pub(crate) use self::system::{Leaf, Prepared};

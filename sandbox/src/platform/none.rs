@@ -1,0 +1,98 @@
+//! A system whose means are not used: programs are started, and nothing confines them but their own group, environment and
+//! descriptors.
+
+use std::io;
+use std::path::Path;
+
+use crate::error::Missing;
+use crate::spec::{Confinement, MemoryEnforcement, SandboxMode};
+
+const WHY: &str = "this system is not Linux";
+
+/// What is built before the fork: nothing.
+#[derive(Debug)]
+pub(crate) struct Prepared;
+
+impl Prepared {
+    pub(crate) fn build(
+        confinement: &Confinement,
+        _program: &Path,
+        _private: &Path,
+        _leaf: Option<&Leaf>,
+    ) -> Result<Self, Missing> {
+        if confinement.mode == SandboxMode::Strict {
+            return Err(Missing {
+                layer: "the kernel",
+                why: WHY.to_owned(),
+            });
+        }
+        Ok(Self)
+    }
+
+    #[expect(
+        clippy::unnecessary_wraps,
+        clippy::unused_self,
+        clippy::needless_pass_by_ref_mut,
+        reason = "the same on each system"
+    )]
+    pub(crate) fn enter(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What of the sandbox this machine lacks, for the operator; empty when it is whole.
+#[must_use]
+pub fn missing() -> Vec<Missing> {
+    vec![Missing {
+        layer: "the kernel",
+        why: WHY.to_owned(),
+    }]
+}
+
+/// The resident size of a process in bytes; `None` when it is gone, or not known.
+#[must_use]
+pub fn resident(_pid: u32) -> Option<u64> {
+    None
+}
+
+/// Where programs get groups with limits: nowhere, so there is no value of it.
+#[derive(Debug, Clone)]
+pub enum Cgroups {}
+
+/// The group of one program.
+#[derive(Debug)]
+pub(crate) enum Leaf {}
+
+impl Cgroups {
+    /// Those of this process, if the configuration wants them.
+    ///
+    /// # Errors
+    /// What is missing, where the configuration insists.
+    pub fn find(wanted: MemoryEnforcement) -> Result<Option<Self>, Missing> {
+        match wanted {
+            MemoryEnforcement::Cgroup => Err(Missing {
+                layer: "cgroup",
+                why: WHY.to_owned(),
+            }),
+            MemoryEnforcement::Heap | MemoryEnforcement::Auto => Ok(None),
+        }
+    }
+
+    pub(crate) fn leaf(&self, _bytes: u64) -> io::Result<Leaf> {
+        match *self {}
+    }
+}
+
+impl Leaf {
+    pub(crate) fn limit(&self, _bytes: u64) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(crate) fn has_killed(&self) -> bool {
+        match *self {}
+    }
+
+    pub(crate) fn holds(&self, _pid: u32) -> bool {
+        match *self {}
+    }
+}
