@@ -1,15 +1,14 @@
 //! What the engine pool accepts, and what an execution tells its run.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::prelude::*;
 use bytes::Bytes;
-use protocol::engine::{FinishedStep, RunProgress, Shape};
-use protocol::ids::{JobId, ProjectId, RunId, WorkloopId};
-use protocol::lightning::{Memory, Timestamp};
+use protocol::engine::{EngineFailure, ExecuteOptions, RunProgress};
+use protocol::ids::{ProjectId, RunId, WorkloopId};
+use protocol::lightning::Timestamp;
 use protocol::plan::ExecutionPlan;
-use protocol::reasons::{EngineError, Outcome};
+use protocol::reasons::Outcome;
 use protocol::versions::EngineVersions;
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -85,18 +84,20 @@ pub(crate) struct Execute {
     pub(crate) budget: Arc<Semaphore>,
 }
 
-/// Limits and switches of one execution.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct ExecuteOptions {
-    /// From [`Proceed`] on.
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) memory_mb: f64,
-    pub(crate) state_mb: f64,
-    pub(crate) payload_mb: f64,
-    pub(crate) log_payload_mb: f64,
-    pub(crate) job_log_level: String,
-    pub(crate) sanitize: String,
-    pub(crate) output_dataclips: bool,
+impl Execute {
+    /// Ends the run, which no engine executes: by this failure, or without a word.
+    pub(crate) fn refuse(self, failure: Option<EngineFailure>) {
+        let failure = failure.map(|failure| RunProgress::WorkflowError {
+            error: failure.into(),
+        });
+        for progress in failure.into_iter().chain([RunProgress::Ended]) {
+            self.events.do_send(EngineEvent {
+                run_id: self.run_id.clone(),
+                progress,
+                permit: None,
+            });
+        }
+    }
 }
 
 /// The run may begin.
@@ -106,7 +107,7 @@ pub(crate) struct Proceed {
     pub(crate) run_id: RunId,
 }
 
-/// Stops the job of a run at once; answered by [`EngineEventBody::Ended`], as every execution is.
+/// Stops the job of a run at once; answered by [`RunProgress::Ended`], as every execution is.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct StopJob {
@@ -125,90 +126,14 @@ pub(crate) struct EngineFailed {
     pub(crate) why: String,
 }
 
-/// One thing that an execution tells its run; in order, [`EngineEventBody::Ended`] last and once.
+/// One thing that an execution tells its run; in order, [`RunProgress::Ended`] last and once.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct EngineEvent {
     pub(crate) run_id: RunId,
-    pub(crate) body: EngineEventBody,
+    pub(crate) progress: RunProgress,
     /// The bytes of the event, taken out of the run's budget until it is reported.
     pub(crate) permit: Option<OwnedSemaphorePermit>,
-}
-
-/// See [`EngineEvent`].
-#[derive(Debug)]
-pub(crate) enum EngineEventBody {
-    /// The run is loaded.
-    Started { thread_id: u64, warm: bool },
-    /// A line; `message` is a JSON array.
-    Log {
-        level: Option<String>,
-        name: String,
-        time: Timestamp,
-        message: Bytes,
-    },
-    /// A step begins.
-    JobStart { job: JobId, time: Timestamp },
-    /// A step has ended; its state is JSON, absent when it is withheld.
-    JobComplete {
-        step: FinishedStep,
-        mem: Option<Memory>,
-        state: Option<Bytes>,
-    },
-    /// A step has ended with an error.
-    JobError {
-        step: FinishedStep,
-        error: EngineError,
-        state: Option<Bytes>,
-    },
-    /// The workflow is over.
-    WorkflowComplete {
-        time: Timestamp,
-        shape: Shape,
-        state: Option<Bytes>,
-    },
-    /// The workflow is over by an error.
-    WorkflowError { error: EngineError },
-    /// The job is gone.
-    Ended,
-}
-
-impl EngineEventBody {
-    /// What an engine said of a run, with the body that came with it; `None` for the end of its thread.
-    pub(crate) fn told(event: RunProgress, body: Bytes) -> Option<Self> {
-        let state = |body: Bytes| (!body.is_empty()).then_some(body);
-        Some(match event {
-            RunProgress::WorkflowStart {
-                thread_id, warm, ..
-            } => Self::Started { thread_id, warm },
-            RunProgress::Log {
-                level, name, time, ..
-            } => Self::Log {
-                level,
-                name,
-                time,
-                message: body,
-            },
-            RunProgress::JobStart { job, time } => Self::JobStart { job, time },
-            RunProgress::JobComplete { step, mem } => Self::JobComplete {
-                step,
-                mem,
-                state: state(body),
-            },
-            RunProgress::JobError { step, error } => Self::JobError {
-                step,
-                error,
-                state: state(body),
-            },
-            RunProgress::WorkflowComplete { time, shape, .. } => Self::WorkflowComplete {
-                time,
-                shape: shape.unwrap_or(Shape::None),
-                state: state(body),
-            },
-            RunProgress::WorkflowError { error } => Self::WorkflowError { error },
-            RunProgress::Exit { .. } => return None,
-        })
-    }
 }
 
 /// Asks for the state of the engine.

@@ -32,8 +32,8 @@ pub use adaptors::is_installable;
 pub(crate) use self::installer::latest_collections_version;
 pub use self::messages::{ChildStatus, EngineStatus};
 pub(crate) use self::messages::{
-    CompileFailure, EngineEvent, EngineEventBody, EngineFailed, Execute, ExecuteOptions,
-    GetEngineStatus, Prepare, PrepareError, Prepared, Proceed, StopEngine, StopJob,
+    CompileFailure, EngineEvent, EngineFailed, Execute, GetEngineStatus, Prepare, PrepareError,
+    Prepared, Proceed, StopEngine, StopJob,
 };
 pub(crate) use self::pool::EnginePool;
 pub use self::recorded::RecordedEngine;

@@ -10,15 +10,13 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 use indexmap::IndexMap;
+use protocol::engine::EngineFailure;
 use protocol::ids::{ProjectId, RunId};
-use protocol::reasons::EngineError;
 use sandbox::{Cgroups, Root};
 
-use super::child::{
-    Abandon, ChildId, ChildIdle, Declined, EngineChild, Owner, Retire, RunOn, Warm,
-};
+use super::child::{Abandon, ChildId, ChildUpdated, EngineChild, Retire, RunOn, Warm};
 use super::launch::Launch;
-use super::messages::{ChildStatus, EngineEvent, EngineEventBody, Execute, Proceed, StopJob};
+use super::messages::{ChildStatus, Execute, Proceed, StopJob};
 use super::process;
 use crate::config::{NodeConfig, Reuse};
 use crate::metrics::Metrics;
@@ -116,17 +114,17 @@ impl Children {
     }
 
     /// Starts an unassigned child, unless there is one or no room for it.
-    pub(super) fn spawn_spare(&mut self, owner: &Owner) {
+    pub(super) fn spawn_spare(&mut self, pool: &Recipient<ChildUpdated>) {
         let spare = self
             .children
             .values()
             .any(|child| child.used == Use::Free && child.project.is_none());
         if !spare && !self.draining && self.children.len() <= self.capacity {
-            self.spawn(owner);
+            self.spawn(pool);
         }
     }
 
-    fn spawn(&mut self, owner: &Owner) -> Option<ChildId> {
+    fn spawn(&mut self, pool: &Recipient<ChildUpdated>) -> Option<ChildId> {
         let engine_dir = self.engine_dir.clone()?;
         self.next += 1;
         let id = ChildId(self.next);
@@ -153,7 +151,7 @@ impl Children {
         let address = EngineChild::new(
             id,
             self.config.clone(),
-            owner.clone(),
+            pool.clone(),
             self.metrics.clone(),
             start,
         )
@@ -179,7 +177,7 @@ impl Children {
     /// Gives a run to a child of its project or one that no project has used, else to a new one. Of several, to that which
     /// can begin at once: it has a warm thread, or has had the longest time to load one. So runs that follow closely use
     /// more and more children, and others one.
-    pub(super) fn execute(&mut self, execution: Execute, owner: &Owner) {
+    pub(super) fn execute(&mut self, execution: Execute, pool: &Recipient<ChildUpdated>) {
         let project = execution.project_id.clone();
         let any = self.config.reuse == Reuse::Always;
         let is_own = |child: &Entry| any || child.project.as_ref() == Some(&project);
@@ -195,7 +193,7 @@ impl Children {
             .map(|(id, _)| *id);
         let chosen = chosen.or_else(|| {
             self.make_room();
-            self.spawn(owner)
+            self.spawn(pool)
         });
         let run_id = execution.run_id.clone();
         self.remember_adaptors(&execution);
@@ -203,12 +201,8 @@ impl Children {
         let Some((id, child)) = child else {
             log::error!(run_id = run_id.as_str(); "no engine child can be started for run {run_id}");
             self.assigned.remove(&run_id);
-            fail(
-                execution,
-                "ExecutionError",
-                "exception",
-                "the engine is not available",
-            );
+            let why = "the engine is not available".to_owned();
+            execution.refuse(Some(EngineFailure::Unavailable(why)));
             return;
         };
         log::debug!(
@@ -316,14 +310,20 @@ impl Children {
     }
 
     /// A child's run has ended: it is warmed for the next one, or retired.
-    pub(super) fn idle(&mut self, ended: &ChildIdle, owner: &Owner) {
-        self.assigned.remove(&ended.run);
+    pub(super) fn idle(
+        &mut self,
+        id: ChildId,
+        run: &RunId,
+        reusable: bool,
+        pool: &Recipient<ChildUpdated>,
+    ) {
+        self.assigned.remove(run);
         self.ended += 1;
-        let Some(child) = self.children.get_mut(&ended.id) else {
+        let Some(child) = self.children.get_mut(&id) else {
             return;
         };
         if child.used != Use::Retired {
-            if !ended.reusable || self.config.reuse == Reuse::Never || self.draining {
+            if !reusable || self.config.reuse == Reuse::Never || self.draining {
                 child.used = Use::Retired;
                 child.address.do_send(Retire);
             } else {
@@ -334,12 +334,16 @@ impl Children {
                 }
             }
         }
-        self.spawn_spare(owner);
+        self.spawn_spare(pool);
     }
 
     /// A run came back from a child that was dead or dying when it got it.
-    pub(super) fn declined(&mut self, message: Declined, owner: &Owner) {
-        let Declined { id, execution } = message;
+    pub(super) fn declined(
+        &mut self,
+        id: ChildId,
+        execution: Execute,
+        pool: &Recipient<ChildUpdated>,
+    ) {
         if let Some(child) = self.children.get_mut(&id) {
             child.used = Use::Retired;
         }
@@ -356,22 +360,13 @@ impl Children {
         } = *assigned;
         if stopped {
             self.assigned.remove(&run_id);
-            execution.events.do_send(EngineEvent {
-                run_id,
-                body: EngineEventBody::Ended,
-                permit: None,
-            });
+            execution.refuse(None);
         } else if deaths >= MOST_DEATHS {
             self.assigned.remove(&run_id);
-            fail(
-                execution,
-                "ExitError",
-                "crash",
-                "three engine children died while they loaded the run",
-            );
+            execution.refuse(Some(EngineFailure::LoadingKills));
         } else {
             log::warn!(run_id = run_id.as_str(); "the engine child of run {run_id} died before it began: trying another");
-            self.execute(execution, owner);
+            self.execute(execution, pool);
             if proceeded {
                 self.proceed(Proceed { run_id });
             }
@@ -386,7 +381,7 @@ impl Children {
         }
     }
 
-    pub(super) fn gone(&mut self, id: ChildId, owner: &Owner) {
+    pub(super) fn gone(&mut self, id: ChildId, pool: &Recipient<ChildUpdated>) {
         let ready = self
             .children
             .shift_remove(&id)
@@ -394,7 +389,7 @@ impl Children {
         self.assigned.retain(|_, assigned| assigned.child != id);
         // One that never answered is replaced by the validation, or on demand.
         if ready {
-            self.spawn_spare(owner);
+            self.spawn_spare(pool);
         }
     }
 
@@ -434,27 +429,6 @@ impl Children {
                 }
             })
             .collect()
-    }
-}
-
-/// Ends a run that no child executes.
-fn fail(execution: Execute, error_type: &str, severity: &str, message: &str) {
-    let Execute { run_id, events, .. } = execution;
-    let error = EngineError {
-        message: Some(message.to_owned()),
-        error_type: Some(error_type.to_owned()),
-        severity: Some(severity.to_owned()),
-        ..EngineError::default()
-    };
-    for body in [
-        EngineEventBody::WorkflowError { error },
-        EngineEventBody::Ended,
-    ] {
-        events.do_send(EngineEvent {
-            run_id: run_id.clone(),
-            body,
-            permit: None,
-        });
     }
 }
 

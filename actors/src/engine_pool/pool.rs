@@ -12,12 +12,12 @@ use protocol::versions::EngineVersions;
 use sandbox::{Cgroups, Root};
 use tokio::sync::{oneshot, watch};
 
-use super::child::{ChildDead, ChildGone, ChildIdle, ChildReady, ChildWarmed, Declined, Owner};
+use super::child::{ChildUpdate, ChildUpdated};
 use super::compile::{CompiledPlan, compile_plan};
 use super::installer::{AdaptorInstaller, Install};
 use super::messages::{
-    EngineEvent, EngineEventBody, EngineFailed, EngineStatus, Execute, GetEngineStatus, Prepare,
-    PrepareError, Prepared, Proceed, StopEngine, StopJob,
+    EngineFailed, EngineStatus, Execute, GetEngineStatus, Prepare, PrepareError, Prepared, Proceed,
+    StopEngine, StopJob,
 };
 use super::mock::MockEngine;
 use super::node::Children;
@@ -101,18 +101,6 @@ impl EnginePool {
         self
     }
 
-    fn owner(ctx: &Context<Self>) -> Owner {
-        let address = ctx.address();
-        Owner {
-            ready: address.clone().recipient(),
-            warmed: address.clone().recipient(),
-            idle: address.clone().recipient(),
-            dead: address.clone().recipient(),
-            declined: address.clone().recipient(),
-            gone: address.recipient(),
-        }
-    }
-
     fn validate(&mut self, ctx: &mut Context<Self>) {
         let Some(Backend::Node(engine)) = &self.backend else {
             return;
@@ -130,7 +118,7 @@ impl EnginePool {
                 Ok(directory) => {
                     engine.folder.send_replace(Some(directory.clone()));
                     engine.children.use_engine(directory);
-                    engine.children.spawn_spare(&Self::owner(ctx));
+                    engine.children.spawn_spare(&ctx.address().recipient());
                 }
                 Err(why) => this.validation_failed(why.to_string(), ctx),
             }
@@ -446,15 +434,10 @@ impl Handler<Execute> for EnginePool {
         match &mut self.backend {
             Some(Backend::Mock(engine)) => engine.execute(message),
             Some(Backend::Recorded(engine)) => engine.execute(&message),
-            Some(Backend::Node(engine)) => engine.children.execute(message, &Self::owner(ctx)),
-            None => {
-                let Execute { run_id, events, .. } = message;
-                events.do_send(EngineEvent {
-                    run_id,
-                    body: EngineEventBody::Ended,
-                    permit: None,
-                });
+            Some(Backend::Node(engine)) => {
+                engine.children.execute(message, &ctx.address().recipient());
             }
+            None => message.refuse(None),
         }
     }
 }
@@ -485,73 +468,36 @@ impl Handler<StopJob> for EnginePool {
     }
 }
 
-impl Handler<ChildReady> for EnginePool {
+impl Handler<ChildUpdated> for EnginePool {
     type Result = ();
 
-    fn handle(&mut self, message: ChildReady, _: &mut Self::Context) {
-        if let Some(Backend::Node(engine)) = &mut self.backend {
-            engine.children.ready(message.id, message.pid);
-            let (node, runtime) = (message.node, message.runtime);
-            if matches!(self.state, State::Validating { .. }) {
-                log::info!("the engine is ready: Node {node}, @openfn/runtime {runtime}");
-                self.state = State::Ready;
+    fn handle(&mut self, message: ChildUpdated, ctx: &mut Self::Context) {
+        let Some(Backend::Node(engine)) = &mut self.backend else {
+            return;
+        };
+        let id = message.id;
+        let pool = ctx.address().recipient();
+        match message.update {
+            ChildUpdate::Ready { pid, node, runtime } => {
+                engine.children.ready(id, pid);
+                if matches!(self.state, State::Validating { .. }) {
+                    log::info!("the engine is ready: Node {node}, @openfn/runtime {runtime}");
+                    self.state = State::Ready;
+                }
+                engine
+                    .handshake
+                    .send_replace(Some(Handshake { node, runtime }));
             }
-            engine
-                .handshake
-                .send_replace(Some(Handshake { node, runtime }));
+            ChildUpdate::Warmed => engine.children.warmed(id),
+            ChildUpdate::Idle { run, reusable } => engine.children.idle(id, &run, reusable, &pool),
+            ChildUpdate::Declined(execution) => engine.children.declined(id, *execution, &pool),
+            ChildUpdate::Dead => engine.children.dead(id),
+            ChildUpdate::Gone { why } => {
+                engine.children.gone(id, &pool);
+                self.validation_failed(why, ctx);
+                self.finish_draining();
+            }
         }
-    }
-}
-
-impl Handler<ChildWarmed> for EnginePool {
-    type Result = ();
-
-    fn handle(&mut self, ChildWarmed { id }: ChildWarmed, _: &mut Self::Context) {
-        if let Some(Backend::Node(engine)) = &mut self.backend {
-            engine.children.warmed(id);
-        }
-    }
-}
-
-impl Handler<ChildIdle> for EnginePool {
-    type Result = ();
-
-    fn handle(&mut self, message: ChildIdle, ctx: &mut Self::Context) {
-        if let Some(Backend::Node(engine)) = &mut self.backend {
-            engine.children.idle(&message, &Self::owner(ctx));
-        }
-    }
-}
-
-impl Handler<Declined> for EnginePool {
-    type Result = ();
-
-    fn handle(&mut self, message: Declined, ctx: &mut Self::Context) {
-        if let Some(Backend::Node(engine)) = &mut self.backend {
-            engine.children.declined(message, &Self::owner(ctx));
-        }
-    }
-}
-
-impl Handler<ChildDead> for EnginePool {
-    type Result = ();
-
-    fn handle(&mut self, message: ChildDead, _: &mut Self::Context) {
-        if let Some(Backend::Node(engine)) = &mut self.backend {
-            engine.children.dead(message.id);
-        }
-    }
-}
-
-impl Handler<ChildGone> for EnginePool {
-    type Result = ();
-
-    fn handle(&mut self, message: ChildGone, ctx: &mut Self::Context) {
-        if let Some(Backend::Node(engine)) = &mut self.backend {
-            engine.children.gone(message.id, &Self::owner(ctx));
-        }
-        self.validation_failed(message.why, ctx);
-        self.finish_draining();
     }
 }
 

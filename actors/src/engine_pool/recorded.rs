@@ -7,11 +7,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix::Recipient;
-use bytes::Bytes;
 use protocol::engine::RunProgress;
 use protocol::ids::RunId;
 
-use super::messages::{EngineEvent, EngineEventBody, Execute};
+use super::messages::{EngineEvent, Execute};
 
 /// See the module's documentation. Cheap to clone; the clones are one engine.
 #[derive(Clone, Default)]
@@ -26,7 +25,7 @@ impl fmt::Debug for RecordedEngine {
 #[derive(Default)]
 struct Execution {
     stage: Stage,
-    told: VecDeque<(RunProgress, Bytes)>,
+    told: VecDeque<RunProgress>,
 }
 
 #[derive(Default)]
@@ -41,11 +40,11 @@ enum Stage {
 }
 
 impl RecordedEngine {
-    /// What the engine says next of this run; `body` is the state or the log message that goes with it.
-    pub fn tell(&self, run: &RunId, event: RunProgress, body: Bytes) {
+    /// What the engine says next of this run.
+    pub fn tell(&self, run: &RunId, progress: RunProgress) {
         let mut runs = self.lock();
         let execution = runs.entry(run.clone()).or_default();
-        execution.told.push_back((event, body));
+        execution.told.push_back(progress);
         execution.go_on(run);
     }
 
@@ -91,11 +90,11 @@ impl Execution {
                     return;
                 }
             };
-            let Some((event, _)) = self.told.front() else {
+            let Some(next) = self.told.front() else {
                 return;
             };
             let is_early = matches!(
-                event,
+                next,
                 RunProgress::WorkflowStart { .. }
                     | RunProgress::Log { .. }
                     | RunProgress::WorkflowError { .. }
@@ -103,16 +102,14 @@ impl Execution {
             if !runs && !is_early {
                 return;
             }
-            let Some((event, body)) = self.told.pop_front() else {
+            let Some(progress) = self.told.pop_front() else {
                 return;
             };
             let ends = matches!(
-                event,
+                progress,
                 RunProgress::WorkflowComplete { .. } | RunProgress::WorkflowError { .. }
             );
-            if let Some(body) = EngineEventBody::told(event, body) {
-                say(events, run, body);
-            }
+            say(events, run, progress);
             if ends {
                 self.end(run);
             }
@@ -122,16 +119,16 @@ impl Execution {
     fn end(&mut self, run: &RunId) {
         let last = std::mem::replace(&mut self.stage, Stage::Over);
         if let Stage::Loaded(events) | Stage::Running(events) = last {
-            say(&events, run, EngineEventBody::Ended);
+            say(&events, run, RunProgress::Ended);
         }
         self.told.clear();
     }
 }
 
-fn say(events: &Recipient<EngineEvent>, run: &RunId, body: EngineEventBody) {
+fn say(events: &Recipient<EngineEvent>, run: &RunId, progress: RunProgress) {
     events.do_send(EngineEvent {
         run_id: run.clone(),
-        body,
+        progress,
         permit: None,
     });
 }

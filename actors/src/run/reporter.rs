@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use indexmap::IndexMap;
-use protocol::engine::{FinishedStep, Shape};
+use protocol::engine::{FinishedStep, RunProgress, Shape};
 use protocol::ids::{DataclipId, JobId, RunId, StepId};
 use protocol::lightning::{
     FinalState, LogLine, Memory, OutputDataclip, RunComplete, RunStart, StepComplete, StepStart,
@@ -20,7 +20,6 @@ use serde_json::value::to_raw_value;
 use super::report::{CompletedStep, LogLines, Repairs, Report, RunEnd, TOO_LARGE};
 use super::timeline::Timeline;
 use crate::config::FrameLimit;
-use crate::engine_pool::EngineEventBody;
 
 /// What a report is, and whether it may join a batch of log lines.
 #[derive(Debug)]
@@ -185,7 +184,7 @@ impl Reporter {
     /// What an event of the engine means for Lightning; `new_id` makes UUIDs, `now` is the present time.
     pub(super) fn on(
         &mut self,
-        event: EngineEventBody,
+        event: RunProgress,
         now: &Timestamp,
         new_id: NewId<'_>,
     ) -> Vec<Said> {
@@ -193,18 +192,17 @@ impl Reporter {
             return Vec::new();
         }
         match event {
-            EngineEventBody::Started { thread_id, .. } => {
+            RunProgress::WorkflowStart { thread_id, .. } => {
                 self.thread_id = Some(thread_id);
                 Vec::new()
             }
-            EngineEventBody::Log {
+            RunProgress::Log {
                 level,
                 name,
                 time,
                 message,
-                ..
             } => self.line(level, name, time, &message),
-            EngineEventBody::JobStart { job, time } => {
+            RunProgress::JobStart { job, time } => {
                 let id = StepId::new(new_id());
                 let input_dataclip_id = self.inputs.take(&job);
                 self.active = Some(ActiveStep {
@@ -218,7 +216,7 @@ impl Reporter {
                     timestamp: Some(self.timeline.at(time)),
                 }))]
             }
-            EngineEventBody::JobComplete { step, mem, state } => {
+            RunProgress::JobComplete { step, mem, state } => {
                 let outcome = reasons::step_outcome(None, step.state_error.as_ref());
                 self.step_ended(
                     Ended {
@@ -230,7 +228,7 @@ impl Reporter {
                     new_id,
                 )
             }
-            EngineEventBody::JobError { step, error, state } => {
+            RunProgress::JobError { step, error, state } => {
                 let outcome = reasons::step_outcome(Some(&error), step.state_error.as_ref());
                 self.step_ended(
                     Ended {
@@ -242,13 +240,13 @@ impl Reporter {
                     new_id,
                 )
             }
-            EngineEventBody::WorkflowComplete {
-                time, shape, state, ..
-            } => self.completed(time, shape, state),
-            EngineEventBody::WorkflowError { error, .. } => {
+            RunProgress::WorkflowComplete { time, shape, state } => {
+                self.completed(time, shape, state)
+            }
+            RunProgress::WorkflowError { error } => {
                 self.end_with(&reasons::error_outcome(&error), now, new_id)
             }
-            EngineEventBody::Ended => Vec::new(),
+            RunProgress::Ended => Vec::new(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! What the parent tells a child.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::ids::RunId;
@@ -23,7 +25,7 @@ pub enum Command<'a> {
         /// Its plan.
         plan: &'a ExecutionPlan,
         /// Its limits and switches.
-        options: &'a ExecuteOptions,
+        options: ChildOptions<'a>,
     },
     /// Begin to execute the run that was loaded.
     Go {
@@ -39,31 +41,50 @@ pub enum Command<'a> {
     Shutdown,
 }
 
-/// Limits and switches of one execution.
+/// What a child needs to know of an execution: the run's share and the worker's.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct ChildOptions<'a> {
+    /// As the run wants it.
+    #[serde(flatten)]
+    pub run: &'a ExecuteOptions,
+    /// As the worker is configured.
+    #[serde(flatten)]
+    pub node: &'a NodeOptions,
+}
+
+/// Limits and switches of one execution, for any engine.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ExecuteOptions {
-    /// The adaptor repository.
-    pub repo_dir: String,
-    /// Keys deleted from the state after each step.
-    pub state_props_to_remove: Vec<String>,
+    /// How long the run may take once its steps may begin; the worker measures it.
+    #[serde(skip)]
+    pub timeout: Option<Duration>,
+    /// Heap of the run, MiB.
+    pub memory_limit_mb: f64,
     /// Largest state of a step, MiB.
     pub state_limit_mb: f64,
     /// Largest dataclip, MiB.
     pub payload_limit_mb: f64,
     /// Largest log line, MiB.
     pub log_payload_limit_mb: f64,
-    /// Heap of the thread, MiB.
-    pub memory_limit_mb: f64,
     /// Threshold of JOB lines.
     pub job_log_level: String,
     /// Sanitising policy of log lines.
     pub sanitize: String,
-    /// Measure peak memory.
-    pub profile: bool,
-    /// How often, in milliseconds.
-    pub profile_poll_interval_ms: u64,
     /// Whether states are wanted at all.
     pub output_dataclips: bool,
+}
+
+/// What every execution of a Node engine has from the worker's configuration.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct NodeOptions {
+    /// The adaptor repository.
+    pub repo_dir: String,
+    /// Keys deleted from the state after each step.
+    pub state_props_to_remove: Vec<String>,
+    /// Measure peak memory.
+    pub profile: bool,
+    /// How often it is measured, in milliseconds.
+    pub profile_poll_interval_ms: u64,
 }
 
 #[cfg(test)]
@@ -91,5 +112,38 @@ mod tests {
         ] {
             assert_eq!(serde_json::to_string(&command).unwrap(), json);
         }
+    }
+
+    #[test]
+    fn a_child_gets_the_options_of_its_run_and_of_the_worker_as_one_object() {
+        let run = ExecuteOptions {
+            timeout: Some(Duration::from_secs(1)),
+            memory_limit_mb: 500.0,
+            state_limit_mb: 1.5,
+            payload_limit_mb: 10.0,
+            log_payload_limit_mb: 1.0,
+            job_log_level: "debug".to_owned(),
+            sanitize: "none".to_owned(),
+            output_dataclips: true,
+        };
+        let node = NodeOptions {
+            repo_dir: "/repo".to_owned(),
+            state_props_to_remove: vec!["configuration".to_owned()],
+            profile: false,
+            profile_poll_interval_ms: 10,
+        };
+        let options = ChildOptions {
+            run: &run,
+            node: &node,
+        };
+        assert_eq!(
+            serde_json::to_value(options).unwrap(),
+            serde_json::json!({
+                "repo_dir": "/repo", "state_props_to_remove": ["configuration"], "state_limit_mb": 1.5,
+                "payload_limit_mb": 10.0, "log_payload_limit_mb": 1.0, "memory_limit_mb": 500.0,
+                "job_log_level": "debug", "sanitize": "none", "profile": false, "profile_poll_interval_ms": 10,
+                "output_dataclips": true,
+            })
+        );
     }
 }

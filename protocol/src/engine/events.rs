@@ -1,8 +1,10 @@
 //! What a child tells the parent. Everything in it is untrusted: the parent checks order, run and jobs.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::header::{Header, Kind};
+use super::frames::Frame;
+use super::header::Header;
 use crate::ids::{JobId, RunId};
 use crate::lightning::{Memory, Timestamp, storable};
 use crate::reasons::{EngineError, StateError};
@@ -19,12 +21,12 @@ pub enum Shape {
     None,
 }
 
-/// A step that has ended; the frame's body is its state, unless it is withheld.
+/// A step that has ended.
 #[derive(Debug, Clone)]
 pub struct FinishedStep {
     /// The job.
     pub job: JobId,
-    /// When.
+    /// When it ended.
     pub time: Timestamp,
     /// Milliseconds.
     pub duration: f64,
@@ -88,37 +90,54 @@ pub enum ChildEvent {
         /// What.
         event: RunProgress,
     },
+    /// The thread of the run is gone; always the last one of a run.
+    Exit {
+        /// The run.
+        run: RunId,
+        /// How.
+        exit: ThreadExit,
+    },
 }
 
-/// What a child tells of a run.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(try_from = "Header")]
+/// How a run's thread ended.
+#[derive(Debug, Clone)]
+pub struct ThreadExit {
+    /// Why.
+    pub cause: ExitCause,
+    /// The thread's exit code.
+    pub code: Option<i64>,
+    /// The text of an uncaught error.
+    pub message: Option<String>,
+    /// The run has changed something of the process that the next one would meet.
+    pub tainted: bool,
+}
+
+/// What an engine tells of a run, whichever engine it is: in order, [`RunProgress::Ended`] last and once.
+#[derive(Debug, Clone)]
 pub enum RunProgress {
     /// The run is loaded.
     WorkflowStart {
         /// A number that is unique in the child.
         thread_id: u64,
-        /// When.
-        time: Timestamp,
         /// Whether the thread had been waiting for a run.
         warm: bool,
     },
-    /// A line; the body is its message.
+    /// A line of the run's log.
     Log {
         /// Missing for `console.print`.
         level: Option<String>,
         /// The source, such as `JOB`.
         name: String,
-        /// When.
+        /// When it was written.
         time: Timestamp,
-        /// The message was replaced because of its size.
-        redacted: bool,
+        /// A JSON array.
+        message: Bytes,
     },
     /// A step begins.
     JobStart {
         /// The job.
         job: JobId,
-        /// When.
+        /// When the step began.
         time: Timestamp,
     },
     /// A step has ended.
@@ -127,6 +146,8 @@ pub enum RunProgress {
         step: FinishedStep,
         /// What it used.
         mem: Option<Memory>,
+        /// JSON; absent when it is withheld.
+        state: Option<Bytes>,
     },
     /// A step has ended with an error.
     JobError {
@@ -134,34 +155,25 @@ pub enum RunProgress {
         step: FinishedStep,
         /// The error.
         error: EngineError,
+        /// JSON; absent when it is withheld.
+        state: Option<Bytes>,
     },
-    /// The workflow is over; the body is the final state.
+    /// The workflow is over.
     WorkflowComplete {
-        /// When.
+        /// When it ended.
         time: Timestamp,
-        /// What the state is.
-        shape: Option<Shape>,
-        /// UTF-8 bytes of the state's JSON.
-        size: Option<u64>,
-        /// The state's data was replaced because of its size.
-        redacted: bool,
+        /// What the final state is.
+        shape: Shape,
+        /// The final state as JSON.
+        state: Option<Bytes>,
     },
     /// The workflow is over by an error.
     WorkflowError {
         /// The error.
         error: EngineError,
     },
-    /// The thread is gone; always the last one of a run.
-    Exit {
-        /// Why.
-        cause: ExitCause,
-        /// The thread's exit code.
-        code: Option<i64>,
-        /// The text of an uncaught error.
-        message: Option<String>,
-        /// The run has changed something of the process that the next one would meet.
-        tainted: bool,
-    },
+    /// The job is gone, and whatever executed it.
+    Ended,
 }
 
 /// A header that is no event.
@@ -184,39 +196,18 @@ pub enum EventError {
 }
 
 impl ChildEvent {
-    /// Reads the header of a frame.
+    /// Reads a frame.
     ///
     /// What cannot be stored by Lightning is taken out of its texts: an error's message may hold half a surrogate pair or
     /// U+0000, and is reported all the same.
     ///
     /// # Errors
     /// [`EventError`] for unknown types and missing fields.
-    pub fn from_header(header: &[u8]) -> Result<Self, EventError> {
-        let text = storable(std::str::from_utf8(header).map_err(EventError::NotUtf8)?);
-        let mut header: Header = serde_json::from_str(&text).map_err(EventError::Shape)?;
-        let kind = header.kind;
-        match kind {
-            Kind::Ready => Ok(Self::Ready {
-                protocol: kind.needs("protocol", header.protocol)?,
-                node: kind.needs("node", header.node)?,
-                runtime: kind.needs("runtime", header.runtime)?,
-            }),
-            Kind::ProtocolError => Ok(Self::ProtocolError {
-                message: kind.needs("message", header.message)?,
-            }),
-            Kind::Warmed => Ok(Self::Warmed),
-            Kind::WorkflowStart
-            | Kind::Log
-            | Kind::JobStart
-            | Kind::JobComplete
-            | Kind::JobError
-            | Kind::WorkflowComplete
-            | Kind::WorkflowError
-            | Kind::Exit => Ok(Self::Run {
-                run: kind.needs("run", header.run.take())?,
-                event: header.try_into()?,
-            }),
-        }
+    pub fn from_frame(frame: &Frame) -> Result<Self, EventError> {
+        let header = std::str::from_utf8(&frame.header).map_err(EventError::NotUtf8)?;
+        let text = storable(header);
+        let header: Header = serde_json::from_str(&text).map_err(EventError::Shape)?;
+        header.into_event(frame.body.clone())
     }
 }
 
@@ -228,8 +219,15 @@ mod tests {
 
     const TIME: Timestamp = Timestamp::from_micros(1_767_225_600_123_456);
 
-    fn progress(header: &str) -> RunProgress {
-        let event = ChildEvent::from_header(header.as_bytes()).unwrap();
+    fn read(header: impl AsRef<[u8]>, body: &'static str) -> Result<ChildEvent, EventError> {
+        ChildEvent::from_frame(&Frame {
+            header: Bytes::copy_from_slice(header.as_ref()),
+            body: Bytes::from_static(body.as_bytes()),
+        })
+    }
+
+    fn progress(header: &str, body: &'static str) -> RunProgress {
+        let event = read(header, body).unwrap();
         let ChildEvent::Run { run, event } = event else {
             panic!("{event:?}")
         };
@@ -242,13 +240,15 @@ mod tests {
         let event = progress(
             r#"{"type":"job-complete","run":"r","job":"a","time":"1767225600123456","duration":232,"next":["b"],
                "mem":{"job":1,"system":2},"size":9,"redacted":false,"shape":"object","webhook_response":{"status":201}}"#,
+            r#"{"x":"y"}"#,
         );
-        let RunProgress::JobComplete { step, mem } = event else {
+        let RunProgress::JobComplete { step, mem, state } = event else {
             panic!("{event:?}")
         };
         assert_eq!((step.job.as_str(), step.time), ("a", TIME));
         assert_eq!(step.next, [JobId::new("b")]);
         assert_eq!((step.size, step.shape), (Some(9), Shape::Object));
+        assert_eq!(state.unwrap(), r#"{"x":"y"}"#);
         assert_eq!(step.webhook_response.unwrap()["status"], 201);
         let mem = mem.unwrap();
         assert_eq!((mem.job, mem.system, mem.peak), (1, 2, None));
@@ -260,11 +260,12 @@ mod tests {
             r#"{"type":"job-error","run":"r","job":"a","time":"1767225600123456","duration":1.5,"next":[],"size":null,
                "redacted":true,"shape":"none","error":{"message":"\ud800\u0000!","type":"JobError","severity":"fail"},
                "state_error":{"name":"JobError","message":"\ud800\u0000!"}}"#,
+            "",
         );
-        let RunProgress::JobError { step, error } = event else {
+        let RunProgress::JobError { step, error, state } = event else {
             panic!("{event:?}")
         };
-        assert!(step.redacted);
+        assert!(step.redacted && state.is_none());
         assert_eq!(error.message.as_deref(), Some("\u{fffd}!"));
         assert_eq!(error.message, step.state_error.unwrap().message);
         assert_eq!(error.error_type.as_deref(), Some("JobError"));
@@ -274,55 +275,57 @@ mod tests {
     fn lines_starts_and_ends_are_read() {
         assert!(matches!(
             progress(
-                r#"{"type":"workflow-start","run":"r","thread_id":1,"time":"1767225600123456","warm":true}"#
+                r#"{"type":"workflow-start","run":"r","thread_id":1,"time":"1767225600123456","warm":true}"#,
+                ""
             ),
             RunProgress::WorkflowStart {
                 thread_id: 1,
-                time: TIME,
                 warm: true
             }
         ));
         assert!(matches!(
-            progress(r#"{"type":"log","run":"r","name":"JOB","time":"1767225600123456"}"#),
-            RunProgress::Log {
-                level: None,
-                time: TIME,
-                redacted: false,
-                ..
-            }
+            progress(r#"{"type":"log","run":"r","name":"JOB","time":"1767225600123456"}"#, "[1]"),
+            RunProgress::Log { level: None, time: TIME, message, .. } if message == "[1]"
         ));
         assert!(matches!(
-            progress(r#"{"type":"job-start","run":"r","job":"a","time":"1767225600123456"}"#),
+            progress(
+                r#"{"type":"job-start","run":"r","job":"a","time":"1767225600123456"}"#,
+                ""
+            ),
             RunProgress::JobStart { time: TIME, .. }
         ));
         assert!(matches!(
             progress(
-                r#"{"type":"workflow-complete","run":"r","time":"1767225600123456","shape":"other","size":3}"#
+                r#"{"type":"workflow-complete","run":"r","time":"1767225600123456","shape":"other","size":3}"#,
+                "[1]"
             ),
             RunProgress::WorkflowComplete {
-                shape: Some(Shape::Other),
-                size: Some(3),
+                shape: Shape::Other,
+                state: Some(_),
                 ..
             }
         ));
         assert!(matches!(
-            progress(r#"{"type":"workflow-error","run":"r","time":"1767225600123456","error":{"type":"X"}}"#),
+            progress(r#"{"type":"workflow-error","run":"r","time":"1767225600123456","error":{"type":"X"}}"#, ""),
             RunProgress::WorkflowError { error } if error.error_type.as_deref() == Some("X")
         ));
         assert!(matches!(
-            progress(r#"{"type":"exit","run":"r","cause":"oom","code":1}"#),
-            RunProgress::Exit {
-                cause: ExitCause::Oom,
-                code: Some(1),
-                message: None,
-                tainted: false
+            read(r#"{"type":"exit","run":"r","cause":"oom","code":1}"#, "").unwrap(),
+            ChildEvent::Exit {
+                exit: ThreadExit {
+                    cause: ExitCause::Oom,
+                    code: Some(1),
+                    message: None,
+                    tainted: false
+                },
+                ..
             }
         ));
     }
 
     #[test]
     fn what_concerns_no_run_is_read() {
-        let read = |header: &str| ChildEvent::from_header(header.as_bytes()).unwrap();
+        let read = |header: &str| read(header, "").unwrap();
         assert!(matches!(
             read(r#"{"type":"ready","protocol":1,"node":"20.20.2","runtime":"1.9.5","pid":5}"#),
             ChildEvent::Ready { protocol: 1, node, runtime } if node == "20.20.2" && runtime == "1.9.5"
@@ -349,13 +352,10 @@ mod tests {
                 "job-complete has no shape",
             ),
         ] {
-            let error = ChildEvent::from_header(header.as_bytes()).unwrap_err();
+            let error = read(header, "").unwrap_err();
             assert!(error.to_string().contains(why), "{header}: {error}");
         }
-        assert!(matches!(
-            ChildEvent::from_header(b"\xff"),
-            Err(EventError::NotUtf8(_))
-        ));
+        assert!(matches!(read(b"\xff", ""), Err(EventError::NotUtf8(_))));
     }
 
     proptest! {
@@ -364,8 +364,8 @@ mod tests {
             bytes in prop::collection::vec(any::<u8>(), 0..200),
             text in "\\{\"type\":\"(log|exit|ready|job-error)\"(,\"(run|time|name|job|error)\":(1|null|\"x\"|\\{\\})){0,4}\\}",
         ) {
-            let _event = ChildEvent::from_header(&bytes);
-            let _event = ChildEvent::from_header(text.as_bytes());
+            let _event = read(&bytes, "");
+            let _event = read(&text, "");
         }
     }
 }

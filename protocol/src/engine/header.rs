@@ -1,8 +1,11 @@
 //! The header of an event frame before it is known to be complete.
 
+use bytes::Bytes;
 use serde::Deserialize;
 
-use super::events::{EventError, ExitCause, FinishedStep, RunProgress, Shape};
+use super::events::{
+    ChildEvent, EventError, ExitCause, FinishedStep, RunProgress, Shape, ThreadExit,
+};
 use crate::ids::{JobId, RunId};
 use crate::lightning::{Memory, Timestamp};
 use crate::reasons::{EngineError, StateError};
@@ -83,57 +86,75 @@ impl Kind {
     }
 }
 
-impl TryFrom<Header> for RunProgress {
-    type Error = EventError;
-
-    fn try_from(mut header: Header) -> Result<Self, EventError> {
-        let kind = header.kind;
-        Ok(match kind {
-            Kind::WorkflowStart => Self::WorkflowStart {
-                thread_id: kind.needs("thread_id", header.thread_id)?,
-                time: kind.needs("time", header.time)?,
-                warm: header.warm,
-            },
-            Kind::Log => Self::Log {
-                level: header.level,
-                name: kind.needs("name", header.name)?,
-                time: kind.needs("time", header.time)?,
-                redacted: header.redacted,
-            },
-            Kind::JobStart => Self::JobStart {
-                job: kind.needs("job", header.job)?,
-                time: kind.needs("time", header.time)?,
-            },
-            Kind::JobComplete => Self::JobComplete {
-                mem: header.mem,
-                step: header.try_into()?,
-            },
-            Kind::JobError => Self::JobError {
-                error: kind.needs("error", header.error.take())?,
-                step: header.try_into()?,
-            },
-            Kind::WorkflowComplete => Self::WorkflowComplete {
-                time: kind.needs("time", header.time)?,
-                shape: header.shape,
-                size: header.size,
-                redacted: header.redacted,
-            },
-            Kind::WorkflowError => Self::WorkflowError {
-                error: kind.needs("error", header.error)?,
-            },
-            Kind::Exit => Self::Exit {
-                cause: kind.needs("cause", header.cause)?,
-                code: header.code,
-                message: header.message,
-                tainted: header.tainted,
-            },
-            Kind::Ready | Kind::ProtocolError | Kind::Warmed => {
-                return Err(EventError::Missing {
-                    event: kind.name(),
-                    field: "run",
+impl Header {
+    /// The event that this header and the body of its frame are.
+    ///
+    /// # Errors
+    /// [`EventError::Missing`] when the event needs a field that is not there.
+    pub(super) fn into_event(mut self, body: Bytes) -> Result<ChildEvent, EventError> {
+        let kind = self.kind;
+        let run = self.run.take();
+        let state = |body: Bytes| (!body.is_empty()).then_some(body);
+        let event = match kind {
+            Kind::Ready => {
+                return Ok(ChildEvent::Ready {
+                    protocol: kind.needs("protocol", self.protocol)?,
+                    node: kind.needs("node", self.node)?,
+                    runtime: kind.needs("runtime", self.runtime)?,
                 });
             }
-        })
+            Kind::ProtocolError => {
+                return Ok(ChildEvent::ProtocolError {
+                    message: kind.needs("message", self.message)?,
+                });
+            }
+            Kind::Warmed => return Ok(ChildEvent::Warmed),
+            Kind::Exit => {
+                return Ok(ChildEvent::Exit {
+                    run: kind.needs("run", run)?,
+                    exit: ThreadExit {
+                        cause: kind.needs("cause", self.cause)?,
+                        code: self.code,
+                        message: self.message,
+                        tainted: self.tainted,
+                    },
+                });
+            }
+            Kind::WorkflowStart => RunProgress::WorkflowStart {
+                thread_id: kind.needs("thread_id", self.thread_id)?,
+                warm: self.warm,
+            },
+            Kind::Log => RunProgress::Log {
+                level: self.level,
+                name: kind.needs("name", self.name)?,
+                time: kind.needs("time", self.time)?,
+                message: body,
+            },
+            Kind::JobStart => RunProgress::JobStart {
+                job: kind.needs("job", self.job)?,
+                time: kind.needs("time", self.time)?,
+            },
+            Kind::JobComplete => RunProgress::JobComplete {
+                mem: self.mem,
+                step: self.try_into()?,
+                state: state(body),
+            },
+            Kind::JobError => RunProgress::JobError {
+                error: kind.needs("error", self.error.take())?,
+                step: self.try_into()?,
+                state: state(body),
+            },
+            Kind::WorkflowComplete => RunProgress::WorkflowComplete {
+                time: kind.needs("time", self.time)?,
+                shape: self.shape.unwrap_or(Shape::None),
+                state: state(body),
+            },
+            Kind::WorkflowError => RunProgress::WorkflowError {
+                error: kind.needs("error", self.error)?,
+            },
+        };
+        let run = kind.needs("run", run)?;
+        Ok(ChildEvent::Run { run, event })
     }
 }
 

@@ -3,9 +3,13 @@
 
 mod commands;
 mod events;
+mod failure;
 mod frames;
 mod header;
 
-pub use self::commands::{Command, ExecuteOptions};
-pub use self::events::{ChildEvent, EventError, ExitCause, FinishedStep, RunProgress, Shape};
+pub use self::commands::{ChildOptions, Command, ExecuteOptions, NodeOptions};
+pub use self::events::{
+    ChildEvent, EventError, ExitCause, FinishedStep, RunProgress, Shape, ThreadExit,
+};
+pub use self::failure::EngineFailure;
 pub use self::frames::{DecodeError, EncodeError, Frame, FrameDecoder, FrameLimits, encode_frame};

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use indexmap::IndexMap;
+use protocol::engine::RunProgress;
 use protocol::ids::{RunId, Topic};
 use protocol::lightning::ClaimRequest;
 use protocol::phoenix::{Frame, Payload};
@@ -19,7 +20,6 @@ use serde_json::{Value, json};
 
 use super::channel::{Channel, Found, Refs};
 use super::compare::{FieldDifference, shown};
-use super::script::Told;
 use super::timeline::{QueueItem, QueueWhat, Timeline, json as json_of};
 
 /// A connection of the worker to the player.
@@ -33,7 +33,7 @@ pub(super) enum Effect {
     /// End the connection: with a close code, or without a word.
     End(Connection, Option<u16>),
     /// The engine says this next.
-    Tell(RunId, Box<Told>),
+    Tell(RunId, Box<RunProgress>),
 }
 
 /// Where the worker answers otherwise than it did.
@@ -370,4 +370,4 @@ pub(super) fn reply(to: Connection, push: &Frame, status: &str, response: &Value
 }
 
 /// Events by the index of the item before which they are told.
-pub(super) type Script = BTreeMap<usize, Vec<Told>>;
+pub(super) type Script = BTreeMap<usize, Vec<RunProgress>>;

@@ -18,11 +18,8 @@ use serde::Deserialize;
 use super::lines::{Lines, key};
 use super::timeline::{Item, Said, json};
 
-/// An event of the engine and its body.
-pub(super) type Told = (RunProgress, Bytes);
-
 /// The events of a run's engine, by the index of the item before which each must be told.
-pub(super) fn script(items: &[Item]) -> BTreeMap<usize, Vec<Told>> {
+pub(super) fn script(items: &[Item]) -> BTreeMap<usize, Vec<RunProgress>> {
     let mut writer = Writer {
         items,
         script: BTreeMap::new(),
@@ -79,7 +76,7 @@ enum Stage {
 
 struct Writer<'a> {
     items: &'a [Item],
-    script: BTreeMap<usize, Vec<Told>>,
+    script: BTreeMap<usize, Vec<RunProgress>>,
     stage: Stage,
     /// The last line named a status that an error's line follows.
     failing: bool,
@@ -92,8 +89,8 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn tell(&mut self, index: usize, event: RunProgress, body: Bytes) {
-        self.script.entry(index).or_default().push((event, body));
+    fn tell(&mut self, index: usize, event: RunProgress) {
+        self.script.entry(index).or_default().push(event);
     }
 
     fn said(&mut self, index: usize, said: &Said) {
@@ -104,11 +101,10 @@ impl Writer<'_> {
                 self.stage = Stage::Started;
                 let event = RunProgress::WorkflowStart {
                     thread_id: self.thread_id(),
-                    time: said.at.time,
                     warm: true,
                 };
                 // The run says its first lines when it is loaded.
-                self.tell(0, event, Bytes::new());
+                self.tell(0, event);
             }
             "step:start" => {
                 if let Ok(start) = serde_json::from_str::<StepStart>(text)
@@ -119,7 +115,7 @@ impl Writer<'_> {
                         job: start.job_id,
                         time: start.timestamp.unwrap_or(said.at.time),
                     };
-                    self.tell(index, event, Bytes::new());
+                    self.tell(index, event);
                 }
             }
             "run:log" | "run:batch_logs" => {
@@ -194,17 +190,17 @@ impl Writer<'_> {
             level: Some(line.level),
             name: line.source,
             time: line.timestamp,
-            redacted: false,
+            message: Bytes::copy_from_slice(line.message.get().as_bytes()),
         };
-        let body = Bytes::copy_from_slice(line.message.get().as_bytes());
-        self.tell(index, event, body);
+        self.tell(index, event);
     }
 
     fn step_ended(&mut self, at: usize, index: usize, complete: StepComplete) {
-        let state = complete.output_dataclip.as_ref();
-        let body = state.map_or_else(Bytes::new, |state| {
-            Bytes::copy_from_slice(state.as_str().as_bytes())
-        });
+        let state = complete
+            .output_dataclip
+            .as_ref()
+            .map(|state| Bytes::copy_from_slice(state.as_str().as_bytes()));
+        let state_bytes = state.as_ref().map_or(0, Bytes::len) as u64;
         let redacted = complete.output_dataclip_error.is_some();
         let shape = if complete.output_dataclip_id.is_none() && !redacted {
             Shape::Other
@@ -219,7 +215,7 @@ impl Writer<'_> {
             duration: f64::from(u32::try_from(complete.duration.unwrap_or(0)).unwrap_or(u32::MAX)),
             size: complete
                 .dataclip_size_mb
-                .and_then(|mb| js::bytes_of_mb(&mb, body.len() as u64)),
+                .and_then(|mb| js::bytes_of_mb(&mb, state_bytes)),
             redacted,
             shape,
             webhook_response: webhook.and_then(|raw| serde_json::from_str(raw.get()).ok()),
@@ -229,6 +225,7 @@ impl Writer<'_> {
             ExitReason::Success => RunProgress::JobComplete {
                 step,
                 mem: complete.mem,
+                state,
             },
             // Whether the job threw or wrote it into its state, it is told to Lightning in one way.
             ExitReason::Fail => {
@@ -239,14 +236,16 @@ impl Writer<'_> {
                 RunProgress::JobComplete {
                     step,
                     mem: complete.mem,
+                    state,
                 }
             }
             reason => RunProgress::JobError {
                 step,
                 error: error(reason, complete.error_type, complete.error_message),
+                state,
             },
         };
-        self.tell(at, event, body);
+        self.tell(at, event);
     }
 
     fn run_ended(&mut self, index: usize, complete: RunComplete) {
@@ -257,10 +256,8 @@ impl Writer<'_> {
             return;
         }
         if let Some(time) = complete.timestamp {
-            let body = complete
-                .final_state
-                .map_or_else(Bytes::new, |state| state.as_bytes().clone());
-            self.completed(first, time, body);
+            let state = complete.final_state.map(|state| state.as_bytes().clone());
+            self.completed(first, time, state);
         } else {
             let (error_type, message) = (complete.error_type, complete.error_message);
             let time = Timestamp::from_micros(0);
@@ -278,26 +275,21 @@ impl Writer<'_> {
         now: Timestamp,
     ) {
         if error_type.is_none() && matches!(reason, ExitReason::Success | ExitReason::Fail) {
-            self.completed(at, now, Bytes::new());
+            self.completed(at, now, None);
         } else {
             let error = error(reason, error_type, message);
-            self.tell(at, RunProgress::WorkflowError { error }, Bytes::new());
+            self.tell(at, RunProgress::WorkflowError { error });
         }
     }
 
-    fn completed(&mut self, at: usize, time: Timestamp, body: Bytes) {
-        let shape = match body.first() {
+    fn completed(&mut self, at: usize, time: Timestamp, state: Option<Bytes>) {
+        let shape = match state.as_ref().and_then(|state| state.first()) {
             None => Shape::None,
             Some(b'{') => Shape::Object,
             Some(_) => Shape::Other,
         };
-        let event = RunProgress::WorkflowComplete {
-            time,
-            shape: Some(shape),
-            size: None,
-            redacted: false,
-        };
-        self.tell(at, event, body);
+        let event = RunProgress::WorkflowComplete { time, shape, state };
+        self.tell(at, event);
     }
 
     /// The recording ends between the lines about a run's end and the end.

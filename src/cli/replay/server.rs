@@ -73,9 +73,8 @@ impl Stage {
                 Effect::Text(to, text) => (to, Out::Text(text)),
                 Effect::Binary(to, bytes) => (to, Out::Binary(bytes)),
                 Effect::End(to, code) => (to, Out::End(code)),
-                Effect::Tell(run, told) => {
-                    let (event, body) = *told;
-                    self.engine.tell(&run, event, body);
+                Effect::Tell(run, progress) => {
+                    self.engine.tell(&run, *progress);
                     continue;
                 }
             };

@@ -149,7 +149,7 @@ impl Tape {
     /// What the engine says, shortened.
     fn script(self) -> Vec<String> {
         let told = script(&self.items()).into_values().flatten();
-        told.map(|(event, _)| match event {
+        told.map(|event| match event {
             RunProgress::WorkflowStart { .. } => "start".to_owned(),
             RunProgress::Log { name, .. } => format!("line of {name}"),
             RunProgress::JobStart { job, .. } => format!("step of {job}"),
@@ -158,7 +158,7 @@ impl Tape {
             }
             RunProgress::WorkflowComplete { .. } => "end".to_owned(),
             RunProgress::WorkflowError { error } => format!("error {:?}", error.error_type),
-            RunProgress::Exit { .. } => "exit".to_owned(),
+            RunProgress::Ended => "ended".to_owned(),
         })
         .collect()
     }

@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use protocol::reasons::EngineError;
+use protocol::engine::{EngineFailure, RunProgress};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clock;
 use crate::engine_pool::conversation::Conversation;
-use crate::engine_pool::messages::{EngineEvent, EngineEventBody, Execute};
+use crate::engine_pool::messages::{EngineEvent, Execute};
 
 /// A run in work.
 pub(super) struct Busy {
@@ -70,32 +70,23 @@ impl Busy {
         }
     }
 
-    pub(super) fn tell(&self, body: EngineEventBody, permit: Option<OwnedSemaphorePermit>) {
+    pub(super) fn tell(&self, progress: RunProgress, permit: Option<OwnedSemaphorePermit>) {
         let run_id = self.execution.run_id.clone();
         self.execution.events.do_send(EngineEvent {
             run_id,
-            body,
+            progress,
             permit,
         });
     }
 
-    pub(super) fn fail(&mut self, error_type: &str, severity: &str, message: String) {
+    pub(super) fn fail(&mut self, failure: EngineFailure) {
         self.failed = true;
-        let error = EngineError {
-            message: Some(message),
-            error_type: Some(error_type.to_owned()),
-            severity: Some(severity.to_owned()),
-            ..EngineError::default()
-        };
-        self.tell(EngineEventBody::WorkflowError { error }, None);
+        let error = failure.into();
+        self.tell(RunProgress::WorkflowError { error }, None);
     }
 
     pub(super) fn out_of_memory(&mut self) {
-        self.fail(
-            "OOMError",
-            "kill",
-            "Run exceeded maximum memory usage".to_owned(),
-        );
+        self.fail(EngineFailure::OutOfMemory);
     }
 
     /// A line of the engine in the run's log.
@@ -103,7 +94,7 @@ impl Busy {
         let message = Bytes::from(serde_json::json!([text]).to_string());
         let (level, name) = (Some("warn".to_owned()), "RTE".to_owned());
         self.tell(
-            EngineEventBody::Log {
+            RunProgress::Log {
                 level,
                 name,
                 time: clock::now(),
@@ -114,17 +105,9 @@ impl Busy {
     }
 
     pub(super) fn timed_out(&mut self) {
-        let milliseconds = self
-            .execution
-            .options
-            .timeout
-            .unwrap_or_default()
-            .as_millis();
-        self.fail(
-            "TimeoutError",
-            "kill",
-            format!("Workflow failed to return within {milliseconds}ms"),
-        );
+        self.fail(EngineFailure::TimedOut {
+            limit: self.execution.options.timeout.unwrap_or_default(),
+        });
     }
 }
 
@@ -135,12 +118,8 @@ impl Drop for Busy {
             return;
         }
         if self.stop == Stop::No && !self.failed && !self.conversation.is_over() {
-            self.fail(
-                "EngineLost",
-                "crash",
-                "the engine child that executed the run was lost".to_owned(),
-            );
+            self.fail(EngineFailure::ChildLost);
         }
-        self.tell(EngineEventBody::Ended, None);
+        self.tell(RunProgress::Ended, None);
     }
 }

@@ -2,23 +2,25 @@
 
 use actix::prelude::*;
 use bytes::Bytes;
-use protocol::engine::{Command, ExitCause};
+use protocol::engine::{Command, EngineFailure, ExitCause, ThreadExit};
 use protocol::ids::RunId;
 
 use super::busy::Stop;
-use super::messages::{ChildDead, ChildIdle, Declined};
+use super::messages::ChildUpdate;
 use super::{DEAF, EngineChild, State};
 use crate::engine_pool::process::Process;
 
 impl EngineChild {
-    pub(super) fn thread_ended(
-        &mut self,
-        cause: ExitCause,
-        code: Option<i64>,
-        message: Option<String>,
-        tainted: bool,
-        ctx: &mut Context<Self>,
-    ) {
+    pub(super) fn thread_ended(&mut self, run: &RunId, exit: ThreadExit, ctx: &mut Context<Self>) {
+        if !self.speaks_of(run) {
+            return;
+        }
+        let ThreadExit {
+            cause,
+            code,
+            message,
+            tainted,
+        } = exit;
         let State::Busy(mut busy) = std::mem::replace(&mut self.state, State::Idle) else {
             return;
         };
@@ -32,15 +34,11 @@ impl EngineChild {
             }
             (Stop::No, ExitCause::Error) => {
                 let message = message.unwrap_or_else(|| "the engine thread failed".to_owned());
-                busy.fail("ExecutionError", "crash", message);
+                busy.fail(EngineFailure::Internal(message));
             }
             (Stop::No, ExitCause::Exit | ExitCause::Cancelled | ExitCause::Done) => {
                 let code = code.unwrap_or_default();
-                busy.fail(
-                    "ExitError",
-                    "crash",
-                    format!("Worker thread exited with code: {code}"),
-                );
+                busy.fail(EngineFailure::ThreadExited { code });
             }
         }
         let run = busy.execution.run_id.clone();
@@ -53,11 +51,7 @@ impl EngineChild {
         // The next run must not find what this one wrote or changed.
         let left_nothing = |process: &Process| !tainted && !process.control.has_files();
         let reusable = self.process.as_ref().is_some_and(left_nothing);
-        self.owner.idle.do_send(ChildIdle {
-            id: self.id,
-            run,
-            reusable,
-        });
+        self.tell_pool(ChildUpdate::Idle { run, reusable });
         if self.retiring {
             self.retire(ctx);
         }
@@ -86,7 +80,7 @@ impl EngineChild {
         log::error!(run_id = self.run(); "engine child {}: {what}", self.pid());
         if let State::Busy(mut busy) = std::mem::replace(&mut self.state, State::Dying) {
             if !busy.conversation.is_over() && busy.stop == Stop::No {
-                busy.fail("EngineProtocolError", "crash", what.clone());
+                busy.fail(EngineFailure::ProtocolBroken(what.clone()));
             } else if busy.stop == Stop::TimedOut {
                 busy.timed_out();
             } else if busy.stop == Stop::OverMemory {
@@ -128,10 +122,7 @@ impl EngineChild {
                 // It may have been dead before the run came: another child can have it.
                 Stop::No if busy.conversation.is_untouched() => {
                     let execution = busy.hand_back();
-                    self.owner.declined.do_send(Declined {
-                        id: self.id,
-                        execution,
-                    });
+                    self.tell_pool(ChildUpdate::Declined(Box::new(execution)));
                 }
                 Stop::TimedOut => busy.timed_out(),
                 Stop::OverMemory => busy.out_of_memory(),
@@ -142,12 +133,7 @@ impl EngineChild {
                 }
                 Stop::No => {
                     let code = status.and_then(|status| status.code());
-                    let code = code.map_or_else(|| "null".to_owned(), |code| code.to_string());
-                    busy.fail(
-                        "ExitError",
-                        "crash",
-                        format!("Process exited with code: {code}"),
-                    );
+                    busy.fail(EngineFailure::ProcessExited { code });
                 }
             }
             self.guest.borrow_mut().allowance = None;
@@ -160,6 +146,6 @@ impl EngineChild {
             why = format!("{why}; its stderr begins: {line}");
         }
         self.why = why;
-        self.owner.dead.do_send(ChildDead { id: self.id });
+        self.tell_pool(ChildUpdate::Dead);
     }
 }

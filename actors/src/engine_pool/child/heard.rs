@@ -1,15 +1,13 @@
 //! What the process says: checked, and passed on to the run.
 
 use actix::prelude::*;
-use bytes::Bytes;
 use protocol::engine::{ChildEvent, Frame, RunProgress};
 use protocol::ids::RunId;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::busy::Stop;
-use super::messages::{ChildReady, ChildWarmed};
+use super::messages::ChildUpdate;
 use super::{EngineChild, OLDEST_NODE, State, is_new_enough};
-use crate::engine_pool::messages::EngineEventBody;
 
 /// More than a child can have said before it read of its run.
 const MOST_CROSSINGS: u32 = 8;
@@ -21,7 +19,7 @@ impl EngineChild {
         permit: Option<OwnedSemaphorePermit>,
         ctx: &mut Context<Self>,
     ) {
-        match ChildEvent::from_header(&frame.header) {
+        match ChildEvent::from_frame(frame) {
             Err(error) => self.broke_protocol(&error.to_string()),
             Ok(ChildEvent::ProtocolError { message }) => {
                 self.violated(format!("the engine child refuses a command: {message}"));
@@ -49,8 +47,7 @@ impl EngineChild {
                 if matches!(self.state, State::Spawning) {
                     self.state = State::Idle;
                 }
-                self.owner.ready.do_send(ChildReady {
-                    id: self.id,
+                self.tell_pool(ChildUpdate::Ready {
                     pid: self.pid(),
                     node,
                     runtime,
@@ -58,14 +55,15 @@ impl EngineChild {
             }
             Ok(ChildEvent::Warmed) => self.warmed(),
             Ok(ChildEvent::Run { run, event }) => {
-                self.progressed(&run, event, frame.body.clone(), permit, ctx);
+                self.progressed(&run, event, permit, ctx);
             }
+            Ok(ChildEvent::Exit { run, exit }) => self.thread_ended(&run, exit, ctx),
         }
     }
 
     fn warmed(&mut self) {
         match &mut self.state {
-            State::Idle => self.owner.warmed.do_send(ChildWarmed { id: self.id }),
+            State::Idle => self.tell_pool(ChildUpdate::Warmed),
             // It crossed the run on its way. A job that goes on with it would keep the worker busy.
             State::Busy(busy) if busy.crossings < MOST_CROSSINGS => busy.crossings += 1,
             State::Busy(_) => self.broke_protocol("it speaks of its spare during a run"),
@@ -73,20 +71,42 @@ impl EngineChild {
         }
     }
 
+    /// Whether the child executes a run; one that speaks of a run without one is killed.
+    fn is_busy(&mut self, run: &RunId) -> bool {
+        if matches!(self.state, State::Spawning | State::Idle) {
+            self.violated(format!(
+                "the engine child broke the protocol: it speaks of run {run} without one"
+            ));
+        }
+        matches!(self.state, State::Busy(_))
+    }
+
+    /// Whether this is the run that the child executes; one that speaks of another is killed.
+    pub(super) fn speaks_of(&mut self, run: &RunId) -> bool {
+        if !self.is_busy(run) {
+            return false;
+        }
+        let State::Busy(busy) = &self.state else {
+            return false;
+        };
+        if let Err(violation) = busy.conversation.is_about(run) {
+            self.violated(violation.to_string());
+            return false;
+        }
+        true
+    }
+
     pub(super) fn progressed(
         &mut self,
         run: &RunId,
         event: RunProgress,
-        body: Bytes,
         permit: Option<OwnedSemaphorePermit>,
         ctx: &mut Context<Self>,
     ) {
+        if !self.is_busy(run) {
+            return;
+        }
         let State::Busy(busy) = &mut self.state else {
-            if !matches!(self.state, State::Dying) {
-                self.violated(format!(
-                    "the engine child broke the protocol: it speaks of run {run} without one"
-                ));
-            }
             return;
         };
         if let Err(violation) = busy.conversation.hear(run, &event) {
@@ -96,28 +116,15 @@ impl EngineChild {
         if let RunProgress::WorkflowStart { warm, .. } = &event {
             self.metrics.run_loaded(*warm, busy.begun.elapsed());
             // No other child can have the run any more, so none needs its input, which may have megabytes.
-            busy.execution.input = Bytes::new();
+            busy.execution.input = bytes::Bytes::new();
         }
-        if let RunProgress::Exit {
-            cause,
-            code,
-            message,
-            tainted,
-        } = event
-        {
-            self.thread_ended(cause, code, message, tainted, ctx);
-            return;
-        }
-        let Some(told) = EngineEventBody::told(event, body) else {
-            return;
-        };
         // After a stop was asked for, how the run ends is decided.
         let ends = matches!(
-            told,
-            EngineEventBody::WorkflowComplete { .. } | EngineEventBody::WorkflowError { .. }
+            event,
+            RunProgress::WorkflowComplete { .. } | RunProgress::WorkflowError { .. }
         );
         if busy.stop == Stop::No || !ends {
-            busy.tell(told, permit);
+            busy.tell(event, permit);
         }
         if ends {
             Self::expect_the_end_of(busy.execution.run_id.clone(), ctx);

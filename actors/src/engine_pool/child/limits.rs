@@ -23,7 +23,7 @@ impl EngineChild {
         if *busy.conversation.run() != run || busy.conversation.is_over() || busy.stop != Stop::No {
             return;
         }
-        let limit_mb = busy.execution.options.memory_mb;
+        let limit_mb = busy.execution.options.memory_limit_mb;
         let resident = process.control.resident().unwrap_or_default();
         match memory::judge(resident, busy.resident, limit_mb) {
             Verdict::Over => {

@@ -29,63 +29,30 @@ pub(in crate::engine_pool) struct Abandon;
 #[rtype(result = "()")]
 pub(in crate::engine_pool) struct Warm(pub(in crate::engine_pool) Vec<String>);
 
-/// To the pool: the child answered the handshake.
+/// What a child tells its pool.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(in crate::engine_pool) struct ChildReady {
+pub(in crate::engine_pool) struct ChildUpdated {
     pub(in crate::engine_pool) id: ChildId,
-    pub(in crate::engine_pool) pid: u32,
-    pub(in crate::engine_pool) node: String,
-    pub(in crate::engine_pool) runtime: String,
+    pub(in crate::engine_pool) update: ChildUpdate,
 }
 
-/// To the pool: the next run on this child finds a thread that is loaded and warm.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(in crate::engine_pool) struct ChildWarmed {
-    pub(in crate::engine_pool) id: ChildId,
-}
-
-/// To the pool: the run has ended, the child can take another.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(in crate::engine_pool) struct ChildIdle {
-    pub(in crate::engine_pool) id: ChildId,
-    pub(in crate::engine_pool) run: RunId,
-    /// False when the run left something behind.
-    pub(in crate::engine_pool) reusable: bool,
-}
-
-/// To the pool: the child cannot execute this run, of which nothing was told yet.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(in crate::engine_pool) struct Declined {
-    pub(in crate::engine_pool) id: ChildId,
-    pub(in crate::engine_pool) execution: Execute,
-}
-
-/// To the pool: the process is dead. The child stays to decline what is on its way to it, until it is abandoned.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(in crate::engine_pool) struct ChildDead {
-    pub(in crate::engine_pool) id: ChildId,
-}
-
-/// To the pool: the child is gone.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(in crate::engine_pool) struct ChildGone {
-    pub(in crate::engine_pool) id: ChildId,
-    pub(in crate::engine_pool) why: String,
-}
-
-/// Where a child reports to.
-#[derive(Clone)]
-pub(in crate::engine_pool) struct Owner {
-    pub(in crate::engine_pool) ready: Recipient<ChildReady>,
-    pub(in crate::engine_pool) warmed: Recipient<ChildWarmed>,
-    pub(in crate::engine_pool) idle: Recipient<ChildIdle>,
-    pub(in crate::engine_pool) dead: Recipient<ChildDead>,
-    pub(in crate::engine_pool) gone: Recipient<ChildGone>,
-    pub(in crate::engine_pool) declined: Recipient<Declined>,
+/// See [`ChildUpdated`].
+pub(in crate::engine_pool) enum ChildUpdate {
+    /// It answered the handshake.
+    Ready {
+        pid: u32,
+        node: String,
+        runtime: String,
+    },
+    /// The next run on it finds a thread that is loaded and warm.
+    Warmed,
+    /// Its run has ended, it can take another; `reusable` is false when the run left something behind.
+    Idle { run: RunId, reusable: bool },
+    /// It cannot execute this run, of which nothing was told yet.
+    Declined(Box<Execute>),
+    /// The process is dead. The child stays to decline what is on its way to it, until it is abandoned.
+    Dead,
+    /// The child is gone.
+    Gone { why: String },
 }

@@ -7,15 +7,17 @@
 //!    └──no handshake, death, violation, time over and deaf──▶ Dying ──Abandon──▶ (stopped)
 //! ```
 //!
-//! *Accepts* [`RunOn`], [`Proceed`], [`StopJob`], [`Retire`]. *Emits* [`EngineEvent`]s to the run, [`ChildReady`], [`ChildWarmed`],
-//! [`ChildIdle`], [`ChildDead`], [`ChildGone`] to the pool. *If it dies* the process is killed with it, and the pool ends its run.
+//! *Accepts* [`RunOn`], [`Proceed`], [`StopJob`], [`Retire`]. *Emits* [`EngineEvent`]s to the run, [`ChildUpdated`] to the
+//! pool. *If it dies* the process is killed with it, and the pool ends its run.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use bytes::Bytes;
-use protocol::engine::{Command, encode_frame};
+use protocol::engine::{
+    ChildOptions, Command, EngineFailure, ExecuteOptions, NodeOptions, encode_frame,
+};
 use sandbox::Control;
 
 mod busy;
@@ -25,12 +27,9 @@ mod limits;
 mod messages;
 
 use self::busy::{Busy, Stop};
-pub(super) use self::messages::{
-    Abandon, ChildDead, ChildGone, ChildId, ChildIdle, ChildReady, ChildWarmed, Declined, Owner,
-    Retire, RunOn, Warm,
-};
+pub(super) use self::messages::{Abandon, ChildId, ChildUpdate, ChildUpdated, Retire, RunOn, Warm};
 use super::memory;
-use super::messages::{ExecuteOptions, Proceed, StopJob};
+use super::messages::{Proceed, StopJob};
 use super::process::{Allowance, FromProcess, Guest, Process, SharedGuest};
 use crate::config::NodeConfig;
 use crate::metrics::Metrics;
@@ -72,7 +71,7 @@ impl Drop for EngineChild {
             std::mem::take(&mut self.why)
         };
         self.metrics.child_exited();
-        self.owner.gone.do_send(ChildGone { id: self.id, why });
+        self.tell_pool(ChildUpdate::Gone { why });
     }
 }
 
@@ -80,7 +79,8 @@ impl Drop for EngineChild {
 pub(super) struct EngineChild {
     id: ChildId,
     config: NodeConfig,
-    owner: Owner,
+    options: NodeOptions,
+    pool: Recipient<ChildUpdated>,
     metrics: Metrics,
     born: Instant,
     process: Option<Process>,
@@ -98,14 +98,15 @@ impl EngineChild {
     pub(super) fn new(
         id: ChildId,
         config: NodeConfig,
-        owner: Owner,
+        pool: Recipient<ChildUpdated>,
         metrics: Metrics,
         start: Box<dyn Fn(SharedGuest, Recipient<FromProcess>) -> Result<Process, String>>,
     ) -> Self {
         Self {
             id,
+            options: node_options(&config),
             config,
-            owner,
+            pool,
             metrics,
             born: Instant::now(),
             process: None,
@@ -118,6 +119,13 @@ impl EngineChild {
             why: String::new(),
             start,
         }
+    }
+
+    fn tell_pool(&self, update: ChildUpdate) {
+        self.pool.do_send(ChildUpdated {
+            id: self.id,
+            update,
+        });
     }
 
     fn send(&self, command: &Command<'_>, body: &Bytes) -> Result<(), String> {
@@ -161,8 +169,20 @@ impl EngineChild {
     reason = "a float cast saturates, and no limit is below zero"
 )]
 fn largest_body(limits: &ExecuteOptions) -> usize {
-    let limit = limits.payload_mb.max(limits.log_payload_mb) * MIB;
+    let limit = limits.payload_limit_mb.max(limits.log_payload_limit_mb) * MIB;
     (limit as usize).saturating_add(REDACTED_BODY)
+}
+
+/// What every execution has from the configuration.
+fn node_options(config: &NodeConfig) -> NodeOptions {
+    NodeOptions {
+        repo_dir: config.repo_dir.to_string_lossy().into_owned(),
+        state_props_to_remove: config.state_props_to_remove.clone(),
+        profile: config.profile.is_some(),
+        profile_poll_interval_ms: config.profile.map_or(10, |interval| {
+            u64::try_from(interval.as_millis()).unwrap_or(u64::MAX)
+        }),
+    }
 }
 
 fn is_new_enough(node: &str) -> bool {
@@ -239,35 +259,20 @@ impl Handler<RunOn> for EngineChild {
 
     fn handle(&mut self, RunOn(execution): RunOn, ctx: &mut Self::Context) {
         if !matches!(self.state, State::Spawning | State::Idle) || self.retiring {
-            self.owner.declined.do_send(Declined {
-                id: self.id,
-                execution,
-            });
+            self.tell_pool(ChildUpdate::Declined(Box::new(execution)));
             return;
         }
         let limits = &execution.options;
-        let options = protocol::engine::ExecuteOptions {
-            repo_dir: self.config.repo_dir.to_string_lossy().into_owned(),
-            state_props_to_remove: self.config.state_props_to_remove.clone(),
-            state_limit_mb: limits.state_mb,
-            payload_limit_mb: limits.payload_mb,
-            log_payload_limit_mb: limits.log_payload_mb,
-            memory_limit_mb: limits.memory_mb,
-            job_log_level: limits.job_log_level.clone(),
-            sanitize: limits.sanitize.clone(),
-            profile: self.config.profile.is_some(),
-            profile_poll_interval_ms: self.config.profile.map_or(10, |interval| {
-                u64::try_from(interval.as_millis()).unwrap_or(u64::MAX)
-            }),
-            output_dataclips: limits.output_dataclips,
-        };
         let command = Command::Execute {
             run: &execution.run_id,
             plan: &execution.plan,
-            options: &options,
+            options: ChildOptions {
+                run: limits,
+                node: &self.options,
+            },
         };
         if let Some(process) = &self.process {
-            process.limit_memory(limits.memory_mb);
+            process.limit_memory(limits.memory_limit_mb);
         }
         let sent = self.send(&command, &execution.input);
         *self.guest.borrow_mut() = Guest {
@@ -281,7 +286,7 @@ impl Handler<RunOn> for EngineChild {
         match sent {
             Ok(()) => self.state = State::Busy(Box::new(busy)),
             Err(why) => {
-                busy.fail("ExecutionError", "exception", why);
+                busy.fail(EngineFailure::Unavailable(why));
                 let run = busy.execution.run_id.clone();
                 drop(busy);
                 self.run_ended(run, false, ctx);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix::Recipient;
 use bytes::Bytes;
-use protocol::engine::Shape;
+use protocol::engine::{ExecuteOptions, RunProgress, Shape};
 use protocol::ids::RunId;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::control::Control;
 use crate::clock;
-use crate::engine_pool::messages::{EngineEvent, EngineEventBody, ExecuteOptions};
+use crate::engine_pool::messages::EngineEvent;
 
 const LINE_TOO_LARGE: &str = r#"["[REDACTED: Message length exceeds payload limit]"]"#;
 
@@ -46,7 +46,7 @@ impl Emitter {
 
     /// Sends an event with a body of this many bytes. While the run's outbox is full the job waits here; its time goes
     /// on. A run that is halted meanwhile says this one thing beyond its budget.
-    pub(super) fn send(&self, body: EngineEventBody, bytes: usize) {
+    pub(super) fn send(&self, progress: RunProgress, bytes: usize) {
         let permits = u32::try_from(bytes.min(self.most)).unwrap_or(u32::MAX);
         let permit = if permits == 0 {
             None
@@ -56,7 +56,7 @@ impl Emitter {
         };
         self.events.do_send(EngineEvent {
             run_id: self.run_id.clone(),
-            body,
+            progress,
             permit,
         });
     }
@@ -74,7 +74,7 @@ impl JobLog {
         let silent = !matches!(options.job_log_level.as_str(), "debug" | "info" | "log");
         Self {
             emitter,
-            limit: limit_bytes(options.log_payload_mb),
+            limit: limit_bytes(options.log_payload_limit_mb),
             silent,
         }
     }
@@ -89,13 +89,13 @@ impl JobLog {
         let redacted = self.limit.is_some_and(|limit| entry_size(message) > limit);
         let message = if redacted { LINE_TOO_LARGE } else { message };
         let bytes = message.len();
-        let body = EngineEventBody::Log {
+        let progress = RunProgress::Log {
             level: Some("info".to_owned()),
             name: "JOB".to_owned(),
             time,
             message: Bytes::copy_from_slice(message.as_bytes()),
         };
-        self.emitter.send(body, bytes);
+        self.emitter.send(progress, bytes);
     }
 }
 

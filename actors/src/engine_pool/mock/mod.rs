@@ -19,13 +19,13 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use protocol::engine::{EngineFailure, RunProgress};
 use protocol::ids::RunId;
-use protocol::reasons::EngineError;
 
 use self::control::Control;
 use self::emit::Emitter;
 use self::workflow::Workflow;
-use super::messages::{EngineEventBody, Execute};
+use super::messages::Execute;
 
 /// A job may use a quarter of it: see `script.rs`.
 const STACK_BYTES: usize = 2 << 20;
@@ -123,8 +123,8 @@ impl MockEngine {
         };
         let emitter = emitter(&request, &control);
         let message = format!("no thread to execute the run: {error}");
-        let error = failure("ExecutionError", "exception", message);
-        emitter.send(EngineEventBody::WorkflowError { error: *error }, 0);
+        let error = EngineFailure::Unavailable(message).into();
+        emitter.send(RunProgress::WorkflowError { error }, 0);
         Ending {
             shared: Some(Arc::clone(&self.shared)),
             emitter,
@@ -189,7 +189,7 @@ impl Drop for Ending {
         if let Some(shared) = &self.shared {
             shared.lock().runs.remove(&self.run_id);
         }
-        self.emitter.send(EngineEventBody::Ended, 0);
+        self.emitter.send(RunProgress::Ended, 0);
     }
 }
 
@@ -212,7 +212,7 @@ fn work(shared: &Arc<Shared>, id: u64) {
             run_id: request.run_id,
         };
         ending.emitter.send(
-            EngineEventBody::Started {
+            RunProgress::WorkflowStart {
                 thread_id: id,
                 warm,
             },
@@ -229,18 +229,4 @@ fn work(shared: &Arc<Shared>, id: u64) {
         warm = true;
         ending.end();
     }
-}
-
-/// An error that ends a run.
-fn failure(error_type: &str, severity: &str, message: String) -> Box<EngineError> {
-    Box::new(EngineError {
-        message: Some(message),
-        error_type: Some(error_type.to_owned()),
-        severity: Some(severity.to_owned()),
-        ..EngineError::default()
-    })
-}
-
-fn crash(error_type: &str, message: String) -> Box<EngineError> {
-    failure(error_type, "crash", message)
 }

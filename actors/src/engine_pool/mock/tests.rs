@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use bytes::Bytes;
+use protocol::engine::ExecuteOptions;
 use protocol::ids::{JobId, WorkloopId};
 use protocol::plan::{ConvertOptions, ExecutionPlan, LightningPlan, convert};
+use protocol::reasons::EngineError;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::*;
-use crate::engine_pool::messages::{EngineEvent, ExecuteOptions};
+use crate::engine_pool::messages::EngineEvent;
 
 const PLENTY: usize = 10 << 20;
 
@@ -56,10 +58,10 @@ impl Scenario {
     fn new(plan: Value) -> Self {
         let options = ExecuteOptions {
             timeout: None,
-            memory_mb: 500.0,
-            state_mb: 100.0,
-            payload_mb: 10.0,
-            log_payload_mb: 1.0,
+            memory_limit_mb: 500.0,
+            state_limit_mb: 100.0,
+            payload_limit_mb: 10.0,
+            log_payload_limit_mb: 1.0,
             job_log_level: "debug".to_owned(),
             sanitize: "none".to_owned(),
             output_dataclips: true,
@@ -133,8 +135,8 @@ impl Started {
     async fn told(mut self) -> Told {
         let mut bodies = Vec::new();
         loop {
-            match self.next().await.body {
-                EngineEventBody::Ended => break,
+            match self.next().await.progress {
+                RunProgress::Ended => break,
                 body => bodies.push(body),
             }
         }
@@ -144,7 +146,7 @@ impl Started {
 }
 
 /// What a run said, all but its end.
-struct Told(Vec<EngineEventBody>);
+struct Told(Vec<RunProgress>);
 
 fn json_of(state: Option<&Bytes>) -> Value {
     state.map_or(Value::Null, |state| serde_json::from_slice(state).unwrap())
@@ -152,17 +154,17 @@ fn json_of(state: Option<&Bytes>) -> Value {
 
 impl Told {
     fn names(&self) -> Vec<String> {
-        let name = |body: &EngineEventBody| match body {
-            EngineEventBody::Started { .. } => "started".to_owned(),
-            EngineEventBody::Log { message, .. } => {
+        let name = |body: &RunProgress| match body {
+            RunProgress::WorkflowStart { .. } => "started".to_owned(),
+            RunProgress::Log { message, .. } => {
                 format!("log {}", String::from_utf8_lossy(message))
             }
-            EngineEventBody::JobStart { job, .. } => format!("start {job}"),
-            EngineEventBody::JobComplete { step, .. } => format!("complete {}", step.job),
-            EngineEventBody::JobError { step, .. } => format!("error {}", step.job),
-            EngineEventBody::WorkflowComplete { .. } => "done".to_owned(),
-            EngineEventBody::WorkflowError { .. } => "failed".to_owned(),
-            EngineEventBody::Ended => "ended".to_owned(),
+            RunProgress::JobStart { job, .. } => format!("start {job}"),
+            RunProgress::JobComplete { step, .. } => format!("complete {}", step.job),
+            RunProgress::JobError { step, .. } => format!("error {}", step.job),
+            RunProgress::WorkflowComplete { .. } => "done".to_owned(),
+            RunProgress::WorkflowError { .. } => "failed".to_owned(),
+            RunProgress::Ended => "ended".to_owned(),
         };
         self.0.iter().map(name).collect()
     }
@@ -177,14 +179,14 @@ impl Told {
 
     fn final_state(&self) -> Value {
         match self.0.last() {
-            Some(EngineEventBody::WorkflowComplete { state, .. }) => json_of(state.as_ref()),
+            Some(RunProgress::WorkflowComplete { state, .. }) => json_of(state.as_ref()),
             other => panic!("not completed: {other:?}"),
         }
     }
 
     fn workflow_error(&self) -> (String, String, String) {
         match self.0.last() {
-            Some(EngineEventBody::WorkflowError { error }) => {
+            Some(RunProgress::WorkflowError { error }) => {
                 let EngineError {
                     error_type,
                     message,
@@ -198,8 +200,8 @@ impl Told {
     }
 
     fn error(&self, of: &str) -> EngineError {
-        let error = |body: &EngineEventBody| match body {
-            EngineEventBody::JobError { step, error, .. } if step.job.as_str() == of => {
+        let error = |body: &RunProgress| match body {
+            RunProgress::JobError { step, error, .. } if step.job.as_str() == of => {
                 Some(error.clone())
             }
             _ => None,
@@ -208,9 +210,9 @@ impl Told {
     }
 
     fn state(&self, of: &str) -> Value {
-        let state = |body: &EngineEventBody| match body {
-            EngineEventBody::JobComplete { step, state, .. }
-            | EngineEventBody::JobError { step, state, .. }
+        let state = |body: &RunProgress| match body {
+            RunProgress::JobComplete { step, state, .. }
+            | RunProgress::JobError { step, state, .. }
                 if step.job.as_str() == of =>
             {
                 Some(json_of(state.as_ref()))
@@ -221,8 +223,8 @@ impl Told {
     }
 
     fn next(&self, of: &str) -> Vec<JobId> {
-        let next = |body: &EngineEventBody| match body {
-            EngineEventBody::JobComplete { step, .. } | EngineEventBody::JobError { step, .. }
+        let next = |body: &RunProgress| match body {
+            RunProgress::JobComplete { step, .. } | RunProgress::JobError { step, .. }
                 if step.job.as_str() == of =>
             {
                 Some(step.next.clone())

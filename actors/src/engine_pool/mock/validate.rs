@@ -3,18 +3,20 @@
 use std::collections::HashSet;
 
 use indexmap::IndexSet;
+use protocol::engine::EngineFailure;
 use protocol::ids::JobId;
 use protocol::plan::ExecutionPlan;
-use protocol::reasons::EngineError;
-
-use super::crash;
 
 /// Checks a plan and finds its first node.
 ///
 /// # Errors
 /// The error that ends the run.
-pub(super) fn start_of(plan: &ExecutionPlan) -> Result<&JobId, Box<EngineError>> {
-    let invalid = |message| crash("ValidationError", message);
+pub(super) fn start_of(plan: &ExecutionPlan) -> Result<&JobId, EngineFailure> {
+    let invalid = EngineFailure::InvalidPlan;
+    let thrown = |name: &str, message: &str| EngineFailure::Thrown {
+        name: name.to_owned(),
+        message: message.to_owned(),
+    };
     if let Some(start) = &plan.start
         && !plan.steps.contains_key(start)
     {
@@ -36,8 +38,7 @@ pub(super) fn start_of(plan: &ExecutionPlan) -> Result<&JobId, Box<EngineError>>
                 return Err(invalid(format!("Circular dependency: {before} <-> {id}")));
             }
             Some(Circle::Elsewhere) => {
-                let message = "Maximum call stack size exceeded";
-                return Err(crash("RangeError", message.to_owned()));
+                return Err(thrown("RangeError", "Maximum call stack size exceeded"));
             }
         }
     }
@@ -45,9 +46,9 @@ pub(super) fn start_of(plan: &ExecutionPlan) -> Result<&JobId, Box<EngineError>>
         .as_ref()
         .or_else(|| plan.steps.keys().next())
         .ok_or_else(|| {
-            crash(
+            thrown(
                 "TypeError",
-                "Cannot read properties of undefined (reading 'id')".to_owned(),
+                "Cannot read properties of undefined (reading 'id')",
             )
         })
 }
@@ -119,7 +120,7 @@ mod tests {
     }
 
     fn message(plan: &ExecutionPlan) -> String {
-        start_of(plan).unwrap_err().message.unwrap()
+        start_of(plan).unwrap_err().to_string()
     }
 
     #[test]

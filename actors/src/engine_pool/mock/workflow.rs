@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::Bytes;
-use protocol::engine::FinishedStep;
+use protocol::engine::{EngineFailure, ExecuteOptions, FinishedStep, RunProgress};
 use protocol::ids::JobId;
 use protocol::lightning::{Memory, storable};
 use protocol::plan::{Configuration, Edge, ExecutionPlan, Step};
@@ -18,9 +18,8 @@ use super::emit::{Emitter, JobLog, exceeds, limit_bytes, shape_of};
 use super::leaves::Leaves;
 use super::script::Scripts;
 use super::step::{StepFault, StepIn, StepOut};
-use super::{crash, failure, validate};
+use super::validate;
 use crate::clock;
-use crate::engine_pool::messages::{EngineEventBody, ExecuteOptions};
 
 /// The engine's own default (engine spec, section 1.3).
 const PROPS_TO_REMOVE: &str = r#"["configuration","response"]"#;
@@ -39,6 +38,12 @@ enum Failure {
     /// Nobody waits for a word about it.
     Stopped,
     Error(Box<EngineError>),
+}
+
+impl From<EngineFailure> for Failure {
+    fn from(failure: EngineFailure) -> Self {
+        Self::Error(Box::new(failure.into()))
+    }
 }
 
 /// How a step with a job went.
@@ -61,8 +66,7 @@ impl Workflow<'_> {
                     subtype: None,
                     ..*error
                 };
-                self.emitter
-                    .send(EngineEventBody::WorkflowError { error }, 0);
+                self.emitter.send(RunProgress::WorkflowError { error }, 0);
             }
         }
     }
@@ -71,7 +75,7 @@ impl Workflow<'_> {
         let state = leaves.final_state();
         let size = state.as_ref().map(|text| text.len() as u64);
         let shape = shape_of(state.as_deref());
-        let limit = self.options.payload_mb;
+        let limit = self.options.payload_limit_mb;
         let state = if exceeds(size, limit) {
             leaves.redacted(limit)
         } else {
@@ -80,7 +84,7 @@ impl Workflow<'_> {
         let state = state.map(Bytes::from);
         let bytes = state.as_ref().map_or(0, Bytes::len);
         self.emitter.send(
-            EngineEventBody::WorkflowComplete {
+            RunProgress::WorkflowComplete {
                 time: clock::now(),
                 shape,
                 state,
@@ -93,15 +97,13 @@ impl Workflow<'_> {
         self.control
             .wait_to_proceed()
             .map_err(|halt| self.halted(halt))?;
-        let start = validate::start_of(self.plan).map_err(Failure::Error)?;
-        let input = std::str::from_utf8(self.input).map_err(|_| {
-            Failure::Error(crash("ExecutionError", "the input is not UTF-8".to_owned()))
-        })?;
+        let start = validate::start_of(self.plan)?;
+        let input = std::str::from_utf8(self.input)
+            .map_err(|_| EngineFailure::Internal("the input is not UTF-8".to_owned()))?;
         let input = taken(input);
-        let mut scripts =
-            Scripts::new().map_err(|error| Failure::Error(crash("ExecutionError", error)))?;
+        let mut scripts = Scripts::new().map_err(EngineFailure::Internal)?;
         let memory =
-            limit_bytes(self.options.memory_mb).and_then(|bytes| usize::try_from(bytes).ok());
+            limit_bytes(self.options.memory_limit_mb).and_then(|bytes| usize::try_from(bytes).ok());
         // No limit is written as zero, to QuickJS and to us.
         scripts.begin(memory.unwrap_or(0), self.control);
         self.compile_conditions(&mut scripts)?;
@@ -150,7 +152,9 @@ impl Workflow<'_> {
             format!("Failed to compile edge condition {from}->{to} ({message})")
         };
         let messages: Vec<_> = bad.iter().map(message).collect();
-        Err(Failure::Error(crash("Error", messages.join("\n\n"))))
+        let message = messages.join("\n\n");
+        let name = "Error".to_owned();
+        Err(EngineFailure::Thrown { name, message }.into())
     }
 
     /// Passes a node of the plan.
@@ -205,13 +209,13 @@ impl Workflow<'_> {
             globals: self.plan.globals.as_deref(),
             sanitize: &self.options.sanitize,
             props_to_remove: PROPS_TO_REMOVE,
-            state_limit_bytes: limit_bytes(self.options.state_mb).filter(|limit| *limit > 0),
+            state_limit_bytes: limit_bytes(self.options.state_limit_mb).filter(|limit| *limit > 0),
             edges: &edges,
         };
         let began = Instant::now();
         if source.is_some() {
             self.emitter.send(
-                EngineEventBody::JobStart {
+                RunProgress::JobStart {
                     job: id.clone(),
                     time: clock::now(),
                 },
@@ -240,7 +244,7 @@ impl Workflow<'_> {
         began: Instant,
     ) -> Result<Executed, Failure> {
         let size = out.state.as_ref().map(|text| text.len() as u64);
-        let redacted = exceeds(size, self.options.payload_mb);
+        let redacted = exceeds(size, self.options.payload_limit_mb);
         let wanted = self.options.output_dataclips && !redacted;
         let state = out
             .state
@@ -266,21 +270,20 @@ impl Workflow<'_> {
                 peak: None,
             });
             self.emitter
-                .send(EngineEventBody::JobComplete { step, mem, state }, bytes);
+                .send(RunProgress::JobComplete { step, mem, state }, bytes);
             return Ok(Executed {
                 state: out.state,
                 next,
             });
         };
-        let mut error: Box<EngineError> = read(&error).map_err(|unreadable| {
-            Failure::Error(crash("ExecutionError", unreadable.to_string()))
-        })?;
+        let mut error: Box<EngineError> =
+            read(&error).map_err(|unreadable| EngineFailure::Internal(unreadable.to_string()))?;
         let stops = matches!(error.severity.as_deref(), Some("crash" | "kill"));
         // An error that a job calls AdaptorError or ImportError has no severity: the workflow goes on, though the worker
         // is told of a crash (engine spec, section 7.4).
         error.severity.get_or_insert_with(|| "crash".to_owned());
         self.emitter.send(
-            EngineEventBody::JobError {
+            RunProgress::JobError {
                 step,
                 error: (*error).clone(),
                 state,
@@ -298,36 +301,26 @@ impl Workflow<'_> {
     }
 
     fn fault(&self, fault: StepFault) -> Failure {
-        let error = match fault {
+        let failure = match fault {
             StepFault::Halted(halt) => return self.halted(halt),
-            StepFault::OutOfMemory => failure(
-                "OOMError",
-                "kill",
-                "Run exceeded maximum memory usage".to_owned(),
-            ),
-            StepFault::StateTooLarge => {
-                let limit = protocol::js::number(self.options.state_mb);
-                failure(
-                    "StateTooLargeError",
-                    "kill",
-                    format!("State exceeds the limit of {limit}mb"),
-                )
-            }
-            StepFault::Edge(message) => crash("EdgeConditionError", message),
-            StepFault::Thrown(name, message) => crash(&name, message),
-            StepFault::Engine(message) => crash("ExecutionError", message),
+            StepFault::OutOfMemory => EngineFailure::OutOfMemory,
+            StepFault::StateTooLarge => EngineFailure::StateTooLarge {
+                limit_mb: self.options.state_limit_mb,
+            },
+            StepFault::Edge(message) => EngineFailure::EdgeCondition(message),
+            StepFault::Thrown(name, message) => EngineFailure::Thrown { name, message },
+            StepFault::Engine(message) => EngineFailure::Internal(message),
         };
-        Failure::Error(error)
+        failure.into()
     }
 
     fn halted(&self, halt: Halt) -> Failure {
         match halt {
             Halt::Stopped => Failure::Stopped,
-            Halt::TimedOut => {
-                let limit = self.options.timeout.unwrap_or_default().as_millis();
-                let message = format!("Workflow failed to return within {limit}ms");
-                Failure::Error(failure("TimeoutError", "kill", message))
+            Halt::TimedOut => EngineFailure::TimedOut {
+                limit: self.options.timeout.unwrap_or_default(),
             }
+            .into(),
         }
     }
 }

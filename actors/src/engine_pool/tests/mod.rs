@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use bytes::Bytes;
+use protocol::engine::{ExecuteOptions, RunProgress};
 use protocol::ids::{ProjectId, RunId, WorkloopId};
 use protocol::plan::{ConvertOptions, LightningPlan, convert};
 use protocol::workloop::Workloop;
@@ -15,10 +16,7 @@ use tempfile::TempDir;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::child::EngineChild;
-use super::messages::{
-    EngineEvent, EngineEventBody, Execute, ExecuteOptions, GetEngineStatus, Proceed, StopEngine,
-    StopJob,
-};
+use super::messages::{EngineEvent, Execute, GetEngineStatus, Proceed, StopEngine, StopJob};
 use super::{EngineFailed, EnginePool};
 use crate::config::{EngineConfig, MemoryEnforcement, NodeConfig, Reuse, SandboxMode};
 use crate::events::Panic;
@@ -75,23 +73,21 @@ impl Heard {
     async fn all(&mut self) -> Vec<String> {
         let mut told = Vec::new();
         loop {
-            let word = match self.next().await.body {
-                EngineEventBody::Started { .. } => "started".to_owned(),
-                EngineEventBody::Log { message, .. } => {
-                    String::from_utf8(message.to_vec()).unwrap()
-                }
-                EngineEventBody::JobStart { job, .. } => format!("start {job}"),
-                EngineEventBody::JobComplete { step, .. } => format!("complete {}", step.job),
-                EngineEventBody::JobError { step, .. } => format!("error {}", step.job),
-                EngineEventBody::WorkflowComplete { .. } => "over".to_owned(),
-                EngineEventBody::WorkflowError { error } => {
+            let word = match self.next().await.progress {
+                RunProgress::WorkflowStart { .. } => "started".to_owned(),
+                RunProgress::Log { message, .. } => String::from_utf8(message.to_vec()).unwrap(),
+                RunProgress::JobStart { job, .. } => format!("start {job}"),
+                RunProgress::JobComplete { step, .. } => format!("complete {}", step.job),
+                RunProgress::JobError { step, .. } => format!("error {}", step.job),
+                RunProgress::WorkflowComplete { .. } => "over".to_owned(),
+                RunProgress::WorkflowError { error } => {
                     format!(
                         "{}: {}",
                         error.error_type.unwrap_or_default(),
                         error.message.unwrap_or_default()
                     )
                 }
-                EngineEventBody::Ended => {
+                RunProgress::Ended => {
                     assert!(self.events.try_recv().is_err(), "nothing follows the end");
                     return told;
                 }
@@ -159,10 +155,10 @@ impl World {
             .plan;
         let mut options = ExecuteOptions {
             timeout: None,
-            memory_mb: 500.0,
-            state_mb: 500.0,
-            payload_mb: 10.0,
-            log_payload_mb: 1.0,
+            memory_limit_mb: 500.0,
+            state_limit_mb: 500.0,
+            payload_limit_mb: 10.0,
+            log_payload_limit_mb: 1.0,
             job_log_level: "debug".to_owned(),
             sanitize: "none".to_owned(),
             output_dataclips: true,
@@ -357,7 +353,7 @@ async fn what_a_run_wrote_is_not_there_for_the_next_one() {
 async fn memory_outside_the_heap_is_limited_too_and_the_run_is_told_before() {
     let world = World::new();
     world.ready().await;
-    let mut heard = world.execute("buffers", "p", |options| options.memory_mb = 100.0);
+    let mut heard = world.execute("buffers", "p", |options| options.memory_limit_mb = 100.0);
     let told = heard.all().await;
     assert_eq!(
         told.last().unwrap(),
@@ -427,7 +423,7 @@ async fn a_stopped_job_just_ends() {
     world.ready().await;
     for run in ["waits", "deaf"] {
         let mut heard = world.execute(run, "p", |_| {});
-        while !matches!(heard.next().await.body, EngineEventBody::JobStart { .. }) {}
+        while !matches!(heard.next().await.progress, RunProgress::JobStart { .. }) {}
         world.pool.do_send(StopJob {
             run_id: RunId::new(run),
         });
@@ -454,7 +450,7 @@ async fn a_run_goes_to_the_child_that_has_been_idle_longest() {
     world.ready().await;
     let mut waits = world.execute("waits", "p", |_| {});
     let first = world.told("good-1").await;
-    while !matches!(waits.next().await.body, EngineEventBody::JobStart { .. }) {}
+    while !matches!(waits.next().await.progress, RunProgress::JobStart { .. }) {}
     world.pool.do_send(StopJob {
         run_id: RunId::new("waits"),
     });
@@ -472,7 +468,7 @@ async fn a_run_goes_to_a_child_with_a_warm_thread_before_others() {
     world.ready().await;
     let mut warms = world.execute("waits-warms", "p", |_| {});
     let first = world.told("good-1").await;
-    while !matches!(warms.next().await.body, EngineEventBody::JobStart { .. }) {}
+    while !matches!(warms.next().await.progress, RunProgress::JobStart { .. }) {}
     world.pool.do_send(StopJob {
         run_id: RunId::new("waits-warms"),
     });
@@ -536,10 +532,10 @@ async fn a_job_waits_while_the_outbox_is_full_and_no_line_is_lost() {
     let mut lines = 0;
     loop {
         let event = heard.next().await;
-        if matches!(event.body, EngineEventBody::Ended) {
+        if matches!(event.progress, RunProgress::Ended) {
             break;
         }
-        lines += usize::from(matches!(event.body, EngineEventBody::Log { .. }));
+        lines += usize::from(matches!(event.progress, RunProgress::Log { .. }));
         held.push(event);
         if heard.budget.available_permits() < 512 {
             // The outbox is full: what arrives from here on was let in by what is given back here.
@@ -577,7 +573,7 @@ async fn children_die_with_their_pool() {
     let world = World::new();
     world.ready().await;
     let mut heard = world.execute("deaf", "p", |_| {});
-    while !matches!(heard.next().await.body, EngineEventBody::JobStart { .. }) {}
+    while !matches!(heard.next().await.progress, RunProgress::JobStart { .. }) {}
     let children = world.pool.send(GetEngineStatus).await.unwrap().children;
     let pids: Vec<_> = children.into_iter().filter_map(|child| child.pid).collect();
     assert!(!pids.is_empty());
@@ -621,7 +617,7 @@ async fn a_child_whose_actor_panics_ends_its_run_and_is_replaced() {
     let world = World::new();
     world.ready().await;
     let mut heard = world.execute("waits", "p", |_| {});
-    while !matches!(heard.next().await.body, EngineEventBody::JobStart { .. }) {}
+    while !matches!(heard.next().await.progress, RunProgress::JobStart { .. }) {}
     world.pool.do_send(PanicChild {
         run: RunId::new("waits"),
     });

@@ -1,10 +1,12 @@
 //! What the run does with each message.
 
 use super::{
-    Blame, ChannelEvent, ConnectionReplaced, Context, EngineEvent, EngineEventBody, EngineLost,
-    ExitReason, GetRunStatus, Handler, Instant, LinkState, MessageResult, Outcome, Payload, Phase,
-    Refusal, ReplyStatus, Run, RunStatus, StopRun, Ticket, clock, exception, new_id, outbox,
+    Blame, ChannelEvent, ConnectionReplaced, Context, EngineEvent, EngineLost, ExitReason,
+    GetRunStatus, Handler, Instant, LinkState, MessageResult, Outcome, Payload, Phase, Refusal,
+    ReplyStatus, Run, RunStatus, StopRun, Ticket, clock, exception, new_id, outbox,
 };
+
+use protocol::engine::RunProgress;
 
 impl Handler<ChannelEvent> for Run {
     type Result = ();
@@ -135,18 +137,18 @@ impl Handler<EngineEvent> for Run {
     fn handle(&mut self, event: EngineEvent, ctx: &mut Self::Context) {
         let EngineEvent {
             run_id,
-            body,
+            progress,
             permit,
         } = event;
         if run_id != self.claimed.id {
             log::error!(run_id = self.claimed.id.as_str(); "run {} was told of run {run_id} by the engine; ignored", self.claimed.id);
             return;
         }
-        if let EngineEventBody::Started { warm, .. } = &body {
+        if let RunProgress::WorkflowStart { warm, .. } = &progress {
             let temperature = if *warm { "warm" } else { "cold" };
             log::debug!(run_id = self.claimed.id.as_str(); "run {} was loaded by a {temperature} thread", self.claimed.id);
         }
-        let over = matches!(body, EngineEventBody::Ended);
+        let over = matches!(progress, RunProgress::Ended);
         if let Phase::Stopping(outcome) = &mut self.phase {
             if over {
                 match outcome.take() {
@@ -165,7 +167,7 @@ impl Handler<EngineEvent> for Run {
             }
             return;
         }
-        let said = self.reporter.on(body, &clock::now(), &mut new_id);
+        let said = self.reporter.on(progress, &clock::now(), &mut new_id);
         if self.reporter.ended() && self.reason.is_none() {
             self.reason = self.reporter.reason();
         }

@@ -1,10 +1,11 @@
 //! How the run starts, and every way in which it ends.
 
 use super::{
-    ActorContext, Arc, AsyncContext, CompileFailure, Context, Duration, Execute, ExecuteOptions,
-    ExitReason, Leave, Loaded, Outcome, Phase, Prepared, Run, RunEnded, StopJob, clock, logs,
-    new_id,
+    ActorContext, Arc, AsyncContext, CompileFailure, Context, Duration, Execute, ExitReason, Leave,
+    Loaded, Outcome, Phase, Prepared, Run, RunEnded, StopJob, clock, logs, new_id,
 };
+use protocol::engine::ExecuteOptions;
+
 use crate::metrics::UNREPORTED;
 
 impl Run {
@@ -40,7 +41,7 @@ impl Run {
         let now = clock::now();
         // As the reference dates them: ahead of everything that is said at the same instant (protocol spec, section 5.2).
         let earlier = now.minus_millis(10);
-        for text in logs::limit_lines(options.memory_mb, options.timeout) {
+        for text in logs::limit_lines(options.memory_limit_mb, options.timeout) {
             let line = self.reporter.engine_line("RTE", "info", &text, earlier);
             self.say(line, ctx);
         }
@@ -49,7 +50,7 @@ impl Run {
         let start = self.reporter.run_start(versions.for_run_start(worker), now);
         self.say(start, ctx);
         for (source, text) in [
-            ("RTE", logs::payload_line(options.payload_mb)),
+            ("RTE", logs::payload_line(options.payload_limit_mb)),
             ("VER", block),
         ] {
             let line = self.reporter.worker_line(source, "info", &text, earlier);
@@ -95,13 +96,13 @@ impl Run {
         let memory_mb = options.memory_limit_mb.unwrap_or(limits.memory.get());
         ExecuteOptions {
             timeout: (!timeout.is_zero()).then_some(timeout),
-            memory_mb,
-            state_mb: options
+            memory_limit_mb: memory_mb,
+            state_limit_mb: options
                 .state_limit_mb
                 .or(limits.state.map(protocol::size::Mebibytes::get))
                 .unwrap_or(memory_mb),
-            payload_mb: options.payload_limit_mb.unwrap_or(limits.payload.get()),
-            log_payload_mb: options
+            payload_limit_mb: options.payload_limit_mb.unwrap_or(limits.payload.get()),
+            log_payload_limit_mb: options
                 .log_payload_limit_mb
                 .unwrap_or(limits.log_payload.get()),
             job_log_level: options.job_log_level.clone(),

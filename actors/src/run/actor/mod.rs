@@ -26,8 +26,8 @@ use super::reporter::{Reporter, Said};
 use crate::clock;
 use crate::config::Config;
 use crate::engine_pool::{
-    CompileFailure, EngineEvent, EngineEventBody, EnginePool, Execute, ExecuteOptions, Prepare,
-    PrepareError, Prepared, Proceed, StopJob,
+    CompileFailure, EngineEvent, EnginePool, Execute, Prepare, PrepareError, Prepared, Proceed,
+    StopJob,
 };
 use crate::events::{ConnectionReplaced, EngineLost, RunEnded};
 use crate::lightning::{

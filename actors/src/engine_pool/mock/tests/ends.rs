@@ -6,8 +6,8 @@ use super::*;
 async fn the_first_step_waits_until_the_run_may_proceed() {
     let mut started = Scenario::of("fn(s => s)").load();
     assert!(matches!(
-        started.next().await.body,
-        EngineEventBody::Started { .. }
+        started.next().await.progress,
+        RunProgress::WorkflowStart { .. }
     ));
     assert!(started.events.is_empty());
     started.engine.proceed(&started.id);
@@ -27,7 +27,7 @@ async fn a_run_is_stopped_before_it_begins_in_a_loop_and_while_it_waits() {
         let mut started = Scenario::of(job).load();
         if begin {
             started.engine.proceed(&started.id);
-            while !matches!(started.next().await.body, EngineEventBody::JobStart { .. }) {}
+            while !matches!(started.next().await.progress, RunProgress::JobStart { .. }) {}
         }
         started.engine.stop(&started.id);
         let told = started.told().await;
@@ -75,7 +75,7 @@ async fn a_run_that_takes_too_much_memory_is_killed() {
         "fn(() => new Array(1e8).fill(1.5))",
     ] {
         let mut scenario = Scenario::of(job);
-        scenario.options.memory_mb = 20.0;
+        scenario.options.memory_limit_mb = 20.0;
         scenario.options.timeout = Some(Duration::from_secs(30));
         let error = scenario.run().await.workflow_error();
         assert_eq!(
@@ -89,7 +89,7 @@ async fn a_run_that_takes_too_much_memory_is_killed() {
 #[actix::test]
 async fn a_state_over_its_limit_kills_the_run() {
     let mut scenario = Scenario::of("fn(s => ({data: 'x'.repeat(2000000)}))");
-    scenario.options.state_mb = 1.0;
+    scenario.options.state_limit_mb = 1.0;
     let told = scenario.run().await;
     assert_eq!(told.names(), ["started", "start a", "failed"]);
     let expected = (
@@ -110,7 +110,7 @@ async fn a_job_waits_while_the_outbox_is_full() {
     started.engine.proceed(&started.id);
     let first = loop {
         let event = started.next().await;
-        if matches!(event.body, EngineEventBody::Log { .. }) {
+        if matches!(event.progress, RunProgress::Log { .. }) {
             break event;
         }
     };
@@ -145,13 +145,13 @@ async fn a_second_execution_of_a_run_is_ended_at_once_and_leaves_the_first_alone
         budget: Arc::new(Semaphore::new(1)),
     });
     assert!(matches!(
-        events.recv().await.unwrap().body,
-        EngineEventBody::Ended
+        events.recv().await.unwrap().progress,
+        RunProgress::Ended
     ));
     started.engine.proceed(&started.id);
     assert!(matches!(
-        started.next().await.body,
-        EngineEventBody::Started { .. }
+        started.next().await.progress,
+        RunProgress::WorkflowStart { .. }
     ));
     assert_eq!(
         started.told().await.names(),
@@ -163,13 +163,13 @@ async fn a_second_execution_of_a_run_is_ended_at_once_and_leaves_the_first_alone
 async fn dropping_the_engine_ends_its_runs() {
     let mut started = Scenario::of("wait(1e9)").load();
     started.engine.proceed(&started.id);
-    while !matches!(started.next().await.body, EngineEventBody::JobStart { .. }) {}
+    while !matches!(started.next().await.progress, RunProgress::JobStart { .. }) {}
     let Started {
         engine, mut events, ..
     } = started;
     drop(engine);
     assert!(matches!(
-        events.recv().await.unwrap().body,
-        EngineEventBody::Ended
+        events.recv().await.unwrap().progress,
+        RunProgress::Ended
     ));
 }

@@ -163,7 +163,7 @@ async fn a_fail_is_written_to_the_state() {
             {"source": "runtime", "name": "JobError", "severity": "fail", "message": "boo"}}})
     );
     let written = told.0.iter().find_map(|body| match body {
-        EngineEventBody::JobError { step, .. } => step.state_error.clone(),
+        RunProgress::JobError { step, .. } => step.state_error.clone(),
         _ => None,
     });
     assert_eq!(written.unwrap().message.as_deref(), Some("boo"));

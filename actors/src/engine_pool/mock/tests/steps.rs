@@ -140,7 +140,7 @@ async fn a_step_that_returns_nothing_has_no_state() {
     let told = Scenario::of("fn(() => {})").run().await;
     assert_eq!(told.final_state(), Value::Null);
     let shape = told.0.iter().find_map(|body| match body {
-        EngineEventBody::JobComplete { step, .. } => Some(step.shape),
+        RunProgress::JobComplete { step, .. } => Some(step.shape),
         _ => None,
     });
     assert_eq!(shape, Some(protocol::engine::Shape::None));
@@ -179,7 +179,7 @@ async fn lines_are_silenced_sanitised_and_limited_as_asked() {
         scenario.run().await.logs(),
         [r#"["t","(object with keys a)","(array with 1 items)"]"#]
     );
-    scenario.options.log_payload_mb = 0.0;
+    scenario.options.log_payload_limit_mb = 0.0;
     assert_eq!(
         scenario.run().await.logs(),
         [r#"["[REDACTED: Message length exceeds payload limit]"]"#]
@@ -203,7 +203,7 @@ async fn a_large_state_is_withheld_and_still_reaches_the_next_step() {
         "fn(s => ({data: s.data.length}))",
     ];
     let mut scenario = Scenario::flow(&jobs, &[("a", "b", json!(null))]);
-    scenario.options.payload_mb = 0.001;
+    scenario.options.payload_limit_mb = 0.001;
     let told = scenario.run().await;
     assert_eq!(
         (told.state("a"), told.final_state()),
@@ -213,7 +213,7 @@ async fn a_large_state_is_withheld_and_still_reaches_the_next_step() {
         .0
         .iter()
         .filter_map(|body| match body {
-            EngineEventBody::JobComplete { step, .. } => Some((step.redacted, step.size)),
+            RunProgress::JobComplete { step, .. } => Some((step.redacted, step.size)),
             _ => None,
         })
         .collect();
