@@ -24,5 +24,4 @@ pub mod supervisor;
 pub mod workloop;
 
 mod clock;
-#[allow(dead_code, reason = "the first machine that uses it removes this line")]
 mod transitions;

@@ -44,7 +44,6 @@ pub(crate) struct Workloop {
     slots: Slots,
     since: Instant,
     manual: HashMap<Ticket, oneshot::Sender<bool>>,
-    drained: bool,
     metrics: Metrics,
     /// When each claim that has no answer yet was sent.
     sent: HashMap<Ticket, Instant>,
@@ -74,7 +73,6 @@ impl Workloop {
             slots,
             since: Instant::now(),
             manual: HashMap::new(),
-            drained: false,
             metrics: config.metrics.clone(),
             sent: HashMap::new(),
             headroom,
@@ -89,12 +87,12 @@ impl Workloop {
     }
 
     fn on(&mut self, event: Event, ctx: &mut Context<Self>) {
-        let before = self.slots.phase();
+        let before = self.slots.phase().shown();
         let effects = self.decide(event);
-        let after = self.slots.phase();
+        let after = self.slots.phase().shown();
         if before != after {
             self.since = Instant::now();
-            log::debug!(workloop = self.group.id.as_str(); "workloop {}: {} -> {}", self.group.id, before.shown(), after.shown());
+            log::debug!(workloop = self.group.id.as_str(); "workloop {}: {before} -> {after}", self.group.id);
         }
         for effect in effects {
             self.perform(effect, ctx);
@@ -181,12 +179,9 @@ impl Workloop {
                 }
             }
             Effect::Drained => {
-                if !self.drained {
-                    self.drained = true;
-                    self.owner.do_send(WorkloopEvent::Drained {
-                        workloop: self.group.id.clone(),
-                    });
-                }
+                self.owner.do_send(WorkloopEvent::Drained {
+                    workloop: self.group.id.clone(),
+                });
             }
         }
     }

@@ -9,6 +9,7 @@
 //! ```
 
 mod events;
+mod table;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -17,11 +18,13 @@ use protocol::backoff::ClaimBackoff;
 use protocol::ids::RunId;
 use protocol::lightning::ClaimedRun;
 
+use self::events::EventKind;
 pub(super) use self::events::{Effect, Event};
 use super::claim_throttle::ClaimThrottle;
 use super::messages::WorkloopState;
 use crate::config::ClaimConfig;
 use crate::lightning::Ticket;
+use crate::transitions::took;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -36,7 +39,10 @@ pub(super) enum Phase {
     /// The loop is switched off (`--no-loop`).
     Paused,
     /// No claim is sent any more.
-    Draining,
+    Draining {
+        /// Whether it was told that nothing is left.
+        told: bool,
+    },
 }
 
 impl Phase {
@@ -47,7 +53,7 @@ impl Phase {
             Self::Backoff { .. } => WorkloopState::Backoff,
             Self::Full => WorkloopState::Full,
             Self::Paused => WorkloopState::Paused,
-            Self::Draining => WorkloopState::Draining,
+            Self::Draining { .. } => WorkloopState::Draining,
         }
     }
 }
@@ -169,46 +175,64 @@ impl Slots {
     }
 
     pub(super) fn on(&mut self, event: Event) -> Vec<Effect> {
+        let (kind, from) = (EventKind::from(&event), self.phase.shown());
         let mut effects = Vec::new();
+        self.apply(event, &mut effects);
+        if self.phase == (Phase::Draining { told: false })
+            && self.active.is_empty()
+            && self.pending.is_empty()
+            && self.waiting.is_empty()
+        {
+            self.phase = Phase::Draining { told: true };
+            effects.push(Effect::Drained);
+        }
+        let to = self.phase.shown();
+        if from != to || !effects.is_empty() {
+            took::<Self>(from, kind, to);
+        }
+        effects
+    }
+
+    fn apply(&mut self, event: Event, effects: &mut Vec<Effect>) {
         match event {
             Event::Joined => {
                 self.online = true;
-                if self.phase != Phase::Draining {
+                if !self.is_draining() {
                     self.backoff.reset();
-                    self.claim_in_loop(&mut effects);
+                    self.claim_in_loop(effects);
                 }
             }
             Event::Lost => {
                 self.online = false;
                 self.late.clear();
-                if self.phase != Phase::Draining {
+                if !self.is_draining() {
                     self.phase = Phase::Offline;
                 }
             }
             // While Lightning is slow the loop alone claims, at its rate.
             Event::WorkAvailable if self.throttle.is_slow() && self.looping => {}
-            Event::WorkAvailable => self.claim(Cause::WorkAvailable, &mut effects),
-            Event::Answered { ticket, runs } => self.answered(ticket, runs, &mut effects),
+            Event::WorkAvailable => self.claim(Cause::WorkAvailable, effects),
+            Event::Answered { ticket, runs } => self.answered(ticket, runs, effects),
             Event::Inherited { runs } => {
-                self.take(runs, &mut effects);
+                self.take(runs, effects);
             }
             Event::ClaimLate { ticket } => {
                 if let Some(Pending { cause, .. }) = self.pending.remove(&ticket) {
                     self.late.insert(ticket);
-                    self.brought_nothing(cause, ticket, &mut effects);
+                    self.brought_nothing(cause, ticket, effects);
                 }
             }
             Event::TimerFired { timer } => {
                 if self.phase == (Phase::Backoff { timer }) {
-                    self.claim_in_loop(&mut effects);
+                    self.claim_in_loop(effects);
                 }
             }
             Event::SlotFreed { run, taken_away } => {
-                self.slot_freed(&run, taken_away, &mut effects);
+                self.slot_freed(&run, taken_away, effects);
             }
             Event::ClaimNow => {
                 if self.may_claim() {
-                    self.claim(Cause::Manual, &mut effects);
+                    self.claim(Cause::Manual, effects);
                 } else {
                     effects.push(Effect::Manual {
                         ticket: None,
@@ -216,21 +240,21 @@ impl Slots {
                     });
                 }
             }
-            Event::Drain => self.phase = Phase::Draining,
-            Event::DrainLate => self.give_up_claims(&mut effects),
+            Event::Drain => {
+                if !self.is_draining() {
+                    self.phase = Phase::Draining { told: false };
+                }
+            }
+            Event::DrainLate => self.give_up_claims(effects),
         }
-        if self.phase == Phase::Draining
-            && self.active.is_empty()
-            && self.pending.is_empty()
-            && self.waiting.is_empty()
-        {
-            effects.push(Effect::Drained);
-        }
-        effects
+    }
+
+    fn is_draining(&self) -> bool {
+        matches!(self.phase, Phase::Draining { .. })
     }
 
     fn may_claim(&self) -> bool {
-        self.online && self.phase != Phase::Draining && self.free() && self.fits()
+        self.online && !self.is_draining() && self.free() && self.fits()
     }
 
     fn claim(&mut self, cause: Cause, effects: &mut Vec<Effect>) {
@@ -388,10 +412,12 @@ impl Slots {
             | Phase::Offline
             | Phase::Claiming
             | Phase::Paused
-            | Phase::Draining => {}
+            | Phase::Draining { .. } => {}
         }
     }
 }
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod walk;

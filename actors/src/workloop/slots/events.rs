@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use protocol::ids::RunId;
 use protocol::lightning::ClaimedRun;
+use strum::EnumDiscriminants;
 
 use crate::lightning::Ticket;
 
-#[derive(Debug)]
+#[derive(Debug, EnumDiscriminants)]
+#[strum_discriminants(name(EventKind), vis(pub(in crate::workloop)))]
 pub(in crate::workloop) enum Event {
     Joined,
     Lost,

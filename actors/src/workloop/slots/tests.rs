@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn claims() -> ClaimConfig {
+pub(super) fn claims() -> ClaimConfig {
     ClaimConfig {
         looping: true,
         backoff: ClaimBackoff::try_new(Duration::from_secs(1), Duration::from_secs(10)).unwrap(),
@@ -15,7 +15,7 @@ fn slots(count: u32) -> Slots {
 }
 
 /// Slots whose claims may ask for so many runs.
-fn asking_for(demand: usize, count: u32) -> Slots {
+pub(super) fn asking_for(demand: usize, count: u32) -> Slots {
     let claims = ClaimConfig { demand, ..claims() };
     Slots::new(count, &claims, HashSet::new())
 }
@@ -27,7 +27,7 @@ fn run(id: &str) -> ClaimedRun {
     }
 }
 
-fn claimed(effects: &[Effect]) -> Ticket {
+pub(super) fn claimed(effects: &[Effect]) -> Ticket {
     match effects
         .iter()
         .find(|effect| matches!(effect, Effect::Claim { .. }))
@@ -46,7 +46,7 @@ fn refused(slots: &mut Slots) {
     assert_eq!(slots.on(Event::ClaimNow), vec![answer]);
 }
 
-fn answer(slots: &mut Slots, ticket: Ticket, ids: &[&str]) -> Vec<Effect> {
+pub(super) fn answer(slots: &mut Slots, ticket: Ticket, ids: &[&str]) -> Vec<Effect> {
     slots.on(Event::Answered {
         ticket,
         runs: Some(ids.iter().map(|id| run(id)).collect()),
