@@ -13,6 +13,7 @@ pub mod start;
 mod worker;
 
 pub use actors::supervisor::{Exit, WorkerStatus};
+
 pub use worker::{Builder, EmbedError, Worker};
 
 /// This program's version, as Lightning is told.

@@ -4,6 +4,7 @@ mod support;
 
 use lightning_mock::RunState;
 use serde_json::{Value, json};
+
 use support::{DEADLINE, Worker, lightning, plan};
 
 fn plan_with_adaptor(body: &str, adaptor: &str) -> Value {

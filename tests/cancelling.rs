@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use lightning_mock::{Fault, MockHandle, RunView};
 use nix::sys::signal::Signal;
 use serde_json::json;
+
 use support::rows::{Row, SUCCESS, chain, check, ended, enqueue, one};
 use support::{DEADLINE, MONOREPO, Worker, command_with_engine, eventually, is_alive, lightning};
 

@@ -3,6 +3,7 @@
 mod support;
 
 use lightning_mock::RunState;
+
 use support::{DEADLINE, Worker, eventually, lightning, plan};
 
 #[test]

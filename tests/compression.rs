@@ -4,6 +4,7 @@ mod support;
 
 use lightning_mock::{MockHandle, MockLightning, RunState};
 use serde_json::json;
+
 use support::{DEADLINE, SECRET, Worker, plan};
 
 fn lightning(rules: &[&str]) -> MockHandle {

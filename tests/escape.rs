@@ -13,6 +13,7 @@ use std::process::Command;
 use lightning_mock::MockHandle;
 use nix::unistd::geteuid;
 use serde_json::{Value, json};
+
 use support::rows::{ended, enqueue, one};
 use support::{MONOREPO, Worker, command, eventually, lightning};
 

@@ -4,6 +4,7 @@ mod support;
 
 use lightning_mock::{MockHandle, RunView};
 use serde_json::{Value, json};
+
 use support::rows::{Row, SUCCESS, chain, check, ended, enqueue, error, one, with_options};
 use support::{MONOREPO, Worker, lightning};
 

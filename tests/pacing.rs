@@ -5,6 +5,7 @@ mod support;
 use std::time::Duration;
 
 use lightning_mock::{Direction, Fault, MockHandle};
+
 use support::http::get;
 use support::{Worker, lightning, until};
 

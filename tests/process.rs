@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lightning_mock::RunState;
+
 use support::{DEADLINE, SECRET, Worker, command, lightning, output_of, plan, said};
 
 fn script(name: &str) -> PathBuf {

@@ -5,6 +5,7 @@ mod support;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lightning_mock::RunState;
+
 use support::{DEADLINE, Worker, lightning, plan};
 
 /// Away for some seconds: long enough for the waits between attempts to grow.

@@ -5,6 +5,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use lightning_mock::{MockHandle, MockLightning, RunState, RunView};
+
 use support::proxy::Proxy;
 use support::{DEADLINE, Worker, command_at, lightning, plan};
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use lightning_mock::{Fault, MockHandle, MockLightning, RollBack, RunState, RunView};
 use serde_json::json;
+
 use support::{DEADLINE, SECRET, Worker, eventually, plan};
 
 /// How long a run of [`RollBack::Unjoined`] may wait for its channel; the server's own default is 30 s.

@@ -9,6 +9,7 @@ use std::process::Command;
 use lightning_mock::MockHandle;
 use nix::libc;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+
 use support::rows::{Row, SUCCESS, check, one};
 use support::{MONOREPO, Worker, command_with_engine, lightning, output_of, said};
 

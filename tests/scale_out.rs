@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use lightning_mock::{MockHandle, MockLightning, RunState};
 use nix::sys::signal::Signal;
+
 use support::{DEADLINE, SECRET, Worker, lightning, plan};
 
 const CAPACITY: usize = 5;

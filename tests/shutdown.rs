@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use lightning_mock::{Direction, Fault, MockHandle, RecordedEvent, RunState};
 use nix::sys::signal::Signal;
+
 use support::{DEADLINE, Worker, lightning, plan};
 
 /// Long enough for a signal to arrive meanwhile.

@@ -13,6 +13,7 @@ use lightning_mock::{Fault, MockHandle, MockLightning, RunState, RunView};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
+
 use support::random::Random;
 use support::{DEADLINE, SECRET, Worker, plan};
 

@@ -4,6 +4,7 @@ mod support;
 
 use lightning_mock::MockHandle;
 use serde_json::{Value, json};
+
 use support::rows::{ended, enqueue, one};
 use support::{MONOREPO, Worker, lightning};
 

@@ -13,6 +13,7 @@ use pretty_assertions::assert_str_eq;
 use regex_lite::Regex;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+
 use support::{DEADLINE, Worker, lightning};
 
 /// One recorded run, its reports already comparable.

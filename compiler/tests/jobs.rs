@@ -6,6 +6,7 @@ mod support;
 use std::{fmt::Write, fs, path::Path};
 
 use compiler::{Adaptor, CompileOptions, compile};
+
 use support::normal_form;
 
 /// The adaptors that the jobs of a topic are compiled with.

@@ -7,6 +7,7 @@ use std::{fs, path::Path};
 
 use compiler::{Adaptor, CompileOptions, Operation, compile};
 use serde::Deserialize;
+
 use support::{Fixture, normal_form};
 
 #[derive(Deserialize)]

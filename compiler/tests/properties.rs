@@ -17,6 +17,7 @@ use proptest::{
     sample::{Index, select},
     test_runner::Config,
 };
+
 use support::Map;
 
 /// How many sources each property is tried with: the fuzz run sets it to a million.

@@ -7,6 +7,7 @@ use actix_http::ws::Item;
 use awc::ws::{CloseCode, Frame, Message};
 use lightning_mock::{Announce, MockLightning};
 use serde_json::{Value, json};
+
 use support::{TIME, Worker, ok, plan, worker_token};
 
 async fn upgrade(url: String) -> Result<(), u16> {

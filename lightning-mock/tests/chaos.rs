@@ -8,6 +8,7 @@ use std::time::Duration;
 use awc::ws::{Frame, Message};
 use lightning_mock::{MockHandle, MockLightning, Rule, RunState};
 use serde_json::{Value, json};
+
 use support::{PATIENCE, Worker, ok, plan};
 
 async fn mock(rules: &[&str]) -> MockHandle {

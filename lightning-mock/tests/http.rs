@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use lightning_mock::MockLightning;
 use serde_json::{Value, json};
+
 use support::{Worker, plan};
 
 async fn get(url: String) -> (u16, Value) {

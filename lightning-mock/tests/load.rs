@@ -5,6 +5,7 @@ mod support;
 
 use lightning_mock::MockLightning;
 use serde_json::json;
+
 use support::Worker;
 
 #[actix_web::test]

@@ -5,6 +5,7 @@ mod support;
 
 use lightning_mock::{Direction, Fault, MockLightning, RunState};
 use serde_json::json;
+
 use support::{CLIP, PATIENCE, STEP, TIME, Worker, ok, plan, refused};
 
 const RUN: &str = "run:r1";

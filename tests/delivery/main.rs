@@ -12,6 +12,7 @@ mod times;
 mod words;
 
 use lightning_mock::RunState;
+
 use table::{Bench, Cell, EVENTS};
 
 /// Faults after which every run still succeeds, whichever event they hit.

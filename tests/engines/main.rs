@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 
 use lightning_mock::MockHandle;
 use serde_json::{Value, json};
+
 use support::rows::{ended, enqueue, one};
 use support::{MONOREPO, Worker, lightning};
 

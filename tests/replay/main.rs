@@ -10,10 +10,11 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use faults::{FAULTS, Fault, NAME, PASSWORD, record};
 use lightning_mock::Direction;
 use protocol::phoenix::{Frame, Payload};
 use protocol::recording::{What, read};
+
+use faults::{FAULTS, Fault, NAME, PASSWORD, record};
 use support::{SECRET, output_of, said};
 
 const RECORDINGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recordings");

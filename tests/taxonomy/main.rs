@@ -11,6 +11,7 @@ mod platform;
 mod written;
 
 use lightning_mock::MockHandle;
+
 use support::rows::{Row, chain, error, one};
 use support::{MONOREPO, Worker};
 

@@ -1,3 +1,5 @@
+//! Which lines are reported, and what a report holds.
+
 use std::sync::Mutex;
 
 use sentry::Envelope;

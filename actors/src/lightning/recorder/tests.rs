@@ -1,3 +1,5 @@
+//! What is written to a recording, and that no secret is in it.
+
 use std::os::unix::fs::PermissionsExt as _;
 
 use protocol::recording::{VERSION, read};

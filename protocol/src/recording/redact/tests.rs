@@ -1,3 +1,5 @@
+//! What a redacted line keeps, and what it does not.
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -1,0 +1,250 @@
+//! Rules on the sources that no lint knows, so that a reader finds the same everywhere. CONTRIBUTING.md says why.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The longest that a file may be: a longer one wants to be two.
+const LONGEST: usize = 450;
+
+/// Tables, which are read by looking something up.
+const TABLES: [&str; 1] = ["src/settings/table.rs"];
+
+/// Folders that are being taken apart: their files may be long, and import a prelude, until that is done.
+const UNFINISHED: [&str; 2] = ["actors/src/engine_pool/", "actors/src/run/"];
+
+/// A folder's files import what they use, from where it is; a list of this many names from the folder's own `mod.rs` is a
+/// prelude that hides where things come from.
+const MOST_FROM_SUPER: usize = 12;
+
+/// A source file, by its path below the project's root.
+struct Source {
+    path: String,
+    text: String,
+}
+
+/// All Rust sources of the workspace.
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    let mut folders = vec![root.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder can be read") {
+            let path = entry.expect("an entry can be read").path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let skipped = ["target", "node_modules", "fixtures"].contains(&name.as_ref());
+            if skipped || name.starts_with('.') {
+                continue;
+            }
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(read(root, &path));
+            }
+        }
+    }
+    assert!(found.len() > 300, "only {} sources were found", found.len());
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    found
+}
+
+fn read(root: &Path, path: &PathBuf) -> Source {
+    let below = path.strip_prefix(root).unwrap_or(path);
+    Source {
+        path: below.to_string_lossy().into_owned(),
+        text: fs::read_to_string(path).expect("a source is text"),
+    }
+}
+
+impl Source {
+    /// Whether it is there for tests only.
+    fn is_test(&self) -> bool {
+        let folder = |name| self.path.split('/').any(|part| part == name);
+        folder("tests") || folder("benches") || self.path.ends_with("tests.rs")
+    }
+
+    fn is_unfinished(&self) -> bool {
+        UNFINISHED
+            .iter()
+            .any(|folder| self.path.starts_with(folder))
+    }
+
+    fn may_be_long(&self) -> bool {
+        self.is_test() || self.is_unfinished() || TABLES.contains(&self.path.as_str())
+    }
+
+    /// Its lines before the tests beside them.
+    fn production(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.text
+            .lines()
+            .enumerate()
+            .take_while(|(_, line)| !line.starts_with("#[cfg(test)]"))
+    }
+}
+
+/// Fails with all places that break a rule.
+fn nobody_breaks(rule: &str, check: impl Fn(&Source) -> Vec<String>) {
+    let broken: Vec<String> = sources().iter().flat_map(check).collect();
+    assert!(broken.is_empty(), "{rule}:\n  {}", broken.join("\n  "));
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    nobody_breaks("a source begins with `//!` and a sentence", |source| {
+        let first = source.text.lines().next().unwrap_or_default();
+        let fine = first.starts_with("//! ");
+        (!fine).then(|| source.path.clone()).into_iter().collect()
+    });
+}
+
+#[test]
+fn no_file_is_too_long() {
+    nobody_breaks("a long file wants to be two", |source| {
+        let lines = source.text.lines().count();
+        let fine = lines <= LONGEST || source.may_be_long();
+        let place = format!("{}: {lines} lines", source.path);
+        (!fine).then_some(place).into_iter().collect()
+    });
+}
+
+#[test]
+fn no_result_is_thrown_away_in_silence() {
+    nobody_breaks(
+        "`let _ =` hides what is lost: handle it, or log it",
+        |source| {
+            if source.is_test() {
+                return Vec::new();
+            }
+            source
+                .production()
+                .filter(|(_, line)| line.trim_start().starts_with("let _ ="))
+                .map(|(number, _)| format!("{}:{}", source.path, number + 1))
+                .collect()
+        },
+    );
+}
+
+/// A `use` at the top of a file, on one line.
+struct Import {
+    line: usize,
+    text: String,
+    /// Whether an empty line stands before it.
+    apart: bool,
+}
+
+/// The imports before the first other item. Modules, attributes and comments between them are passed over.
+fn imports(source: &Source) -> Vec<Import> {
+    let mut found: Vec<Import> = Vec::new();
+    let mut open = false;
+    let mut apart = true;
+    for (number, line) in source.production() {
+        if open {
+            let import = found.last_mut().expect("one is open");
+            import.text.push_str(line.trim());
+            open = !line.contains(';');
+            continue;
+        }
+        let visible = line
+            .trim_start_matches("pub(crate) ")
+            .trim_start_matches("pub(super) ")
+            .trim_start_matches("pub ");
+        if visible.starts_with("use ") {
+            found.push(Import {
+                line: number + 1,
+                text: visible.to_owned(),
+                apart,
+            });
+            open = !line.contains(';');
+            apart = false;
+        } else if line.is_empty() {
+            apart = true;
+        } else if !(visible.starts_with("mod ")
+            || visible.starts_with("extern ")
+            || line.starts_with("//")
+            || line.starts_with('#')
+            || line.starts_with([' ', ')']))
+        {
+            break;
+        }
+    }
+    found
+}
+
+/// Which group an import belongs to: the standard library's, that of other crates, or the crate's own.
+fn group(import: &str, modules: &[&str]) -> u8 {
+    let path = import.trim_start_matches("use ").trim_start_matches("::");
+    let first = path
+        .split(|c: char| !c.is_alphanumeric() && c != '_')
+        .next()
+        .unwrap_or_default();
+    match first {
+        "std" | "core" | "alloc" => 0,
+        "crate" | "self" | "super" => 2,
+        name if modules.contains(&name) => 2,
+        _ => 1,
+    }
+}
+
+#[test]
+fn imports_stand_in_three_groups() {
+    nobody_breaks(
+        "std, then other crates, then our own, apart by a line",
+        |source| {
+            if source.is_unfinished() {
+                return Vec::new();
+            }
+            let modules: Vec<&str> = source
+                .text
+                .lines()
+                .filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod "))
+                .filter_map(|rest| rest.strip_suffix(';'))
+                .collect();
+            let mut broken = Vec::new();
+            let mut before = None;
+            for import in imports(source) {
+                let group = group(&import.text, &modules);
+                let fine = match before {
+                    None => true,
+                    Some(last) if last == group => true,
+                    Some(last) => last < group && import.apart,
+                };
+                if !fine {
+                    broken.push(format!("{}:{}: {}", source.path, import.line, import.text));
+                }
+                before = Some(group);
+            }
+            broken
+        },
+    );
+}
+
+#[test]
+fn no_folder_has_a_prelude() {
+    nobody_breaks("import from where it is", |source| {
+        imports(source)
+            .into_iter()
+            .filter(|_| !source.is_unfinished())
+            .filter_map(|import| {
+                let names = import.text.strip_prefix("use super::{")?;
+                let count = names.split(',').filter(|name| name.trim() != "};").count();
+                (count > MOST_FROM_SUPER)
+                    .then(|| format!("{}:{}: {count} names", source.path, import.line))
+            })
+            .collect()
+    });
+}
+
+#[test]
+fn a_broken_rule_is_seen() {
+    let source = |text: &str| Source {
+        path: "src/a.rs".to_owned(),
+        text: text.to_owned(),
+    };
+    let groups = |text: &str| -> Vec<(u8, bool)> {
+        imports(&source(text))
+            .iter()
+            .map(|import| (group(&import.text, &["inner"]), import.apart))
+            .collect()
+    };
+    let text = "//! A.\n\nmod inner;\n\nuse std::fs;\n\nuse log::{\n    Level,\n    Record,\n};\nuse crate::b;\nuse inner::C;\n\nfn f() {}\nuse x;\n";
+    assert_eq!(groups(text), [(0, true), (1, true), (2, false), (2, false)]);
+}
