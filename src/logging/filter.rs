@@ -6,9 +6,12 @@ use super::MARK;
 
 /// Targets of this project. A level without a target is theirs; libraries are heard from `warn` on, since what they say
 /// below that is about themselves.
-const OURS: [&str; 6] = [
+const OURS: [&str; 9] = [
     "ws_worker",
     "actors",
+    "adaptors",
+    "sandbox",
+    "mock_engine",
     "protocol",
     "compiler",
     "engine",
@@ -215,6 +218,20 @@ mod tests {
         assert!(shown("success", Level::Warn, "actors::run"));
         assert!(!shown("always", Level::Warn, "actors::run"));
         assert!(shown("always", Level::Error, "actors::run"));
+    }
+
+    #[test]
+    fn the_level_counts_for_every_crate_of_the_workspace() {
+        let manifest = include_str!("../../Cargo.toml");
+        let members = manifest
+            .lines()
+            .find_map(|line| line.strip_prefix("members = "));
+        let members: Vec<String> = serde_json::from_str(members.unwrap()).unwrap();
+        let programs = |member: &String| member.starts_with("benches/");
+        for member in members.iter().filter(|member| !programs(member)) {
+            let target = member.replace('-', "_");
+            assert!(OURS.contains(&target.as_str()), "{target}");
+        }
     }
 
     #[test]

@@ -24,11 +24,14 @@ pub enum LogFormat {
 }
 
 /// Targets and the component that a text line names, the first that fits counts. `SRV` and `ENG` are the reference's.
-const COMPONENTS: [(&str, &str); 11] = [
+const COMPONENTS: [(&str, &str); 14] = [
     ("actors::run", "RUN"),
     ("actors::workloop", "CLM"),
     ("actors::lightning", "NET"),
     ("actors::engine_pool", "ENG"),
+    ("adaptors", "ENG"),
+    ("sandbox", "ENG"),
+    ("mock_engine", "ENG"),
     ("engine", "ENG"),
     ("compiler", "CMP"),
     ("ws_worker::http", "WEB"),
