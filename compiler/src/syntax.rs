@@ -1,5 +1,7 @@
 //! Parsing a job and saying what is wrong with one that does not parse.
 
+use std::borrow::Cow;
+
 use oxc::{
     allocator::Allocator,
     ast::ast::Program,
@@ -33,13 +35,32 @@ pub(crate) fn parse<'a>(
     allocator: &'a Allocator,
     source: &'a str,
 ) -> Result<&'a Program<'a>, CompileError> {
-    read(allocator, source).map_err(|refusal| {
-        let diagnosis = first_met(source, refusal);
+    let text = without_html_openers(source);
+    let text: &'a str = match text {
+        Cow::Borrowed(_) => source,
+        Cow::Owned(text) => allocator.alloc_str(&text),
+    };
+    read(allocator, text).map_err(|refusal| {
+        let diagnosis = first_met(text, refusal);
         CompileError::Syntax {
             text: diagnosis.text,
             at: position(source, diagnosis.offset),
         }
     })
+}
+
+/// A text in which nothing looks like a comment of HTML. There is none in a module, where `<!--` is
+/// an operator before two others, but our parser skips the rest of a line that begins so. What
+/// stands for it is as long, and means as little to the transforms.
+fn without_html_openers(source: &str) -> Cow<'_, str> {
+    if !source.contains("<!--") {
+        return Cow::Borrowed(source);
+    }
+    let mut text = source.to_owned();
+    for start in nesting::html_openers(source) {
+        text.replace_range(start..start + 4, "<~--");
+    }
+    Cow::Owned(text)
 }
 
 /// Why a text was refused.

@@ -3,12 +3,13 @@
 use oxc::{
     ast::{
         AstKind,
-        ast::{Program, UnaryOperator},
+        ast::{Program, UnaryOperator, VariableDeclarationKind},
     },
     ast_visit::VisitJs,
     span::{GetSpan, Span},
 };
 
+use super::text::is_part_of_name;
 use crate::source::to_u32;
 
 /// What the translation must know of the tree, when there is one.
@@ -37,6 +38,8 @@ pub(super) struct Facts {
     pub(super) functions: Vec<(Span, u32)>,
     /// Methods of classes.
     pub(super) methods: Vec<Span>,
+    /// Declarations with `await using`.
+    pub(super) awaits_using: Vec<Span>,
     /// Declarations of `eval` and `arguments`.
     pub(super) bindings: Vec<Span>,
 }
@@ -73,6 +76,11 @@ impl<'a> VisitJs<'a> for Facts {
                 self.arrows.push((span, block));
             }
             AstKind::ExportDeclaration(_) => self.exports.push(span),
+            AstKind::VariableDeclaration(declaration)
+                if declaration.kind == VariableDeclarationKind::AwaitUsing =>
+            {
+                self.awaits_using.push(span);
+            }
             AstKind::MethodDefinition(_) => self.methods.push(span),
             AstKind::ObjectExpression(_) => self.objects.push(span),
             AstKind::RegExpLiteral(regex) => self
@@ -87,29 +95,50 @@ impl<'a> VisitJs<'a> for Facts {
 }
 
 /// Finds syntax that our parser takes and the reference's does not: decorators, fields with
-/// `accessor`, imports with a phase, and labels in round brackets.
+/// `accessor`, imports with a phase, labels in round brackets, a list of exports before a `from` that
+/// names no module, and `await using` where nothing can be awaited.
 pub(super) struct Unsupported<'s> {
     source: &'s str,
-    first: Option<u32>,
+    /// The first token that the reference does not expect.
+    pub(super) first: Option<u32>,
+    /// The first `await using` in a function that is not `async`.
+    pub(super) await_using: Option<u32>,
+    /// Whether each function around is `async`; a static block is as one that is not.
+    asyncs: Vec<bool>,
 }
 
 impl<'s> Unsupported<'s> {
-    /// The first use in a job.
-    pub(super) fn first(source: &'s str, program: &Program<'_>) -> Option<u32> {
+    /// The first use of each in a job.
+    pub(super) fn find(source: &'s str, program: &Program<'_>) -> Self {
+        let mut finder = Self {
+            source,
+            first: None,
+            await_using: None,
+            asyncs: Vec::new(),
+        };
         // Nearly no job has one of these, so that nearly no tree is walked for them.
-        let has_word = ["@", "accessor", "import"]
+        let has_word = ["@", "accessor", "import", "from", "using"]
             .iter()
             .any(|word| source.contains(word));
         let mut after_brackets = source.split(')').skip(1);
         if !has_word && !after_brackets.any(|text| text.trim_start().starts_with([':', '/'])) {
-            return None;
+            return finder;
         }
-        let mut finder = Self {
-            source,
-            first: None,
-        };
         finder.visit_program(program);
-        finder.first
+        finder
+    }
+
+    /// A list of exports, whose last name ends at an offset: a `from` behind it names a module.
+    fn export_from(&mut self, last: u32) {
+        let list = &self.source[last as usize..];
+        let after = list
+            .find('}')
+            .map_or("", |end| list[end + 1..].trim_start());
+        if let Some(rest) = after.strip_prefix("from")
+            && !rest.starts_with(is_part_of_name)
+        {
+            self.refuse(to_u32(self.source.len() - rest.len()));
+        }
     }
 
     fn refuse(&mut self, offset: u32) {
@@ -134,12 +163,34 @@ impl<'a> VisitJs<'a> for Unsupported<'_> {
             }
             AstKind::ImportExpression(import) if import.phase.is_some() => self.refuse(start),
             AstKind::Decorator(_) => self.refuse(start),
+            AstKind::Function(function) => self.asyncs.push(function.r#async),
+            AstKind::ArrowFunctionExpression(arrow) => self.asyncs.push(arrow.r#async),
+            AstKind::StaticBlock(_) => self.asyncs.push(false),
+            AstKind::VariableDeclaration(declaration)
+                if declaration.kind == VariableDeclarationKind::AwaitUsing
+                    && self.asyncs.last() == Some(&false) =>
+            {
+                self.await_using.get_or_insert(start);
+            }
+            AstKind::ExportNamedDeclaration(export) => {
+                let last = export.specifiers.last();
+                self.export_from(last.map_or(start, |last| last.span.end));
+            }
             AstKind::LabeledStatement(labeled) if labeled.label.span.start > start => {
                 let end = labeled.label.span.end;
                 let colon = self.source[end as usize..].find(':').map_or(0, to_u32);
                 self.refuse(end + colon);
             }
             _ => {}
+        }
+    }
+
+    fn leave_node(&mut self, kind: AstKind<'a>) {
+        if matches!(
+            kind,
+            AstKind::Function(_) | AstKind::ArrowFunctionExpression(_) | AstKind::StaticBlock(_)
+        ) {
+            self.asyncs.pop();
         }
     }
 }

@@ -141,10 +141,15 @@ pub(crate) struct Findings<'f, 'a> {
 
 /// Chooses the error that the reference meets first and translates it.
 pub(crate) fn diagnose(source: &str, findings: &Findings<'_, '_>) -> Option<Diagnosis> {
-    let unsupported = Unsupported::first(source, findings.program);
+    let Unsupported {
+        first: unsupported,
+        await_using,
+        ..
+    } = Unsupported::find(source, findings.program);
     let found = || findings.reading.iter().chain(findings.tree);
     let is_accepted = found().next().is_none();
-    if is_accepted && unsupported.is_none() && findings.odd_space.is_none() {
+    let is_supported = unsupported.is_none() && await_using.is_none();
+    if is_accepted && is_supported && findings.odd_space.is_none() {
         return None;
     }
     let source = &*without_comments(source, findings.program);
@@ -173,9 +178,17 @@ pub(crate) fn diagnose(source: &str, findings: &Findings<'_, '_>) -> Option<Diag
     let misplaced = misplaced.flatten().map(|misplaced| {
         let text = match misplaced.word {
             "return" => "'return' outside of function",
+            "with" => "'with' in strict mode",
             _ => "'import' and 'export' may only appear at the top level",
         };
         Diagnosis::new(text, misplaced.offset)
+    });
+    let awaits_using = await_using.map(|offset| Diagnosis {
+        in_tree: true,
+        ..Diagnosis::new(
+            "Await using cannot appear outside of async function",
+            offset,
+        )
     });
     let translated = compared.iter().map(|(at, diagnostic, in_tree)| {
         let last = place(source, diagnostic, 1).unwrap_or(*at);
@@ -187,9 +200,10 @@ pub(crate) fn diagnose(source: &str, findings: &Findings<'_, '_>) -> Option<Diag
     tokens
         .map(|offset| Diagnosis {
             in_tree: true,
-            ..translator.unexpected(offset)
+            ..translator.unexpected(translator.skip_trivia(offset))
         })
         .chain(misplaced)
+        .chain(awaits_using)
         .chain(translated)
         .min_by_key(|diagnosis| diagnosis.found)
 }

@@ -79,6 +79,12 @@ impl Translator<'_> {
         (end == word + 4 && self.rest(word).starts_with("from")).then(|| self.skip_trivia(end))
     }
 
+    /// The token after the list of exports that an offset is in.
+    pub(super) fn after_list(&self, offset: u32) -> u32 {
+        let list_end = self.rest(offset).find('}').map_or(u32::MAX, to_u32);
+        self.skip_trivia(offset.saturating_add(list_end).saturating_add(1))
+    }
+
     /// The word that ends just before an offset, white space aside.
     pub(super) fn word_before(&self, offset: u32) -> Option<(u32, &str)> {
         let before = self.before(offset).trim_end_matches(is_space);

@@ -273,12 +273,16 @@ impl Translator<'_> {
                 match self.after_from(at.end) {
                     Some(token) => self.unexpected(token),
                     // With `from` the names would be those of the other module.
-                    None => {
-                        let list_end = self.rest(at.end).find('}').map_or(u32::MAX, to_u32);
-                        let next = at.end.saturating_add(list_end).saturating_add(1);
-                        self.reserved(text(at), at.start)
-                            .found_at(self.skip_trivia(next))
-                    }
+                    None => self
+                        .reserved(text(at), at.start)
+                        .found_at(self.after_list(at.end)),
+                }
+            }
+            _ if message.starts_with("A string literal cannot be used as an exported binding") => {
+                match self.after_from(at.end) {
+                    Some(token) => self.unexpected(token),
+                    None => Diagnosis::new(format!("{message}."), at.start)
+                        .found_at(self.after_list(at.end)),
                 }
             }
             _ if message.starts_with("Type assertion expressions") => {
@@ -296,7 +300,31 @@ impl Translator<'_> {
                 self.unexpected(self.skip_trivia(at.end))
             }
             "Using declarations must have an initializer." => {
-                Diagnosis::new("Missing initializer in using declaration", at.end)
+                let mut awaits = self.facts.awaits_using.iter();
+                let is_await = awaits.any(|declaration| declaration.contains_inclusive(at))
+                    || self.before(at.start).trim_end().ends_with("await using");
+                let kind = if is_await { "await using" } else { "using" };
+                Diagnosis::new(format!("Missing initializer in {kind} declaration"), at.end)
+            }
+            _ if message.starts_with("The left-hand side of a for...in statement cannot be an") => {
+                Diagnosis::new(
+                    "Using declaration is not allowed in for-in loops",
+                    self.skip_trivia(at.end),
+                )
+            }
+            _ if message.ends_with("declaration cannot appear in the bare case statement.") => {
+                Diagnosis::new(
+                    "Using declaration cannot appear in the top level when source type is `script` or in the bare case statement",
+                    at.start,
+                )
+            }
+            _ if message.starts_with("Lexical declaration cannot appear in a single-statement")
+                && text(at).starts_with(['u', 'a']) =>
+            {
+                Diagnosis::new(
+                    "Using declaration is not allowed in single-statement positions",
+                    at.start,
+                )
             }
             // At the end of the text the reference reads these two signs one by one.
             "Identifier expected after '?.'" if self.rest(at.end).is_empty() => {

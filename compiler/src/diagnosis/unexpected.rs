@@ -135,6 +135,7 @@ impl Translator<'_> {
                 self.keyword(word, start)
             }
             Some((start, "async")) => self.after_async(start, offset),
+            Some((start, "using")) => self.after_using(start, offset),
             // Our parser takes it for TypeScript's, before a type.
             Some((start, "as" | "satisfies"))
                 if !self.is_in_module_list(offset) && self.follows_operand(start) =>
@@ -174,6 +175,29 @@ impl Translator<'_> {
             }
             _ => Diagnosis::new("Unexpected token", offset),
         }
+    }
+
+    /// `using` begins a declaration if a word follows on its line, which may be a reserved one.
+    fn after_using(&self, start: u32, offset: u32) -> Diagnosis {
+        let is_same_line = !self.source[start as usize..offset as usize].contains(is_line_end);
+        let end = self.name_or_keyword_at(offset).unwrap_or(offset);
+        let word = &self.source[offset as usize..end as usize];
+        let is_name = RESERVED_KEYWORDS.contains(word) && !matches!(word, "in" | "instanceof");
+        if is_same_line && is_name && self.begins_statement(start) {
+            self.reserved(word, offset)
+        } else {
+            Diagnosis::new("Unexpected token", offset)
+        }
+    }
+
+    /// Whether a word, perhaps with `await` before it, begins a statement, as far as what stands
+    /// before it tells.
+    fn begins_statement(&self, word: u32) -> bool {
+        let before = self.before(word).trim_end_matches(is_space);
+        let before = before.strip_suffix("await").unwrap_or(before);
+        let line =
+            before.trim_end_matches(|character| is_space(character) && !is_line_end(character));
+        line.is_empty() || line.ends_with([';', '{', '}', ')']) || line.ends_with(is_line_end)
     }
 
     /// A sign for a private name without a name.

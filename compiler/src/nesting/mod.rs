@@ -15,7 +15,8 @@ mod outline;
 mod tokens;
 
 pub(crate) use self::outline::{
-    completions, cover_is_open, first_at_sign, misplaced_statement, unfinished_substitution,
+    completions, cover_is_open, first_at_sign, html_openers, misplaced_statement,
+    unfinished_substitution,
 };
 use crate::source::{is_line_end, is_space};
 
@@ -214,8 +215,6 @@ impl<'t> Scan<'t> {
                 self.begin_other();
                 self.slash();
             }
-            // In a module this is no comment, but the parser takes it for one after a line end.
-            b'<' if self.text[self.at..].starts_with("<!--") => self.give_up(),
             _ => {
                 self.begin_other();
                 self.punctuator(byte);

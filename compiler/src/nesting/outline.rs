@@ -14,6 +14,18 @@ pub(crate) fn first_at_sign(text: &str) -> Option<u32> {
     None
 }
 
+/// Where `<!--` stands that is not part of a string, a comment or the like.
+pub(crate) fn html_openers(text: &str) -> Vec<usize> {
+    let mut scan = Scan::new(text);
+    let mut found = Vec::new();
+    while let Some(start) = scan.next() {
+        if text[start..].starts_with("<!--") {
+            found.push(start);
+        }
+    }
+    found
+}
+
 /// The first brace that ends a `${…}` where an operand is missing.
 pub(crate) fn unfinished_substitution(text: &str) -> Option<u32> {
     let mut scan = Scan::new(text);
@@ -34,7 +46,8 @@ pub(crate) struct Misplaced<'t> {
     pub(crate) offset: u32,
 }
 
-/// The first `import` or `export` declaration inside a block, or `return` outside of all brackets.
+/// The first `import` or `export` declaration inside a block, `return` outside of all brackets, or
+/// `with` that is no method's name.
 pub(crate) fn misplaced_statement(text: &str) -> Option<Misplaced<'_>> {
     let mut scan = Scan::new(text);
     let mut after_arrow = false;
@@ -52,6 +65,10 @@ pub(crate) fn misplaced_statement(text: &str) -> Option<Misplaced<'_>> {
         let is_misplaced = match word {
             "return" => is_outside,
             "export" => !is_outside && is_block,
+            "with" => {
+                let next = text[scan.at..].trim_start();
+                is_block && !next.starts_with(['(', '=', ';', '}'])
+            }
             // `import(…)` and `import.meta` are expressions.
             "import" => {
                 let is_expression = text[scan.at..].trim_start().starts_with(['(', '.']);
