@@ -9,7 +9,7 @@ mod support;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use lightning_mock::{Fault, MockHandle, RunView};
+use lightning_mock::{Fault, MockServer, RunView};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
@@ -21,12 +21,12 @@ const STOPPING: Duration = Duration::from_secs(1);
 /// What a loaded machine may add to it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-fn worker(lightning: &MockHandle) -> Worker {
+fn worker(lightning: &MockServer) -> Worker {
     Worker::with_engine(lightning, &["--monorepo-dir", MONOREPO, "--capacity", "1"])
 }
 
 /// Executes a job until it says that it has begun, ends it by `cancel`, and gives the run when it was reported.
-fn cancelled(body: &str, cancel: impl FnOnce(&MockHandle, &Worker, &str)) -> RunView {
+fn cancelled(body: &str, cancel: impl FnOnce(&MockServer, &Worker, &str)) -> RunView {
     let lightning = lightning();
     let worker = worker(&lightning);
     let plan = chain(&[("a", body), ("b", "fn(s => s)")], &[("a", "b", "always")]);
@@ -65,11 +65,11 @@ fn is_cancelled(run: &RunView) {
     assert_eq!(steps, [("a", Some("cancel"))]);
 }
 
-fn by_lightning(lightning: &MockHandle, _: &Worker, run: &str) {
+fn by_lightning(lightning: &MockServer, _: &Worker, run: &str) {
     lightning.push(&format!("run:{run}"), "run:cancel", json!({}));
 }
 
-fn by_an_operator(_: &MockHandle, worker: &Worker, run: &str) {
+fn by_an_operator(_: &MockServer, worker: &Worker, run: &str) {
     let url = format!("{}/runs/{run}", worker.url());
     let status = actix_rt::System::new().block_on(async move {
         let response = awc::Client::default().delete(url).send().await;

@@ -2,12 +2,12 @@
 
 mod support;
 
-use lightning_mock::{MockHandle, MockLightning, RunState};
+use lightning_mock::{MockLightning, MockServer, RunState};
 use serde_json::json;
 
 use support::{DEADLINE, SECRET, Worker, plan};
 
-fn lightning(rules: &[&str]) -> MockHandle {
+fn lightning(rules: &[&str]) -> MockServer {
     let rules = rules
         .iter()
         .map(|rule| rule.parse().expect("a chaos rule"))

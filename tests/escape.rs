@@ -10,7 +10,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lightning_mock::MockHandle;
+use lightning_mock::MockServer;
 use nix::unistd::geteuid;
 use serde_json::{Value, json};
 
@@ -62,7 +62,7 @@ impl Stage {
         Ok(())
     }
 
-    fn worker(&self, lightning: &MockHandle) -> Worker {
+    fn worker(&self, lightning: &MockServer) -> Worker {
         let given = command(lightning);
         let mut command = Command::new(self.path("ws-worker"));
         command

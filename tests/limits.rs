@@ -2,19 +2,19 @@
 
 mod support;
 
-use lightning_mock::{MockHandle, RunView};
+use lightning_mock::{MockServer, RunView};
 use serde_json::{Value, json};
 
 use support::rows::{Row, SUCCESS, chain, check, ended, enqueue, error, one, with_options};
 use support::{MONOREPO, Worker, lightning};
 
-fn worker(lightning: &MockHandle, further: &[&str]) -> Worker {
+fn worker(lightning: &MockServer, further: &[&str]) -> Worker {
     let mut arguments = vec!["--monorepo-dir", MONOREPO, "--capacity", "1"];
     arguments.extend(further);
     Worker::with_engine(lightning, &arguments)
 }
 
-fn payloads(lightning: &MockHandle, run: &RunView, event: &str) -> Vec<Value> {
+fn payloads(lightning: &MockServer, run: &RunView, event: &str) -> Vec<Value> {
     let sent = lightning.events().into_iter();
     sent.filter(|sent| sent.is_from(&run.id, event))
         .map(|sent| sent.payload)

@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use lightning_mock::{Direction, Fault, MockHandle};
+use lightning_mock::{Direction, Fault, MockServer};
 
 use support::http::get;
 use support::{Worker, lightning, until};
@@ -19,7 +19,7 @@ const SLOWED: &str = "claims at half its rate";
 const RECOVERED: &str = "claims at its whole rate again";
 
 /// What passed between each answer to a claim and the next claim.
-fn waits(lightning: &MockHandle) -> Vec<Duration> {
+fn waits(lightning: &MockServer) -> Vec<Duration> {
     let claims: Vec<_> = lightning
         .events()
         .into_iter()

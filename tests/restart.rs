@@ -4,7 +4,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use lightning_mock::{MockHandle, MockLightning, RunState, RunView};
+use lightning_mock::{MockLightning, MockServer, RunState, RunView};
 
 use support::proxy::Proxy;
 use support::{DEADLINE, Worker, command_at, lightning, plan};
@@ -16,14 +16,14 @@ fn worker(proxy: &Proxy) -> Worker {
 }
 
 /// A second node of the same Lightning.
-fn another_node(lightning: &MockHandle) -> MockHandle {
+fn another_node(lightning: &MockServer) -> MockServer {
     MockLightning::builder()
         .node_of(lightning)
         .spawn_thread()
         .expect("the mock starts on a free port")
 }
 
-fn started(lightning: &MockHandle, run: &str) {
+fn started(lightning: &MockServer, run: &str) {
     lightning
         .wait_event(DEADLINE, |event| event.is_from(run, "step:start"))
         .expect("the run starts its step");
@@ -108,7 +108,7 @@ fn a_server_that_is_restarted_at_every_moment_loses_no_run() {
 
 /// The run when it has ended. What a cut claim took goes back into the queue, as the server does with runs that nobody
 /// starts (protocol spec, section 3.5).
-fn ended(lightning: &MockHandle, run: &str) -> RunView {
+fn ended(lightning: &MockServer, run: &str) -> RunView {
     let deadline = Instant::now() + DEADLINE;
     loop {
         match lightning.wait_for(run, Duration::from_secs(2)) {

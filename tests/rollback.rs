@@ -6,7 +6,7 @@ mod support;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use lightning_mock::{Fault, MockHandle, MockLightning, RollBack, RunState, RunView};
+use lightning_mock::{Fault, MockLightning, MockServer, RollBack, RunState, RunView};
 use serde_json::json;
 
 use support::{DEADLINE, SECRET, Worker, eventually, plan};
@@ -14,7 +14,7 @@ use support::{DEADLINE, SECRET, Worker, eventually, plan};
 /// How long a run of [`RollBack::Unjoined`] may wait for its channel; the server's own default is 30 s.
 const LIMIT: Duration = Duration::from_secs(1);
 
-fn lightning(roll_back: RollBack) -> MockHandle {
+fn lightning(roll_back: RollBack) -> MockServer {
     MockLightning::builder()
         .secret(Some(SECRET))
         .roll_back(roll_back)
@@ -23,7 +23,7 @@ fn lightning(roll_back: RollBack) -> MockHandle {
 }
 
 /// How often a run was executed: each execution names its step anew, one that is only reported again does not.
-fn executions(lightning: &MockHandle, run: &str) -> usize {
+fn executions(lightning: &MockServer, run: &str) -> usize {
     let events = lightning.events();
     let starts = events
         .iter()
@@ -34,7 +34,7 @@ fn executions(lightning: &MockHandle, run: &str) -> usize {
     steps.len()
 }
 
-fn is_executed_once(lightning: &MockHandle, run: &RunView) {
+fn is_executed_once(lightning: &MockServer, run: &RunView) {
     assert_eq!(
         (run.state, run.steps.len(), executions(lightning, &run.id)),
         (RunState::Success, 1, 1),

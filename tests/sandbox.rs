@@ -6,7 +6,7 @@ mod support;
 
 use std::process::Command;
 
-use lightning_mock::MockHandle;
+use lightning_mock::MockServer;
 use nix::libc;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
@@ -16,7 +16,7 @@ use support::{MONOREPO, Worker, command_with_engine, lightning, output_of, said}
 const NO_LANDLOCK: i64 = libc::SYS_landlock_create_ruleset;
 const NO_SECCOMP: i64 = libc::SYS_seccomp;
 
-fn worker(lightning: &MockHandle, sandbox: &str) -> Command {
+fn worker(lightning: &MockServer, sandbox: &str) -> Command {
     let mut command = command_with_engine(lightning);
     command
         .args(["--monorepo-dir", MONOREPO, "--capacity", "1"])
@@ -41,7 +41,7 @@ fn without<T: Send>(call: i64, act: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| scope.spawn(confined).join().unwrap())
 }
 
-fn executes_a_run(lightning: &MockHandle) {
+fn executes_a_run(lightning: &MockServer) {
     let good = Row::new("a run", one("fn(s => s)")).step("a", SUCCESS);
     check(lightning, vec![good]);
 }
@@ -152,7 +152,7 @@ fn a_worker_without_a_path_finds_node_where_the_system_would_and_says_so_when_it
     );
 }
 
-fn executes_a_run_with(command: &mut Command, lightning: &MockHandle) {
+fn executes_a_run_with(command: &mut Command, lightning: &MockServer) {
     let _worker = Worker::start(command);
     executes_a_run(lightning);
 }

@@ -10,7 +10,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use lightning_mock::{MockHandle, MockLightning, RunState};
+use lightning_mock::{MockLightning, MockServer, RunState};
 use nix::sys::signal::Signal;
 
 use support::{DEADLINE, SECRET, Worker, lightning, plan};
@@ -18,7 +18,7 @@ use support::{DEADLINE, SECRET, Worker, lightning, plan};
 const CAPACITY: usize = 5;
 
 /// Starts one of several workers; its name is what the shares are counted by.
-fn worker(lightning: &MockHandle, number: usize) -> Worker {
+fn worker(lightning: &MockServer, number: usize) -> Worker {
     let name = format!("worker-{number}");
     let capacity = CAPACITY.to_string();
     Worker::with_mock_engine(
@@ -27,18 +27,18 @@ fn worker(lightning: &MockHandle, number: usize) -> Worker {
     )
 }
 
-fn workers(lightning: &MockHandle, count: usize) -> Vec<Worker> {
+fn workers(lightning: &MockServer, count: usize) -> Vec<Worker> {
     (0..count).map(|number| worker(lightning, number)).collect()
 }
 
-fn enqueue(lightning: &MockHandle, runs: usize, body: &str) {
+fn enqueue(lightning: &MockServer, runs: usize, body: &str) {
     for _ in 0..runs {
         lightning.enqueue(plan(body, "manual")).unwrap();
     }
 }
 
 /// How many runs each worker claimed, once all have succeeded with one claim and one step each.
-fn shares(lightning: &MockHandle, runs: usize) -> BTreeMap<String, usize> {
+fn shares(lightning: &MockServer, runs: usize) -> BTreeMap<String, usize> {
     let mut shares = BTreeMap::new();
     let all = lightning.runs();
     assert_eq!(all.len(), runs);
@@ -67,7 +67,7 @@ fn assert_fair(shares: &BTreeMap<String, usize>, workers: usize, runs: usize) {
 }
 
 /// Replaces one worker after the other, each as soon as the one before is back, with runs in hand all the time.
-fn replace_all(lightning: &MockHandle, workers: Vec<Worker>) -> Vec<Worker> {
+fn replace_all(lightning: &MockServer, workers: Vec<Worker>) -> Vec<Worker> {
     let count = workers.len();
     for number in 0..count {
         lightning
@@ -159,7 +159,7 @@ fn a_rolling_restart_of_ten_workers_under_load_loses_no_run() {
 }
 
 /// A mock that keeps no frames, so that its memory is not what is measured.
-fn crowd() -> MockHandle {
+fn crowd() -> MockServer {
     MockLightning::builder()
         .secret(Some(SECRET))
         .record(false)

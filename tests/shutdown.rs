@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use lightning_mock::{Direction, Fault, MockHandle, RecordedEvent, RunState};
+use lightning_mock::{Direction, Fault, MockServer, RecordedEvent, RunState};
 use nix::sys::signal::Signal;
 
 use support::{DEADLINE, Worker, lightning, plan};
@@ -13,7 +13,7 @@ use support::{DEADLINE, Worker, lightning, plan};
 const WHILE: Duration = Duration::from_millis(800);
 
 /// The first such event, which may still be on its way when the worker has ended.
-fn wait_for(lightning: &MockHandle, event: &str) -> RecordedEvent {
+fn wait_for(lightning: &MockServer, event: &str) -> RecordedEvent {
     lightning
         .wait_event(DEADLINE, |heard| {
             heard.direction == Direction::FromWorker && heard.event == event
@@ -21,7 +21,7 @@ fn wait_for(lightning: &MockHandle, event: &str) -> RecordedEvent {
         .expect("the worker says so")
 }
 
-fn wait_for_leave(lightning: &MockHandle, topic: &str) {
+fn wait_for_leave(lightning: &MockServer, topic: &str) {
     lightning
         .wait_event(DEADLINE, |heard| {
             heard.topic == topic && heard.event == "phx_leave"

@@ -9,7 +9,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use lightning_mock::{Fault, MockHandle, MockLightning, RunState, RunView};
+use lightning_mock::{Fault, MockLightning, MockServer, RunState, RunView};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
@@ -40,7 +40,7 @@ const EVENTS: [&str; 10] = [
 ];
 
 /// Lets something go wrong, and says what.
-fn strike(lightning: &MockHandle, workers: &[Worker], random: &mut Random) -> &'static str {
+fn strike(lightning: &MockServer, workers: &[Worker], random: &mut Random) -> &'static str {
     let while_away = Duration::from_millis(500 + random.below(2500));
     match random.below(10) {
         0 => {
@@ -96,7 +96,7 @@ fn resident_kb(worker: &Worker) -> u64 {
 }
 
 /// What becomes of a claim whose answer was lost: back into the queue, as the server does it.
-fn roll_back(lightning: &MockHandle, runs: &[RunView], claimed: &mut BTreeMap<String, Instant>) {
+fn roll_back(lightning: &MockServer, runs: &[RunView], claimed: &mut BTreeMap<String, Instant>) {
     for run in runs {
         if run.state != RunState::Claimed {
             claimed.remove(&run.id);

@@ -2,13 +2,13 @@
 
 mod support;
 
-use lightning_mock::MockHandle;
+use lightning_mock::MockServer;
 use serde_json::{Value, json};
 
 use support::rows::{ended, enqueue, one};
 use support::{MONOREPO, Worker, lightning};
 
-fn worker(lightning: &MockHandle, reuse: &str) -> Worker {
+fn worker(lightning: &MockServer, reuse: &str) -> Worker {
     let arguments = [
         "--monorepo-dir",
         MONOREPO,
@@ -56,7 +56,7 @@ fn(async (state) => {
 })";
 
 /// Executes the job for this project with this input, and gives its final state.
-fn run(lightning: &MockHandle, project: &str, input: &Value) -> Value {
+fn run(lightning: &MockServer, project: &str, input: &Value) -> Value {
     let mut plan = one(JOB);
     plan["project_id"] = json!(project);
     plan["dataclip"] = json!({"data": input});
@@ -177,7 +177,7 @@ const CHANGES: &str = "fn(async (state) => {
 })";
 
 /// Has a run change this, if anything, and gives what came of it and what it found before.
-fn changing(lightning: &MockHandle, change: Option<&str>) -> Value {
+fn changing(lightning: &MockServer, change: Option<&str>) -> Value {
     let mut plan = one(CHANGES);
     plan["project_id"] = json!("p");
     plan["dataclip"] = json!({"data": {"change": change}});

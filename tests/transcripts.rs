@@ -8,7 +8,7 @@ mod support;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use lightning_mock::{Direction, MockHandle, RecordedEvent};
+use lightning_mock::{Direction, MockServer, RecordedEvent};
 use pretty_assertions::assert_str_eq;
 use regex_lite::Regex;
 use serde::Deserialize;
@@ -143,7 +143,7 @@ impl Difference {
 }
 
 /// Everything that the worker sends on the run's channel for this plan.
-fn sent(lightning: &MockHandle, recording: &Recording) -> Vec<String> {
+fn sent(lightning: &MockServer, recording: &Recording) -> Vec<String> {
     let plan = &recording.plan;
     lightning.add_dataclip(
         plan["dataclip_id"].as_str().unwrap(),

@@ -11,15 +11,14 @@ use actix_web::{App, HttpServer, web};
 use serde_json::Value;
 
 use crate::chaos::{Chaos, Rule};
-use crate::claims::RollBack;
 use crate::collections::Collections;
-use crate::deflate::Inflated;
-use crate::handle::MockHandle;
 use crate::http;
 use crate::keys::{KeyError, RunKey};
+use crate::mock_server::MockServer;
 use crate::recorder::Recorder;
+use crate::rules::{Announce, RollBack, Rules};
 use crate::store::Store;
-use crate::world::{Announce, Rules, Shared, World};
+use crate::world::{Inflated, Shared, World};
 
 /// Largest plan that `POST /run` takes.
 const PLAN_LIMIT: usize = 100 * 1024 * 1024;
@@ -59,7 +58,7 @@ impl MockLightning {
     ///
     /// # Errors
     /// [`StartError`].
-    pub fn spawn_thread() -> Result<MockHandle, StartError> {
+    pub fn spawn_thread() -> Result<MockServer, StartError> {
         Self::builder().spawn_thread()
     }
 }
@@ -234,7 +233,7 @@ impl Builder {
     /// A further node of the same Lightning: it knows what `node` knows, and its other settings count for nothing but
     /// address and port.
     #[must_use]
-    pub fn node_of(mut self, node: &MockHandle) -> Self {
+    pub fn node_of(mut self, node: &MockServer) -> Self {
         self.shared = Some(node.shared());
         self
     }
@@ -247,16 +246,16 @@ impl Builder {
         clippy::unused_async,
         reason = "it needs a running actix system, which only an async caller has"
     )]
-    pub async fn start(self) -> Result<MockHandle, StartError> {
+    pub async fn start(self) -> Result<MockServer, StartError> {
         let (handle, shared, port) = self.bind()?;
-        Ok(MockHandle::new(shared, port, handle, None))
+        Ok(MockServer::new(shared, port, handle, None))
     }
 
     /// Starts on a thread of its own. The server stops, and the thread ends, when the handle is dropped.
     ///
     /// # Errors
     /// [`StartError`].
-    pub fn spawn_thread(self) -> Result<MockHandle, StartError> {
+    pub fn spawn_thread(self) -> Result<MockServer, StartError> {
         let (started, wait_started) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("lightning-mock".to_owned())
@@ -274,7 +273,7 @@ impl Builder {
             })
             .map_err(StartError::Thread)?;
         match wait_started.recv() {
-            Ok(Ok((handle, shared, port, finish))) => Ok(MockHandle::new(
+            Ok(Ok((handle, shared, port, finish))) => Ok(MockServer::new(
                 shared,
                 port,
                 handle,

@@ -1,22 +1,10 @@
 //! Claims, and what becomes of those that nobody takes up (protocol spec, section 3.5).
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::channel::{Outcome, claim_request};
+use crate::rules::RollBack;
 use crate::world::{World, now};
-
-/// When claimed runs go back into their queue, for another worker to claim. Versions of Lightning differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RollBack {
-    /// Never: what a lost reply held stays claimed until it is lost at its deadline. So do older servers.
-    Never,
-    /// At once, when the worker's socket is dead by the time that the reply would be sent.
-    DeadSocket,
-    /// In that case, and when a run's channel is not joined within this time of its claim.
-    Unjoined(Duration),
-}
 
 impl World {
     /// Puts back what was claimed too long ago for its channel not to be joined. The server has a timer for each; here it

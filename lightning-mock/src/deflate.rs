@@ -12,8 +12,8 @@ use bytes::{Buf as _, BufMut as _, BytesMut};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use futures_util::{Stream, StreamExt as _};
 
-use crate::socket::MESSAGE_LIMIT;
-use crate::world::Shared;
+use crate::rules::MESSAGE_LIMIT;
+use crate::world::{Inflated, Shared};
 
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 const FINAL: u8 = 0x80;
@@ -22,17 +22,6 @@ const OPCODE: u8 = 0x0f;
 const MASKED: u8 = 0x80;
 /// Longer compressed messages are sent in fragments of this size.
 const FRAGMENT: usize = 16 << 10;
-
-/// What was received compressed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Inflated {
-    /// Messages.
-    pub messages: u64,
-    /// Their bytes on the wire.
-    pub sent_bytes: u64,
-    /// Their bytes as they were meant.
-    pub bytes: u64,
-}
 
 /// The answer to an offer, `None` where nothing in it can be taken. What the worker asks for is granted.
 pub(crate) fn accept(offer: &str) -> Option<String> {

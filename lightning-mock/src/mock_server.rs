@@ -10,12 +10,12 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use crate::chaos::{Chaos, Rule};
-use crate::deflate::Inflated;
-use crate::intake::PlanError;
+use crate::fault::Fault;
+use crate::messages::ToSocket;
+use crate::posted_plan::PlanError;
 use crate::recorder::RecordedEvent;
-use crate::socket::{Broadcast, Disconnect, NewRun};
 use crate::store::{RunView, Statistics};
-use crate::world::{Fault, Shared, World, now};
+use crate::world::{Inflated, Shared, World, now};
 
 /// A wait that came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -31,14 +31,14 @@ pub struct WaitError {
 
 /// A running server. Dropping it stops the server.
 #[derive(Debug)]
-pub struct MockHandle {
+pub struct MockServer {
     shared: Arc<Shared>,
     port: u16,
     server: ServerHandle,
     thread: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
-impl MockHandle {
+impl MockServer {
     pub(crate) fn new(
         shared: Arc<Shared>,
         port: u16,
@@ -84,7 +84,7 @@ impl MockHandle {
     /// [`PlanError`], naming what is wrong with the plan.
     pub fn enqueue(&self, plan: Value) -> Result<String, PlanError> {
         let id = self.shared.with(|world| world.store.enqueue(plan, now()))?;
-        self.shared.tell(&NewRun);
+        self.shared.tell(&ToSocket::NewRun);
         Ok(id)
     }
 
@@ -236,12 +236,12 @@ impl MockHandle {
 
     /// Pushes `work-available` to every worker.
     pub fn work_available(&self) {
-        self.shared.tell(&Broadcast::work_available());
+        self.shared.tell(&ToSocket::work_available());
     }
 
     /// Pushes an event to everyone on a topic.
     pub fn push(&self, topic: &str, event: &str, payload: Value) {
-        self.shared.tell(&Broadcast {
+        self.shared.tell(&ToSocket::Push {
             topic: topic.to_owned(),
             event: event.to_owned(),
             payload,
@@ -250,12 +250,12 @@ impl MockHandle {
 
     /// Cuts every connection without a close frame.
     pub fn disconnect_all(&self) {
-        self.shared.tell(&Disconnect(None));
+        self.shared.tell(&ToSocket::Disconnect(None));
     }
 
     /// Closes every connection with this code, e.g. 1012 for a restart of the server.
     pub fn close_all(&self, code: u16) {
-        self.shared.tell(&Disconnect(Some(code)));
+        self.shared.tell(&ToSocket::Disconnect(Some(code)));
     }
 
     /// Something goes wrong with the next push of `event`; several for one event are used up in order.
@@ -372,7 +372,7 @@ fn first_new(
     new.iter().find(|event| wanted(event)).cloned()
 }
 
-impl Drop for MockHandle {
+impl Drop for MockServer {
     fn drop(&mut self) {
         self.disconnect_all();
         // The command is sent at once; only the answer would have to be awaited.

@@ -35,7 +35,7 @@ pub enum PlanError {
 
 /// A run about to be stored.
 #[derive(Debug)]
-pub(crate) struct Intake {
+pub(crate) struct PostedPlan {
     pub(crate) id: String,
     pub(crate) queue: String,
     pub(crate) plan: Value,
@@ -45,7 +45,7 @@ pub(crate) struct Intake {
     pub(crate) dataclips: Vec<(String, Value)>,
 }
 
-impl Intake {
+impl PostedPlan {
     /// Reads a plan.
     ///
     /// # Errors
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn inline_credentials_and_input_become_ids() {
-        let intake = Intake::new(json!({
+        let intake = PostedPlan::new(json!({
             "jobs": [{ "id": "a", "body": "fn()", "credential": { "user": "x" } }, { "id": "b", "credential": "c1" }],
             "input": { "data": {} },
         }))
@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_wrong_plan_names_its_fault() {
-        let fault = |plan| Intake::new(plan).unwrap_err().to_string();
+        let fault = |plan| PostedPlan::new(plan).unwrap_err().to_string();
         assert!(fault(json!([])).contains("no JSON object"));
         assert_eq!(
             fault(json!({ "jobs": {} })),

@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 
 use crate::channel::{Outcome, RunChannel};
 use crate::claims::claim;
+use crate::fault::Fault;
 use crate::recorder::{Direction, RecordedEvent};
-use crate::world::{Fault, World, now};
+use crate::world::{World, now};
 
 const QUEUE: &str = "worker:queue";
 /// The close code for a frame over the limit.

@@ -6,18 +6,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, ActorContext as _, Addr, AsyncContext as _, Handler, Message, StreamHandler};
+use actix::{Actor, ActorContext as _, AsyncContext as _, Handler, StreamHandler};
 use actix_http::ws::Item;
 use actix_web_actors::ws::{self, CloseCode, CloseReason, ProtocolError, WebsocketContext};
 use bytes::BytesMut;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use crate::messages::ToSocket;
 use crate::recorder::{Direction, RecordedEvent};
+use crate::rules::{Announce, MESSAGE_LIMIT};
 use crate::session::{Out, Session};
-use crate::world::{Announce, Shared, World, now};
+use crate::world::{Shared, World, now};
 
-/// The largest message, whole or in parts.
-pub(crate) const MESSAGE_LIMIT: usize = 100 * 1024 * 1024;
 const DEBOUNCE: Duration = Duration::from_millis(500);
 
 /// A connection of a worker.
@@ -28,49 +28,6 @@ pub(crate) struct Socket {
     session: Session,
     parts: BytesMut,
     announcing: bool,
-}
-
-/// Push an event to everyone on the topic.
-#[derive(Message, Debug, Clone)]
-#[rtype(result = "()")]
-pub(crate) struct Broadcast {
-    pub(crate) topic: String,
-    pub(crate) event: String,
-    pub(crate) payload: Value,
-}
-
-/// A run was enqueued.
-#[derive(Message, Debug, Clone, Copy)]
-#[rtype(result = "()")]
-pub(crate) struct NewRun;
-
-/// End the connection: with a close code, or without a word.
-#[derive(Message, Debug, Clone, Copy)]
-#[rtype(result = "()")]
-pub(crate) struct Disconnect(pub(crate) Option<u16>);
-
-/// A message that all sockets get.
-pub(crate) trait ToSocket: Message<Result = ()> + Clone + Send + 'static {
-    fn send_to(&self, socket: &Addr<Socket>);
-}
-
-impl<M: Message<Result = ()> + Clone + Send + 'static> ToSocket for M
-where
-    Socket: Handler<M>,
-{
-    fn send_to(&self, socket: &Addr<Socket>) {
-        socket.do_send(self.clone());
-    }
-}
-
-impl Broadcast {
-    pub(crate) fn work_available() -> Self {
-        Self {
-            topic: "worker:queue".to_owned(),
-            event: "work-available".to_owned(),
-            payload: json!({}),
-        }
-    }
 }
 
 impl Socket {
@@ -106,7 +63,7 @@ impl Socket {
                 }
                 Out::Claimed(runs) => self.session.claimed(&runs),
                 Out::CutAll => {
-                    self.shared.tell(&Disconnect(None));
+                    self.shared.tell(&ToSocket::Disconnect(None));
                     self.end(None, context);
                 }
             }
@@ -124,7 +81,7 @@ impl Socket {
     }
 
     fn announce(&mut self, context: &mut WebsocketContext<Self>) {
-        context.notify(Broadcast::work_available());
+        context.notify(ToSocket::work_available());
     }
 
     fn note(&self, world: &mut World, event: &str) {
@@ -149,7 +106,7 @@ impl Actor for Socket {
         let address = context.address();
         log::debug!("socket {} connected", self.id);
         self.shared.with(|world| {
-            world.sockets.insert(self.id, address);
+            world.sockets.insert(self.id, address.recipient());
             self.note(world, "connected");
         });
     }
@@ -210,22 +167,22 @@ impl Socket {
     }
 }
 
-impl Handler<Broadcast> for Socket {
-    type Result = ();
-
-    fn handle(&mut self, push: Broadcast, context: &mut Self::Context) {
+impl Socket {
+    fn push(
+        &mut self,
+        topic: &str,
+        event: &str,
+        payload: &Value,
+        context: &mut WebsocketContext<Self>,
+    ) {
         let session = &self.session;
         let out = self
             .shared
-            .with(|world| session.broadcast(world, &push.topic, &push.event, &push.payload));
+            .with(|world| session.broadcast(world, topic, event, payload));
         self.send(out, context);
     }
-}
 
-impl Handler<NewRun> for Socket {
-    type Result = ();
-
-    fn handle(&mut self, _: NewRun, context: &mut Self::Context) {
+    fn new_run(&mut self, context: &mut WebsocketContext<Self>) {
         match self.shared.read(|world| world.rules.announce) {
             Announce::OnRequest => {}
             Announce::Immediately => self.announce(context),
@@ -241,10 +198,18 @@ impl Handler<NewRun> for Socket {
     }
 }
 
-impl Handler<Disconnect> for Socket {
+impl Handler<ToSocket> for Socket {
     type Result = ();
 
-    fn handle(&mut self, disconnect: Disconnect, context: &mut Self::Context) {
-        self.end(disconnect.0, context);
+    fn handle(&mut self, message: ToSocket, context: &mut Self::Context) {
+        match message {
+            ToSocket::Push {
+                topic,
+                event,
+                payload,
+            } => self.push(&topic, &event, &payload, context),
+            ToSocket::NewRun => self.new_run(context),
+            ToSocket::Disconnect(code) => self.end(code, context),
+        }
     }
 }

@@ -4,74 +4,28 @@ use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use actix::Addr;
+use actix::Recipient;
 use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::chaos::Chaos;
-use crate::claims::RollBack;
 use crate::collections::Collections;
-use crate::deflate::Inflated;
+use crate::fault::Fault;
 use crate::keys::RunKey;
+use crate::messages::ToSocket;
 use crate::recorder::Recorder;
-use crate::socket::{Socket, ToSocket};
+use crate::rules::Rules;
 use crate::store::Store;
 
-/// When `work-available` is pushed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Announce {
-    /// Only when asked for: `POST /run?wakeup`, or `work_available()` of the handle.
-    OnRequest,
-    /// With each new run.
-    Immediately,
-    /// After a new run, but at most once per 500 ms and socket, as the real server does.
-    Debounced,
-}
-
-/// Something that goes wrong with the next push of an event.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Fault {
-    /// The push is handled, the reply is lost.
-    LoseReply,
-    /// The push is neither handled nor answered.
-    Ignore,
-    /// The push is not handled; the reply has status `error` and this response.
-    Refuse(Value),
-    /// The push is not handled; the reply has status `ok` and this response.
-    Answer(Value),
-    /// The push is not handled; the channel crashes.
-    Crash,
-    /// The push is handled; the connection is cut instead of a reply.
-    CutAfter,
-    /// The connection is cut before the push is handled.
-    CutBefore,
-    /// The push is not handled; the channel is closed in order (`phx_close`).
-    Close,
-    /// The push is handled; the answer comes this much later.
-    Delay(Duration),
-    /// The push is handled; the answer comes twice.
-    Duplicate,
-    /// The push is handled; something that is no frame comes before the answer.
-    Garbage,
-    /// The push is not handled; all connections are cut, and new ones refused with 503 for this long.
-    Away(Duration),
-    /// From this push on and for this long the database is away: whatever is pushed on a run's channel crashes it.
-    DatabaseAway(Duration),
-    /// Neither the push nor anything after it is handled for this long; connections stay, and pings are answered.
-    Hang(Duration),
-}
-
-/// What does not change while the server runs.
-#[derive(Debug, Clone)]
-pub(crate) struct Rules {
-    pub(crate) secret: Option<String>,
-    pub(crate) quirks: bool,
-    pub(crate) announce: Announce,
-    pub(crate) grace_seconds: u64,
-    pub(crate) channel_limit: usize,
-    pub(crate) max_frame_bytes: usize,
-    pub(crate) roll_back: RollBack,
-    pub(crate) compression: bool,
+/// What was received compressed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Inflated {
+    /// Messages.
+    pub messages: u64,
+    /// Their bytes on the wire.
+    pub sent_bytes: u64,
+    /// Their bytes as they were meant.
+    pub bytes: u64,
 }
 
 #[derive(Debug)]
@@ -81,7 +35,7 @@ pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) recorder: Recorder,
     pub(crate) collections: Collections,
-    pub(crate) sockets: HashMap<u64, Addr<Socket>>,
+    pub(crate) sockets: HashMap<u64, Recipient<ToSocket>>,
     pub(crate) last_socket: u64,
     /// Event name and what goes wrong with its next push, in order.
     pub(crate) faults: Vec<(String, Fault)>,
@@ -155,11 +109,11 @@ impl Shared {
     }
 
     /// Sends a message to every open socket.
-    pub(crate) fn tell(&self, message: &impl ToSocket) {
-        let sockets: Vec<Addr<Socket>> =
+    pub(crate) fn tell(&self, message: &ToSocket) {
+        let sockets: Vec<Recipient<ToSocket>> =
             self.read(|world| world.sockets.values().cloned().collect());
         for socket in &sockets {
-            message.send_to(socket);
+            socket.do_send(message.clone());
         }
     }
 

@@ -6,12 +6,12 @@ mod support;
 use std::time::Duration;
 
 use awc::ws::{Frame, Message};
-use lightning_mock::{MockHandle, MockLightning, Rule, RunState};
+use lightning_mock::{MockLightning, MockServer, Rule, RunState};
 use serde_json::{Value, json};
 
 use support::{PATIENCE, Worker, ok, plan};
 
-async fn mock(rules: &[&str]) -> MockHandle {
+async fn mock(rules: &[&str]) -> MockServer {
     let rules: Vec<Rule> = rules.iter().map(|rule| rule.parse().unwrap()).collect();
     let mock = MockLightning::builder()
         .chaos(rules, 7)

@@ -2,11 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use awc::http::Method;
-use lightning_mock::{MockHandle, MockLightning};
+use lightning_mock::{MockLightning, MockServer};
 use serde_json::{Value, json};
 
 async fn request(
-    mock: &MockHandle,
+    mock: &MockServer,
     method: Method,
     path: &str,
     body: Option<Value>,
@@ -26,7 +26,7 @@ async fn request(
     )
 }
 
-async fn set(mock: &MockHandle, name: &str, keys: &[&str]) -> (u16, Value) {
+async fn set(mock: &MockServer, name: &str, keys: &[&str]) -> (u16, Value) {
     let items: Vec<Value> = keys
         .iter()
         .map(|key| json!({ "key": key, "value": "{\"n\":1}" }))

@@ -1,12 +1,12 @@
 //! Messages that are larger than Lightning takes.
 
-use lightning_mock::{MockHandle, MockLightning, RunState, RunView};
+use lightning_mock::{MockLightning, MockServer, RunState, RunView};
 use serde_json::json;
 
 use crate::support::{DEADLINE, SECRET, Worker};
 
 /// A mock Lightning whose largest frame has so many bytes.
-fn narrow(bytes: usize) -> MockHandle {
+fn narrow(bytes: usize) -> MockServer {
     MockLightning::builder()
         .secret(Some(SECRET))
         .max_frame_bytes(bytes)
@@ -15,7 +15,7 @@ fn narrow(bytes: usize) -> MockHandle {
 }
 
 /// Runs a job and then one that shows that its state was passed on.
-fn run(lightning: &MockHandle, body: &str) -> RunView {
+fn run(lightning: &MockServer, body: &str) -> RunView {
     let plan = json!({
         "triggers": [{"id": "t"}],
         "jobs": [
@@ -33,7 +33,7 @@ fn run(lightning: &MockHandle, body: &str) -> RunView {
 }
 
 /// How often a worker has connected.
-fn sockets(lightning: &MockHandle) -> usize {
+fn sockets(lightning: &MockServer) -> usize {
     let events = lightning.events();
     events
         .iter()

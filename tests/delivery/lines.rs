@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lightning_mock::{MockHandle, RunState, RunView};
+use lightning_mock::{MockServer, RunState, RunView};
 use serde_json::json;
 
 use crate::support::{DEADLINE, Worker, lightning};
@@ -21,7 +21,7 @@ fn plan(lines: usize, poison: &[usize]) -> serde_json::Value {
     })
 }
 
-fn with_poison(lightning: &MockHandle) {
+fn with_poison(lightning: &MockServer) {
     let rules = ["run:log~poison=crash", "run:batch_logs~poison=crash"];
     lightning.chaos(
         rules
@@ -44,7 +44,7 @@ fn stored(run: &RunView, kind: &str) -> Vec<usize> {
 }
 
 /// How often the channel of a run has crashed.
-fn crashes(lightning: &MockHandle, run: &str) -> usize {
+fn crashes(lightning: &MockServer, run: &str) -> usize {
     let topic = format!("run:{run}");
     let events = lightning.events();
     events

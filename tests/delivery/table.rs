@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use lightning_mock::{LogView, MockHandle, MockLightning, Rule, RunState, RunView};
+use lightning_mock::{LogView, MockLightning, MockServer, Rule, RunState, RunView};
 use serde_json::{Value, json};
 
 use crate::support::{DEADLINE, SECRET, Worker};
@@ -26,7 +26,7 @@ pub(crate) const EVENTS: [&str; 12] = [
 
 /// A mock Lightning and a worker with short timeouts, so that silence is soon too long.
 pub(crate) struct Bench {
-    pub(crate) lightning: MockHandle,
+    pub(crate) lightning: MockServer,
     pub(crate) worker: Worker,
 }
 

@@ -10,6 +10,7 @@ mod support;
 
 mod citations;
 mod image;
+mod imports;
 mod kubernetes;
 mod metrics;
 

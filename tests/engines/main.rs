@@ -13,7 +13,7 @@ mod told;
 
 use std::collections::BTreeMap;
 
-use lightning_mock::MockHandle;
+use lightning_mock::MockServer;
 use serde_json::{Value, json};
 
 use support::rows::{ended, enqueue, one};
@@ -93,7 +93,7 @@ fn compare(cases: impl IntoIterator<Item = Case>) {
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
 
-fn story(lightning: &MockHandle, id: &str) -> BTreeMap<String, Value> {
+fn story(lightning: &MockServer, id: &str) -> BTreeMap<String, Value> {
     let mut flat = BTreeMap::new();
     flatten(
         String::new(),

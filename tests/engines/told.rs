@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use lightning_mock::{LogView, MockHandle, RunView};
+use lightning_mock::{LogView, MockServer, RunView};
 use serde_json::{Value, json};
 
 /// The worker's own line before a completion without its dataclip.
@@ -11,7 +11,7 @@ const TOO_LARGE: &str = "Dataclip exceeds payload limit";
 const STATUS: &str = "Run complete with status";
 
 /// The run as one value.
-pub(crate) fn story(lightning: &MockHandle, run: &RunView) -> Value {
+pub(crate) fn story(lightning: &MockServer, run: &RunView) -> Value {
     let sent: Vec<_> = lightning
         .events()
         .into_iter()

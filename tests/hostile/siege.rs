@@ -71,7 +71,7 @@ fn folders(temporary: &Path) -> usize {
 }
 
 /// Runs that all wait, so that each has a child of its own and the worker all the children that it may have.
-fn fill(lightning: &lightning_mock::MockHandle) {
+fn fill(lightning: &lightning_mock::MockServer) {
     let waits = "return new Promise((done) => host('return setTimeout')(() => done({}), 1500));";
     let row = || hostile("a run that waits", waits, json!({})).step("a", SUCCESS);
     check(lightning, (0..CAPACITY).map(|_| row()).collect());

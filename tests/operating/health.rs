@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lightning_mock::{MockHandle, RunState};
+use lightning_mock::{MockServer, RunState};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -25,7 +25,7 @@ fn status(worker: &Worker) -> Value {
 }
 
 /// A run that is at work, in a worker that is ready.
-fn with_a_run(lightning: &MockHandle, arguments: &[&str]) -> (Worker, String) {
+fn with_a_run(lightning: &MockServer, arguments: &[&str]) -> (Worker, String) {
     let id = lightning
         .enqueue(plan("wait(60000)", "manual"))
         .expect("the plan is one");

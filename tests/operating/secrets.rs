@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::sync::mpsc;
 
-use lightning_mock::{MockHandle, MockLightning};
+use lightning_mock::{MockLightning, MockServer};
 use serde_json::json;
 
 use crate::support::http::{ask, get, send};
@@ -45,7 +45,7 @@ fn sentry() -> (u16, mpsc::Receiver<String>) {
 }
 
 /// A run with a credential and an input, whose log is refused by Lightning: something to report.
-fn enqueue(lightning: &MockHandle) -> String {
+fn enqueue(lightning: &MockServer) -> String {
     lightning
         .enqueue(json!({
             "queue": "manual",

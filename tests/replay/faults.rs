@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lightning_mock::{MockHandle, MockLightning, Rule};
+use lightning_mock::{MockLightning, MockServer, Rule};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -94,7 +94,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault("away", &["step:complete@2=away:1500"]).with(BATCHES),
 ];
 
-fn lightning() -> MockHandle {
+fn lightning() -> MockServer {
     MockLightning::builder()
         .secret(Some(SECRET))
         .credential("cred", json!({ "password": PASSWORD }))
@@ -129,7 +129,7 @@ pub(crate) fn plan(number: u32, end: &str) -> Value {
 }
 
 /// Records two runs under a fault; what the server heard meanwhile is in the handle.
-pub(crate) fn record(file: &Path, fault: &Fault, further: &[&str]) -> MockHandle {
+pub(crate) fn record(file: &Path, fault: &Fault, further: &[&str]) -> MockServer {
     let lightning = lightning();
     let rules = fault.rules.iter().map(|rule| rule.parse::<Rule>());
     let rules = rules.map(|rule| rule.expect("the rule is right")).collect();

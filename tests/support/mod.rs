@@ -13,7 +13,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use lightning_mock::{MockHandle, MockLightning};
+use lightning_mock::{MockLightning, MockServer};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ pub(crate) const REPO: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/repo");
 pub(crate) const MONOREPO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/monorepo");
 
 /// A mock Lightning that checks the worker's token.
-pub(crate) fn lightning() -> MockHandle {
+pub(crate) fn lightning() -> MockServer {
     MockLightning::builder()
         .secret(Some(SECRET))
         .spawn_thread()
@@ -53,12 +53,12 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// Starts the worker with the mock engine and these further arguments, and waits until it listens.
-    pub(crate) fn with_mock_engine(lightning: &MockHandle, arguments: &[&str]) -> Self {
+    pub(crate) fn with_mock_engine(lightning: &MockServer, arguments: &[&str]) -> Self {
         Self::start(command(lightning).arg("--mock").args(arguments).env_clear())
     }
 
     /// The same with the real engine. The engine's packages and the adaptors are installed once for all scenarios.
-    pub(crate) fn with_engine(lightning: &MockHandle, arguments: &[&str]) -> Self {
+    pub(crate) fn with_engine(lightning: &MockServer, arguments: &[&str]) -> Self {
         Self::start(command_with_engine(lightning).args(arguments))
     }
 
@@ -229,7 +229,7 @@ impl Drop for Worker {
 }
 
 /// The worker's command line for this Lightning, with a free port and claims at short intervals.
-pub(crate) fn command(lightning: &MockHandle) -> Command {
+pub(crate) fn command(lightning: &MockServer) -> Command {
     command_at(&lightning.ws_url())
 }
 
@@ -244,7 +244,7 @@ pub(crate) fn command_at(endpoint: &str) -> Command {
 }
 
 /// The same with the real engine.
-pub(crate) fn command_with_engine(lightning: &MockHandle) -> Command {
+pub(crate) fn command_with_engine(lightning: &MockServer) -> Command {
     let mut command = command(lightning);
     command.args(["--engine-cache-dir", ENGINE_CACHE, "--repo-dir", REPO]);
     command

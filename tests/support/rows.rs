@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use lightning_mock::{MockHandle, RecordedEvent, RunView};
+use lightning_mock::{MockServer, RecordedEvent, RunView};
 use serde_json::{Value, json};
 
 use super::DEADLINE;
@@ -108,7 +108,7 @@ impl Row {
 }
 
 /// Enqueues all rows at once and checks each when it has ended. Reports every difference, not only the first.
-pub(crate) fn check(lightning: &MockHandle, rows: Vec<Row>) {
+pub(crate) fn check(lightning: &MockServer, rows: Vec<Row>) {
     let rows: Vec<(String, Row)> = rows
         .into_iter()
         .map(|row| (enqueue(lightning, &row.plan), row))
@@ -258,14 +258,14 @@ pub(crate) fn with_options(mut plan: Value, options: Value) -> Value {
 }
 
 /// Stores a run of this plan.
-pub(crate) fn enqueue(lightning: &MockHandle, plan: &Value) -> String {
+pub(crate) fn enqueue(lightning: &MockServer, plan: &Value) -> String {
     lightning
         .enqueue(plan.clone())
         .expect("the mock takes the plan")
 }
 
 /// A run, once it has ended.
-pub(crate) fn ended(lightning: &MockHandle, id: &str) -> RunView {
+pub(crate) fn ended(lightning: &MockServer, id: &str) -> RunView {
     lightning
         .wait_for(id, DEADLINE)
         .unwrap_or_else(|error| panic!("{error}"))

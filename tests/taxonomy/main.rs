@@ -10,12 +10,12 @@ mod plans;
 mod platform;
 mod written;
 
-use lightning_mock::MockHandle;
+use lightning_mock::MockServer;
 
 use support::rows::{Row, chain, error, one};
 use support::{MONOREPO, Worker};
 
-fn worker(lightning: &MockHandle, further: &[&str]) -> Worker {
+fn worker(lightning: &MockServer, further: &[&str]) -> Worker {
     let mut arguments = vec!["--monorepo-dir", MONOREPO, "--capacity", "3"];
     arguments.extend(further);
     Worker::with_engine(lightning, &arguments)

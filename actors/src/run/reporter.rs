@@ -8,12 +8,12 @@ use indexmap::IndexMap;
 use protocol::engine::{FinishedStep, RunProgress, Shape};
 use protocol::ids::{DataclipId, JobId, RunId, StepId};
 use protocol::lightning::{
-    FinalState, LogLine, Memory, OutputDataclip, RunComplete, RunStart, StepComplete, StepStart,
-    Timestamp,
+    FinalState, Leaves, LogLine, Memory, OutputDataclip, RunComplete, RunStart, StepComplete,
+    StepStart, Timestamp,
 };
 use protocol::logs;
 use protocol::plan::ExecutionPlan;
-use protocol::reasons::{self, ExitReason, InputDataclips, Leaves, Outcome, Reasons};
+use protocol::reasons::{self, ExitReason, InputDataclips, Outcome, Reasons};
 
 use serde_json::value::to_raw_value;
 

@@ -1,5 +1,7 @@
 //! The HTTP API, and the upgrade of the worker's socket.
 
+mod collections;
+
 use std::sync::Arc;
 
 use actix_http::ws::Codec;
@@ -13,8 +15,10 @@ use serde_json::{Value, json};
 use crate::chaos::{Chaos, RuleError};
 use crate::deflate;
 use crate::keys::verify_worker;
+use crate::messages::ToSocket;
 use crate::recorder::{Direction, RecordedEvent};
-use crate::socket::{Broadcast, MESSAGE_LIMIT, NewRun, Socket};
+use crate::rules::MESSAGE_LIMIT;
+use crate::socket::Socket;
 use crate::world::{Shared, World, now};
 
 type Data = web::Data<Shared>;
@@ -53,7 +57,7 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
         .route("/disconnect", web::post().to(disconnect))
         .route("/chaos", web::get().to(show_chaos))
         .route("/chaos", web::post().to(set_chaos))
-        .configure(crate::collections::routes);
+        .configure(collections::routes);
 }
 
 #[derive(Deserialize)]
@@ -138,9 +142,9 @@ async fn enqueue(request: HttpRequest, body: web::Bytes, shared: Data) -> HttpRe
                 .split('&')
                 .any(|key| key == "wakeup" || key.starts_with("wakeup="));
             if wakeup {
-                shared.tell(&Broadcast::work_available());
+                shared.tell(&ToSocket::work_available());
             } else {
-                shared.tell(&NewRun);
+                shared.tell(&ToSocket::NewRun);
             }
             HttpResponse::Ok().json(json!({ "id": id }))
         }
@@ -191,7 +195,7 @@ async fn statistics(shared: Data) -> HttpResponse {
 }
 
 async fn disconnect(shared: Data) -> HttpResponse {
-    shared.tell(&crate::socket::Disconnect(None));
+    shared.tell(&ToSocket::Disconnect(None));
     HttpResponse::NoContent().finish()
 }
 

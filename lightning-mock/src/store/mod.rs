@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub use self::run::{LogView, RunState, RunView, StepView};
-use crate::intake::{Intake, PlanError};
+use crate::posted_plan::{PlanError, PostedPlan};
 
 /// A run whose plan sets no `run_timeout_ms` may take this long, as on the server.
 const DEFAULT_RUN_TIMEOUT_MS: u64 = 300_000;
@@ -55,7 +55,7 @@ pub(crate) struct Store {
 impl Store {
     /// Stores a run and puts it at the end of the queue.
     pub(crate) fn enqueue(&mut self, plan: Value, now: u64) -> Result<String, PlanError> {
-        let intake = Intake::new(plan)?;
+        let intake = PostedPlan::new(plan)?;
         if self.runs.contains_key(&intake.id) {
             return Err(PlanError::DuplicateRun(intake.id));
         }

@@ -13,7 +13,7 @@ use awc::BoxedSocket;
 use awc::ws::{Codec, Frame, Message};
 use futures_util::{SinkExt as _, StreamExt as _};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use lightning_mock::MockHandle;
+use lightning_mock::MockServer;
 use serde_json::{Value, json};
 
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -47,7 +47,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub async fn connect(mock: &MockHandle) -> Self {
+    pub async fn connect(mock: &MockServer) -> Self {
         let url = format!("{}/websocket?token=any&vsn=2.0.0", mock.ws_url());
         let (_, socket) = awc::Client::new().ws(url).connect().await.unwrap();
         Self {

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use indexmap::IndexMap;
 use serde_json::value::RawValue;
 
+use super::FinalState;
 use crate::ids::DataclipId;
-use crate::lightning::FinalState;
 
 /// The dataclips of the steps that nothing followed.
 #[derive(Debug, Default)]

@@ -2,6 +2,7 @@
 
 mod clean;
 mod dataclip;
+mod final_state;
 mod log_line;
 mod payload;
 mod queue;
@@ -11,6 +12,7 @@ mod timestamp;
 
 pub use self::clean::{readable, storable};
 pub use self::dataclip::{DataclipError, FinalState, OutputDataclip, dataclip_bytes};
+pub use self::final_state::Leaves;
 pub use self::log_line::{BatchLogs, LineError, LogLine, RunLog};
 pub use self::payload::{LongPayload, PushPayload, escaped_len};
 pub use self::queue::{

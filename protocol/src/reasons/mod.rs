@@ -1,6 +1,5 @@
 //! How steps and runs end, and which dataclips they hand on (protocol spec, sections 4.11 to 4.14).
 
-mod final_state;
 mod inputs;
 
 use std::collections::HashMap;
@@ -9,7 +8,6 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantArray};
 
-pub use self::final_state::Leaves;
 pub use self::inputs::InputDataclips;
 use crate::ids::JobId;
 use crate::plan::ExecutionPlan;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use actors::lightning::TlsError;
 use actors::supervisor::{Exit, Supervisor, SupervisorHandle};
 use clap::Args;
-use lightning_mock::{Direction, MockHandle, MockLightning, RecordedEvent};
+use lightning_mock::{Direction, MockLightning, MockServer, RecordedEvent};
 use serde_json::Value;
 
 use self::run_printer::RunPrinter;
@@ -156,7 +156,7 @@ fn plan(workflow: Option<&Path>, input: Option<&Path>, service: &str) -> Result<
 fn settings(
     flags: Flags,
     variables: impl IntoIterator<Item = (OsString, OsString)>,
-    mock: &MockHandle,
+    mock: &MockServer,
 ) -> Result<Settings, BadSettings> {
     let mut decided = vec![
         (&table::LIGHTNING, mock.ws_url()),
@@ -174,7 +174,7 @@ fn settings(
 
 /// Enqueues the runs and tells them until all have ended.
 async fn tell(
-    mock: &MockHandle,
+    mock: &MockServer,
     worker: &SupervisorHandle,
     plan: &Value,
     runs: u16,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lightning_mock::{Fault, MockHandle, RunState};
+use lightning_mock::{Fault, MockServer, RunState};
 
 use super::{CAPACITY, Exit, ForcePanic, PATIENCE, SupervisorHandle, Victim, end, enqueue, world};
 
@@ -46,7 +46,7 @@ async fn panics(victim: fn(&str) -> Victim, name: &str) -> Vec<(RunState, Option
     ends
 }
 
-async fn seen(lightning: &MockHandle, run: &str, event: &str) {
+async fn seen(lightning: &MockServer, run: &str, event: &str) {
     lightning
         .event(PATIENCE, |seen| seen.is_from(run, event))
         .await
@@ -54,7 +54,7 @@ async fn seen(lightning: &MockHandle, run: &str, event: &str) {
 }
 
 /// As many runs as there are slots are under way at once.
-async fn assert_every_slot_is_there(lightning: &MockHandle) {
+async fn assert_every_slot_is_there(lightning: &MockServer) {
     let runs: Vec<_> = (0..CAPACITY)
         .map(|_| enqueue(lightning, "wait(1000)"))
         .collect();

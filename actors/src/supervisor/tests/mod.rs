@@ -7,7 +7,7 @@ mod many;
 use std::time::Duration;
 
 use actix::prelude::*;
-use lightning_mock::{MockHandle, MockLightning, RollBack};
+use lightning_mock::{MockLightning, MockServer, RollBack};
 use protocol::backoff::ClaimBackoff;
 use protocol::ids::RunId;
 use protocol::size::Mebibytes;
@@ -25,7 +25,7 @@ use crate::lightning::ConnectionState;
 const CAPACITY: u32 = 3;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn config(lightning: &MockHandle) -> Config {
+fn config(lightning: &MockServer) -> Config {
     Config {
         identity: Identity {
             id: "w".to_owned(),
@@ -71,7 +71,7 @@ fn config(lightning: &MockHandle) -> Config {
     }
 }
 
-async fn world() -> (MockHandle, SupervisorHandle) {
+async fn world() -> (MockServer, SupervisorHandle) {
     let lightning = MockLightning::builder()
         .secret(Some("s"))
         // What a claim has brought to a connection that dies is Lightning's to hand out again.
@@ -83,21 +83,21 @@ async fn world() -> (MockHandle, SupervisorHandle) {
     (lightning, worker)
 }
 
-fn enqueue(lightning: &MockHandle, body: &str) -> String {
+fn enqueue(lightning: &MockServer, body: &str) -> String {
     let job = uuid::Uuid::new_v4().to_string();
     lightning
         .enqueue(json!({"jobs": [{"id": job, "body": body}], "dataclip": {"data": {}}}))
         .unwrap()
 }
 
-async fn started(lightning: &MockHandle, run: &str) {
+async fn started(lightning: &MockServer, run: &str) {
     lightning
         .event(PATIENCE, |event| event.is_from(run, "step:start"))
         .await
         .unwrap();
 }
 
-async fn end(lightning: MockHandle, worker: SupervisorHandle) {
+async fn end(lightning: MockServer, worker: SupervisorHandle) {
     worker.drain();
     assert_eq!(worker.wait().await, Exit::Drained);
     lightning.stop().await;
