@@ -21,6 +21,7 @@ pub mod log_context;
 pub mod metrics;
 pub mod run;
 pub mod supervisor;
+mod tell;
 pub mod workloop;
 
 mod clock;

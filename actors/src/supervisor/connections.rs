@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::events::ConnectionReplaced;
 use crate::lightning::{AnswersHeartbeats, LightningConnection, TlsError};
 use crate::metrics::WatchedActor;
+use crate::tell::Tell as _;
 
 /// The server takes 100 channels a socket, and the queue is one of them (protocol spec, section 2.1).
 const RUNS_PER_CONNECTION: usize = 99;
@@ -140,11 +141,11 @@ impl Supervisor {
         self.connections.list[index.0].address = address;
         if index == WITH_QUEUE {
             for group in self.groups.values() {
-                group.address.do_send(message.clone());
+                group.address.tell(message.clone());
             }
         }
         for run in self.runs.values().filter(|run| run.connection == index) {
-            run.address.do_send(message.clone());
+            run.address.tell(message.clone());
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::engine_pool::{EnginePool, StopJob};
 use crate::events::{EngineLost, RunEnded};
 use crate::metrics::WatchedActor;
 use crate::run::Origin;
+use crate::tell::Tell as _;
 use crate::workloop;
 
 impl Supervisor {
@@ -66,7 +67,7 @@ impl Supervisor {
 
     fn tell_engine_lost(&self) {
         for run in self.runs.values() {
-            run.address.do_send(EngineLost {
+            run.address.tell(EngineLost {
                 engine: self.engine.clone(),
             });
         }
@@ -96,7 +97,7 @@ impl Supervisor {
                 return;
             };
             if matches!(this.state, State::Draining { .. }) {
-                address.do_send(workloop::Drain);
+                address.tell(workloop::Drain);
             }
             if let Some(group) = this.groups.get_mut(&id) {
                 group.address = address;
@@ -113,7 +114,7 @@ impl Supervisor {
         // A run that ended in order has said so before its actor stopped, and is not in the list any more.
         let Some(run) = self.runs.get(id) else { return };
         let (claimed, workloop, origin) = (run.claimed.clone(), run.workloop.clone(), run.origin);
-        self.engine.do_send(StopJob { run_id: id.clone() });
+        self.engine.tell(StopJob { run_id: id.clone() });
         let wait = self.run_intensity.died(Instant::now());
         let what = format!("the actor of run {id}");
         let restart = self

@@ -13,6 +13,7 @@ use crate::config::ShutdownGrace;
 use crate::engine_pool::StopEngine;
 use crate::lightning::{Disconnect, GetConnectionStatus};
 use crate::run::{GetRunStatus, StopRun};
+use crate::tell::Tell as _;
 use crate::workloop;
 
 /// How long a run may take to report its end after it was told to stop for good.
@@ -32,7 +33,7 @@ impl Supervisor {
             stopping: false,
         };
         for group in self.groups.values() {
-            group.address.do_send(workloop::Drain);
+            group.address.tell(workloop::Drain);
         }
         if let ShutdownGrace::After(grace) = self.config.shutdown_grace {
             ctx.run_later(grace, |this, ctx| {
@@ -113,7 +114,7 @@ impl Supervisor {
             *stopping = true;
         }
         for run in self.runs.values() {
-            run.address.do_send(StopRun::Shutdown);
+            run.address.tell(StopRun::Shutdown);
         }
         ctx.run_later(STOP_PATIENCE, |this, _| {
             let exit = match &this.state {

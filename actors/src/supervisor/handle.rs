@@ -8,6 +8,7 @@ use super::Supervisor;
 use super::messages::{
     CancelRun, ClaimEverywhere, ClaimOutcome, Drain, Exit, GetStatus, StopNow, WorkerStatus,
 };
+use crate::tell::Tell as _;
 
 /// A handle on the running tree; cheap to clone, usable from any thread.
 #[derive(Clone)]
@@ -44,12 +45,12 @@ impl SupervisorHandle {
 
     /// Take no more work, finish what is in hand, then end.
     pub fn drain(&self) {
-        self.supervisor.do_send(Drain);
+        self.supervisor.tell(Drain);
     }
 
     /// End the runs in hand as `exception`, `WorkerShutdown`, then end.
     pub fn stop_now(&self) {
-        self.supervisor.do_send(StopNow);
+        self.supervisor.tell(StopNow);
     }
 
     /// Waits until the tree has ended.

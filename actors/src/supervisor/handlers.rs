@@ -11,6 +11,7 @@ use crate::engine_pool::EngineFailed;
 use crate::events::RunEnded;
 use crate::metrics::UNREPORTED;
 use crate::run::{Origin, StopRun};
+use crate::tell::Tell as _;
 use crate::workloop::{ClaimNow, SlotFreed, WorkloopEvent};
 
 impl Handler<WorkloopEvent> for Supervisor {
@@ -57,7 +58,7 @@ impl Supervisor {
 
     fn slot_freed(&self, run_id: RunId, group: &WorkloopId, taken_away: bool) {
         if let Some(group) = self.groups.get(group) {
-            group.address.do_send(SlotFreed { run_id, taken_away });
+            group.address.tell(SlotFreed { run_id, taken_away });
         }
     }
 }
@@ -119,7 +120,7 @@ impl Handler<CancelRun> for Supervisor {
     fn handle(&mut self, message: CancelRun, _: &mut Self::Context) -> Self::Result {
         match self.runs.get(&message.run_id) {
             Some(run) => {
-                run.address.do_send(StopRun::Cancel);
+                run.address.tell(StopRun::Cancel);
                 true
             }
             None => false,

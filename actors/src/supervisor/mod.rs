@@ -52,6 +52,7 @@ use crate::engine_pool::EnginePool;
 use crate::headroom::MemoryHeadroom;
 use crate::lightning::TlsError;
 use crate::run::{Origin, Run, RunContext, StopRun};
+use crate::tell::Tell as _;
 use crate::workloop::Workloop;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -221,7 +222,7 @@ impl Supervisor {
         });
         // Claimed just before the end: Lightning hears that it will not be executed.
         if matches!(self.state, State::Draining { stopping: true, .. }) {
-            address.do_send(StopRun::Shutdown);
+            address.tell(StopRun::Shutdown);
         }
         self.runs.insert(
             id,

@@ -30,6 +30,7 @@ use crate::events::ConnectionReplaced;
 use crate::headroom::MemoryHeadroom;
 use crate::lightning::{Claim, LightningConnection, QueueEvent, SubscribeQueue, Ticket};
 use crate::metrics::{ClaimResult, Metrics};
+use crate::tell::Tell as _;
 
 /// See the module's documentation.
 pub(crate) struct Workloop {
@@ -80,7 +81,7 @@ impl Workloop {
     }
 
     fn subscribe(&self, ctx: &Context<Self>) {
-        self.connection.do_send(SubscribeQueue {
+        self.connection.tell(SubscribeQueue {
             workloop: self.group.id.clone(),
             subscriber: ctx.address().recipient(),
         });
@@ -141,7 +142,7 @@ impl Workloop {
         match effect {
             Effect::Claim { ticket, demand } => {
                 self.sent.insert(ticket, Instant::now());
-                self.connection.do_send(Claim {
+                self.connection.tell(Claim {
                     workloop: self.group.id.clone(),
                     ticket,
                     request: ClaimRequest {
@@ -165,7 +166,7 @@ impl Workloop {
                 });
             }
             Effect::Start(run) => {
-                self.owner.do_send(WorkloopEvent::Claimed {
+                self.owner.tell(WorkloopEvent::Claimed {
                     run,
                     workloop: self.group.id.clone(),
                 });
@@ -179,7 +180,7 @@ impl Workloop {
                 }
             }
             Effect::Drained => {
-                self.owner.do_send(WorkloopEvent::Drained {
+                self.owner.tell(WorkloopEvent::Drained {
                     workloop: self.group.id.clone(),
                 });
             }
@@ -209,7 +210,7 @@ impl Workloop {
                         _ => return true,
                     },
                 };
-                self.owner.do_send(WorkloopEvent::TokenRefused {
+                self.owner.tell(WorkloopEvent::TokenRefused {
                     run_id: run.id.clone(),
                     why,
                 });

@@ -5,6 +5,7 @@ use std::time::Duration;
 use lightning_mock::{Fault, MockServer, RunState};
 
 use super::{CAPACITY, Exit, ForcePanic, PATIENCE, SupervisorHandle, Victim, end, enqueue, world};
+use crate::tell::Tell as _;
 
 /// The events at which a run is in one state after the other, each answered late, so that it stays there for a while:
 /// joining, loading, starting, executing, settling.
@@ -26,7 +27,7 @@ async fn panics(victim: fn(&str) -> Victim, name: &str) -> Vec<(RunState, Option
         let run = enqueue(&lightning, "wait(100)");
         seen(&lightning, &run, stage).await;
         let others: Vec<_> = (0..4).map(|_| enqueue(&lightning, "wait(20)")).collect();
-        worker.supervisor.do_send(ForcePanic(victim(&run)));
+        worker.supervisor.tell(ForcePanic(victim(&run)));
         let ended = lightning.ended(&run, PATIENCE).await.unwrap();
         assert_eq!(ended.claims, 1, "{stage}");
         ends.push((ended.state, ended.error_type));
@@ -102,7 +103,7 @@ async fn a_run_that_a_workloop_claimed_before_it_panicked_is_executed_by_the_nex
         while lightning.run(&run).unwrap().state == RunState::Available {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        worker.supervisor.do_send(ForcePanic(Victim::Workloop));
+        worker.supervisor.tell(ForcePanic(Victim::Workloop));
         let ended = lightning.ended(&run, PATIENCE).await.unwrap();
         assert_eq!((ended.state, ended.claims), (RunState::Success, 1));
         end(lightning, worker).await;
@@ -130,7 +131,7 @@ async fn dies_too_often(victim: Victim, worker: &SupervisorHandle) -> String {
     // More often than needed: a panic that meets a dead actor counts for nothing.
     let panicking = async {
         loop {
-            worker.supervisor.do_send(ForcePanic(victim.clone()));
+            worker.supervisor.tell(ForcePanic(victim.clone()));
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };

@@ -21,6 +21,7 @@ use crate::config::{
 };
 use crate::events::Panic;
 use crate::lightning::ConnectionState;
+use crate::tell::Tell as _;
 
 const CAPACITY: u32 = 3;
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -121,13 +122,13 @@ impl Handler<ForcePanic> for Supervisor {
 
     fn handle(&mut self, ForcePanic(victim): ForcePanic, _: &mut Self::Context) {
         match victim {
-            Victim::Connection => self.connections.with_queue().do_send(Panic),
-            Victim::EnginePool => self.engine.do_send(Panic),
-            Victim::Workloop => self.groups[0].address.do_send(Panic),
+            Victim::Connection => self.connections.with_queue().tell(Panic),
+            Victim::EnginePool => self.engine.tell(Panic),
+            Victim::Workloop => self.groups[0].address.tell(Panic),
             // A run that has ended meanwhile has no actor any more.
             Victim::Run(id) => {
                 if let Some(run) = self.runs.get(&RunId::new(id)) {
-                    run.address.do_send(Panic);
+                    run.address.tell(Panic);
                 }
             }
         }
