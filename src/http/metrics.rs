@@ -3,6 +3,7 @@
 use actors::engine_pool::resident_bytes;
 use actors::lightning::ConnectionState;
 use actors::metrics::Metrics;
+use actors::run::RunPhase;
 use actors::supervisor::WorkerStatus;
 use actors::workloop::HoldCause;
 use prometheus::{GaugeVec, Opts, Registry, TextEncoder};
@@ -17,14 +18,6 @@ const VALID: &str = "names and labels are constants, which the tests of this mod
 
 /// The states of each thing that has one and does not export them.
 const CHILD_STATES: [&str; 4] = ["spawning", "idle", "busy", "dying"];
-const PHASES: [&str; 6] = [
-    "joining",
-    "loading",
-    "starting",
-    "executing",
-    "stopping",
-    "settling",
-];
 
 /// Prints everything that is measured.
 #[derive(Clone)]
@@ -71,12 +64,17 @@ fn present(status: &WorkerStatus) -> Registry {
         .set(1.0);
     gauges.one_of("state", "What the worker is doing", status.state);
     gauges.workloops(status);
+    let phases = RunPhase::VARIANTS.iter().copied();
+    let phases: Vec<_> = phases
+        .filter(|phase| phase.is_in_hand())
+        .map(Word::word)
+        .collect();
     gauges.counted(
         "runs_in_phase",
         "Runs in hand by their phase",
         "phase",
-        &PHASES,
-        status.runs.iter().map(|run| run.phase),
+        &phases,
+        status.runs.iter().map(|run| run.phase.word()),
     );
     gauges.one_of(
         "socket_state",

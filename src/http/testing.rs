@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use actors::engine_pool::{ChildStatus, EngineStatus};
 use actors::lightning::ConnectionState;
-use actors::run::RunStatus;
+use actors::run::{RunPhase, RunStatus};
 use actors::supervisor::{ConnectionReport, WorkerState, WorkerStatus};
 use actors::workloop::{HoldCause, WorkloopState, WorkloopStatus};
 use protocol::ids::{RunId, WorkloopId};
@@ -31,7 +31,7 @@ pub(super) fn status(state: WorkerState) -> WorkerStatus {
         runs: vec![RunStatus {
             id: RunId::new("run-1"),
             workloop: WorkloopId::new("manual>*:5"),
-            phase: "executing",
+            phase: RunPhase::Executing,
             phase_seconds: 2,
             age_seconds: 3,
             job: None,

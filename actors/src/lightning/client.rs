@@ -146,11 +146,15 @@ impl ConnectError {
     }
 }
 
-/// The URL of the socket (protocol spec, section 1.1).
+/// The URL of the socket (protocol spec, section 1.1). A query of the endpoint stays one.
 pub(super) fn url(endpoint: &str, token: &str, worker_version: &str) -> String {
-    let separator = if endpoint.contains('?') { '&' } else { '?' };
+    let (path, query) = match endpoint.split_once('?') {
+        Some((path, "")) => (path, String::new()),
+        Some((path, query)) => (path, format!("{query}&")),
+        None => (endpoint, String::new()),
+    };
     format!(
-        "{endpoint}/websocket{separator}token={}&api_version=1.2&worker_version={}&vsn=2.0.0",
+        "{path}/websocket?{query}token={}&api_version=1.2&worker_version={}&vsn=2.0.0",
         utf8_percent_encode(token, COMPONENT),
         utf8_percent_encode(worker_version, COMPONENT)
     )
@@ -181,9 +185,13 @@ mod tests {
     }
 
     #[test]
-    fn a_query_in_the_endpoint_is_continued() {
-        assert!(
-            url("ws://h/worker?x=1", "t", "1").starts_with("ws://h/worker?x=1/websocket&token=t&")
-        );
+    fn the_path_goes_before_the_endpoints_query_which_is_continued() {
+        for (endpoint, expected) in [
+            ("ws://h/worker?x=1", "ws://h/worker/websocket?x=1&token=t&"),
+            ("ws://h/worker?", "ws://h/worker/websocket?token=t&"),
+        ] {
+            let url = url(endpoint, "t", "1");
+            assert!(url.starts_with(expected), "{url}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use protocol::ids::{RunId, Topic};
-use protocol::lightning::RefusalMeaning;
+use protocol::lightning::{RefusalMeaning, RunPush};
 use protocol::phoenix::{Frame, Payload, ReplyStatus, ServerMessage};
 use tokio::time::Instant;
 
@@ -80,7 +80,7 @@ impl LightningConnection {
                 topic,
                 join_ref,
                 event,
-                payload,
+                payload: _,
             } => {
                 if topic == Topic::queue() {
                     if event == "work-available"
@@ -93,7 +93,12 @@ impl LightningConnection {
                 } else if self.channels.is_current_run(&topic, join_ref.as_deref())
                     && let Some(run) = self.channels.run(&topic)
                 {
-                    run.do_send(ChannelEvent::Pushed { event, payload });
+                    match RunPush::from_name(&event) {
+                        Some(push) => run.do_send(ChannelEvent::Pushed(push)),
+                        None => {
+                            log::debug!(run_id = topic.run_id().as_ref().map(RunId::as_str); "ignored the event {event} on {topic}");
+                        }
+                    }
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use bytes::Bytes;
 use protocol::ids::{Topic, WorkloopId};
-use protocol::lightning::{ClaimRequest, ClaimedRun, PushPayload, Refusal};
+use protocol::lightning::{ClaimRequest, ClaimedRun, PushPayload, Refusal, RunPush};
 use protocol::phoenix::{Payload, ReplyStatus};
 use serde::Serialize;
 use strum::{Display, IntoStaticStr, VariantArray};
@@ -131,13 +131,8 @@ pub enum ChannelEvent {
     },
     /// The server closed the channel.
     Closed,
-    /// The server pushed an event.
-    Pushed {
-        /// Its name.
-        event: String,
-        /// Its payload.
-        payload: Payload,
-    },
+    /// The server pushed an event that a run knows.
+    Pushed(RunPush),
 }
 
 /// What a workloop hears.

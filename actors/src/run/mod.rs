@@ -26,5 +26,5 @@ mod timeline;
 mod verdict;
 
 pub(crate) use self::actor::{Origin, Run, RunContext};
-pub use self::messages::RunStatus;
 pub(crate) use self::messages::{GetRunStatus, StopRun};
+pub use self::messages::{RunPhase, RunStatus};

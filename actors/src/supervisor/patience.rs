@@ -106,6 +106,7 @@ mod tests {
     use protocol::ids::{RunId, WorkloopId};
 
     use super::*;
+    use crate::run::RunPhase;
 
     const AUTO: ShutdownGrace = ShutdownGrace::Auto {
         away: Duration::from_mins(2),
@@ -122,7 +123,7 @@ mod tests {
         RunStatus {
             id: RunId::new(id),
             workloop: WorkloopId::new("*"),
-            phase: "settling",
+            phase: RunPhase::Settling,
             phase_seconds: 7,
             age_seconds: 9,
             job: None,

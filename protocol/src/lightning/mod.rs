@@ -20,7 +20,7 @@ pub use self::queue::{
 };
 pub use self::refusal::{Named, Refusal, RefusalMeaning};
 pub use self::run::{
-    FetchCredential, FetchDataclip, Memory, RunComplete, RunEvent, RunJoin, RunStart, StepComplete,
-    StepStart,
+    FetchCredential, FetchDataclip, Memory, RunComplete, RunEvent, RunJoin, RunPush, RunStart,
+    StepComplete, StepStart,
 };
 pub use self::timestamp::Timestamp;

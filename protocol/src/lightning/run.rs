@@ -72,6 +72,27 @@ impl RunEvent {
     }
 }
 
+/// The events that a server pushes on a run's channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RunPush {
+    /// Somebody cancels the run. No version of Lightning that was seen sends it (section 3.5).
+    Cancel,
+}
+
+impl RunPush {
+    /// The event of this name on the wire; `None` for one that a worker does not know, and ignores.
+    pub fn from_name(name: &str) -> Option<Self> {
+        (name == Self::Cancel.name()).then_some(Self::Cancel)
+    }
+
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cancel => "run:cancel",
+        }
+    }
+}
+
 /// The payload of the join.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct RunJoin {
@@ -336,6 +357,8 @@ mod tests {
             assert_eq!(RunEvent::from_name(event.name()), Some(event));
         }
         assert_eq!(RunEvent::from_name("phx_join"), None);
+        assert_eq!(RunPush::from_name("run:cancel"), Some(RunPush::Cancel));
+        assert_eq!(RunPush::from_name("run:start"), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::stand_in::{stand_in, string, string_of_json, void_token};
+use crate::lightning::RunPush;
 use crate::logs;
 use crate::phoenix::{Frame, Payload};
 
@@ -74,7 +75,8 @@ impl Redactor {
                 self.answered(about.map(String::as_str), payload, &mut edits)
             }
             Direction::In => match &*event {
-                "phx_close" | "phx_error" | "work-available" | "run:cancel" => Some(()),
+                "phx_close" | "phx_error" | "work-available" => Some(()),
+                event if RunPush::from_name(event).is_some() => Some(()),
                 _ => None,
             },
         };

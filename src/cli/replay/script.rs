@@ -10,7 +10,7 @@ use bytes::Bytes;
 use protocol::engine::{FinishedStep, RunProgress, Shape};
 use protocol::ids::JobId;
 use protocol::js;
-use protocol::lightning::{LogLine, RunComplete, StepComplete, StepStart, Timestamp};
+use protocol::lightning::{LogLine, RunComplete, RunPush, StepComplete, StepStart, Timestamp};
 use protocol::logs;
 use protocol::reasons::{EngineError, ExitReason, StateError};
 use serde::Deserialize;
@@ -35,7 +35,7 @@ pub(super) fn script(items: &[Item]) -> BTreeMap<usize, Vec<RunProgress>> {
         match item {
             Item::Said(said) => writer.said(index, said),
             Item::Heard(heard) => {
-                writer.cancelled |= heard.frame.event == "run:cancel";
+                writer.cancelled |= RunPush::from_name(&heard.frame.event) == Some(RunPush::Cancel);
                 if let Some(about) = heard.about {
                     writer.lines.refused(about);
                 }

@@ -3,7 +3,7 @@
 use super::{
     Blame, ChannelEvent, ConnectionReplaced, Context, EngineEvent, EngineLost, ExitReason,
     GetRunStatus, Handler, Instant, LinkState, MessageResult, Outcome, Payload, Phase, Refusal,
-    ReplyStatus, Run, RunStatus, StopRun, Ticket, clock, exception, new_id, outbox,
+    ReplyStatus, Run, RunPush, RunStatus, StopRun, Ticket, clock, exception, new_id, outbox,
 };
 
 use protocol::engine::RunProgress;
@@ -51,12 +51,9 @@ impl Handler<ChannelEvent> for Run {
                 log::warn!(run_id = self.claimed.id.as_str(); "Lightning closed the channel of run {}; joining it again", self.claimed.id);
                 self.rejoin(ctx);
             }
-            ChannelEvent::Pushed { event, .. } if event == "run:cancel" => {
+            ChannelEvent::Pushed(RunPush::Cancel) => {
                 log::info!(run_id = self.claimed.id.as_str(); "Lightning cancels run {}", self.claimed.id);
                 self.stop_job(Some(cancelled()), ctx);
-            }
-            ChannelEvent::Pushed { event, .. } => {
-                log::debug!(run_id = self.claimed.id.as_str(); "ignored the event {event} of run {}", self.claimed.id);
             }
             ChannelEvent::Reply {
                 ticket,

@@ -8,7 +8,7 @@ use actix::prelude::*;
 use protocol::ids::{CredentialId, Topic, WorkloopId};
 use protocol::lightning::{
     ClaimedRun, FetchCredential, FetchDataclip, PushPayload, Refusal, RefusalMeaning, RunEvent,
-    RunJoin, dataclip_bytes,
+    RunJoin, RunPush, dataclip_bytes,
 };
 use protocol::logs;
 use protocol::phoenix::{Payload, ReplyStatus, error_detail};
@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 
 use super::link::{Link, LinkState};
 use super::loading::{Fetch, Loaded, Loading, exception};
-use super::messages::{GetRunStatus, RunStatus, StopRun};
+use super::messages::{GetRunStatus, RunPhase, RunStatus, StopRun};
 use super::outbox::{self, Outbox, Silence};
 use super::report::{Kind, Report, refusal};
 use super::reporter::{Reporter, Said};
@@ -89,15 +89,15 @@ enum Deadline {
 }
 
 impl Phase {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> RunPhase {
         match self {
-            Self::Joining { .. } => "joining",
-            Self::Loading(_) => "loading",
-            Self::Starting => "starting",
-            Self::Executing => "executing",
-            Self::Stopping(_) => "stopping",
-            Self::Settling => "settling",
-            Self::Done => "done",
+            Self::Joining { .. } => RunPhase::Joining,
+            Self::Loading(_) => RunPhase::Loading,
+            Self::Starting => RunPhase::Starting,
+            Self::Executing => RunPhase::Executing,
+            Self::Stopping(_) => RunPhase::Stopping,
+            Self::Settling => RunPhase::Settling,
+            Self::Done => RunPhase::Done,
         }
     }
 }
