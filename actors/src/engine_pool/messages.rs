@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 #[rtype(result = "Result<Prepared, PrepareError>")]
 pub(crate) struct Prepare {
     pub(crate) run_id: RunId,
-    pub(crate) plan: ExecutionPlan,
+    pub(crate) plan: Arc<ExecutionPlan>,
 }
 
 /// A run that may be executed, or whose jobs do not compile.
@@ -75,7 +75,7 @@ pub(crate) struct Execute {
     pub(crate) workloop: WorkloopId,
     pub(crate) project_id: Option<ProjectId>,
     /// With its credentials resolved.
-    pub(crate) plan: ExecutionPlan,
+    pub(crate) plan: Arc<ExecutionPlan>,
     /// JSON; empty for `{}`.
     pub(crate) input: Bytes,
     pub(crate) options: ExecuteOptions,

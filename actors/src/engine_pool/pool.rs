@@ -293,7 +293,7 @@ impl Handler<Prepare> for EnginePool {
         };
         let Some(Backend::Node(engine)) = &mut self.backend else {
             return Box::pin(std::future::ready(Ok(Prepared {
-                plan: message.plan,
+                plan: Arc::unwrap_or_clone(message.plan),
                 versions,
                 compiled: Ok(Vec::new()),
             })));
@@ -307,7 +307,7 @@ impl Handler<Prepare> for EnginePool {
         let installer = engine.installer.clone();
         let mut handshake = engine.handshake.subscribe();
         Box::pin(async move {
-            let mut plan = message.plan;
+            let mut plan = Arc::unwrap_or_clone(message.plan);
             let lost =
                 || PrepareError::Engine("the engine ended while the run was prepared".to_owned());
             let mut specifiers: Vec<String> = Vec::new();

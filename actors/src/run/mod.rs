@@ -10,21 +10,28 @@
 //!                               any ──refused at join, deadline, somebody else's──▶ Stopping or Done, unreported
 //! ```
 //!
+//! The table is at the head of [`machine`], which decides everything; [`actor`] performs its effects.
+//!
 //! *Accepts* [`ChannelEvent`]s, [`EngineEvent`]s, [`StopRun`], [`ConnectionReplaced`], [`EngineLost`], [`GetRunStatus`].
 //! *Emits* joins, pushes and leaves to the connection; [`Prepare`], [`Execute`], [`Proceed`], [`StopJob`] to the engine pool.
 //! *If it dies* the supervisor has the job stopped and starts a successor, which reports `exception`, `RunActorCrashed`.
 
 mod actor;
 mod cause;
-mod link;
+mod channel;
+mod channel_memory;
+mod fetch;
 mod loading;
+mod machine;
 mod messages;
 mod outbox;
 mod report;
 mod reporter;
+mod settings;
 mod timeline;
 mod verdict;
 
-pub(crate) use self::actor::{Origin, Run, RunContext};
+pub(crate) use self::actor::{Run, RunContext};
+pub(crate) use self::machine::Origin;
 pub(crate) use self::messages::{GetRunStatus, StopRun};
 pub use self::messages::{RunPhase, RunStatus};

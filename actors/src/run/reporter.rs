@@ -3,6 +3,8 @@
 //! One step is active at most; its ids, the dataclips that it hands on and the reasons that decide how the run ends are
 //! kept here (protocol spec, sections 4.6 to 4.14 and 5).
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use indexmap::IndexMap;
 use protocol::engine::{FinishedStep, RunProgress, Shape};
@@ -21,9 +23,9 @@ use super::report::{CompletedStep, LogLines, Repairs, Report, RunEnd, TOO_LARGE}
 use super::timeline::Timeline;
 use crate::config::FrameLimit;
 
-/// What a report is, and whether it may join a batch of log lines.
+/// Something to be told to Lightning, and whether it may join a batch of log lines.
 #[derive(Debug)]
-pub(super) enum Said {
+pub(super) enum Outgoing {
     /// A line of the run's log.
     Line(LogLines),
     /// Anything else, and the worker's own lines, which are batches of one (protocol spec, section 5.2).
@@ -51,7 +53,7 @@ pub(super) type NewId<'a> = &'a mut dyn FnMut() -> String;
 #[derive(Debug)]
 pub(super) struct Reporter {
     run_id: RunId,
-    plan: Option<ExecutionPlan>,
+    plan: Option<Arc<ExecutionPlan>>,
     batching: bool,
     output_dataclips: bool,
     active: Option<ActiveStep>,
@@ -89,7 +91,7 @@ impl Reporter {
     /// The run is about to be executed with this plan and input.
     pub(super) fn begin(
         &mut self,
-        plan: ExecutionPlan,
+        plan: Arc<ExecutionPlan>,
         input: Option<DataclipId>,
         output_dataclips: bool,
     ) {
@@ -131,8 +133,8 @@ impl Reporter {
         &mut self,
         versions: IndexMap<String, serde_json::Value>,
         now: Timestamp,
-    ) -> Said {
-        Said::Report(Report::RunStart(RunStart {
+    ) -> Outgoing {
+        Outgoing::Report(Report::RunStart(RunStart {
             versions,
             timestamp: Some(self.timeline.at(now)),
         }))
@@ -145,9 +147,9 @@ impl Reporter {
         level: &str,
         text: &str,
         timestamp: Timestamp,
-    ) -> Said {
+    ) -> Outgoing {
         let line = LogLine::text(source, level, text, self.timeline.at(timestamp));
-        Said::Report(Report::Logs(self.one(line)))
+        Outgoing::Report(Report::Logs(self.one(line)))
     }
 
     /// The line that says that a dataclip was too large for Lightning.
@@ -168,9 +170,9 @@ impl Reporter {
         level: &str,
         text: &str,
         timestamp: Timestamp,
-    ) -> Said {
+    ) -> Outgoing {
         let line = LogLine::text(source, level, text, self.timeline.at(timestamp));
-        Said::Line(self.one(line))
+        Outgoing::Line(self.one(line))
     }
 
     fn one(&self, line: LogLine) -> LogLines {
@@ -187,7 +189,7 @@ impl Reporter {
         event: RunProgress,
         now: &Timestamp,
         new_id: NewId<'_>,
-    ) -> Vec<Said> {
+    ) -> Vec<Outgoing> {
         if self.ended() {
             return Vec::new();
         }
@@ -209,7 +211,7 @@ impl Reporter {
                     id: id.clone(),
                     job: job.clone(),
                 });
-                vec![Said::Report(Report::StepStart(StepStart {
+                vec![Outgoing::Report(Report::StepStart(StepStart {
                     step_id: id,
                     job_id: job,
                     input_dataclip_id,
@@ -256,27 +258,27 @@ impl Reporter {
         outcome: &Outcome,
         now: &Timestamp,
         new_id: NewId<'_>,
-    ) -> Vec<Said> {
+    ) -> Vec<Outgoing> {
         if self.ended() {
             return Vec::new();
         }
-        let mut said = Vec::new();
+        let mut outgoing = Vec::new();
         if let Some(step) = self.active.take() {
             let mut event = StepComplete::new(step.id, step.job, outcome.clone());
             if !self.refused {
                 event.output_dataclip_id = Some(DataclipId::new(new_id()));
                 event.output_dataclip = self.output_dataclips.then(OutputDataclip::empty);
             }
-            said.push(Said::Report(Report::StepComplete(Box::new(
+            outgoing.push(Outgoing::Report(Report::StepComplete(Box::new(
                 CompletedStep {
                     event,
                     last_resort: self.refused,
                 },
             ))));
         }
-        self.status_lines(outcome, now.minus_millis(10), &mut said);
-        self.end(RunComplete::new(outcome), &mut said);
-        said
+        self.status_lines(outcome, now.minus_millis(10), &mut outgoing);
+        self.end(RunComplete::new(outcome), &mut outgoing);
+        outgoing
     }
 
     fn line(
@@ -285,7 +287,7 @@ impl Reporter {
         name: String,
         time: Timestamp,
         message: &Bytes,
-    ) -> Vec<Said> {
+    ) -> Vec<Outgoing> {
         match LogLine::from_json(
             name,
             level,
@@ -293,7 +295,7 @@ impl Reporter {
             self.timeline.at(time),
             self.active.as_ref().map(|step| step.id.clone()),
         ) {
-            Ok(Some(line)) => vec![Said::Line(self.one(line))],
+            Ok(Some(line)) => vec![Outgoing::Line(self.one(line))],
             Ok(None) => Vec::new(),
             Err(error) => {
                 log::warn!(run_id = self.run_id.as_str(); "dropped a log line of the engine that is no JSON array: {error}");
@@ -302,7 +304,7 @@ impl Reporter {
         }
     }
 
-    fn step_ended(&mut self, ended: Ended, new_id: NewId<'_>) -> Vec<Said> {
+    fn step_ended(&mut self, ended: Ended, new_id: NewId<'_>) -> Vec<Outgoing> {
         let Ended {
             step,
             state,
@@ -313,7 +315,7 @@ impl Reporter {
             log::warn!(run_id = self.run_id.as_str(); "dropped a second completion of the step of job {}", step.job);
             return Vec::new();
         };
-        let mut said = Vec::new();
+        let mut outgoing = Vec::new();
         let dataclip_id = DataclipId::new(new_id());
         let output_dataclip = match state {
             _ if step.redacted || !self.output_dataclips => None,
@@ -328,7 +330,7 @@ impl Reporter {
         }
         let too_large = step.redacted || over_frame;
         if too_large {
-            said.push(self.worker_line("R/T", "info", logs::DATACLIP_TOO_LARGE, step.time));
+            outgoing.push(self.worker_line("R/T", "info", logs::DATACLIP_TOO_LARGE, step.time));
         }
         // A state that is no JSON object cannot be stored by Lightning: the step is completed without it.
         let withheld = too_large || step.shape == Shape::Other;
@@ -351,17 +353,17 @@ impl Reporter {
         if step.next.is_empty() {
             self.leaves.add(dataclip_id, withheld);
         }
-        said.push(Said::Report(Report::StepComplete(Box::new(
+        outgoing.push(Outgoing::Report(Report::StepComplete(Box::new(
             CompletedStep {
                 event,
                 last_resort: false,
             },
         ))));
-        said
+        outgoing
     }
 
-    fn completed(&mut self, time: Timestamp, shape: Shape, state: Option<Bytes>) -> Vec<Said> {
-        let mut said = Vec::new();
+    fn completed(&mut self, time: Timestamp, shape: Shape, state: Option<Bytes>) -> Vec<Outgoing> {
+        let mut outgoing = Vec::new();
         let outcome = match &self.plan {
             Some(plan) => self.reasons.of_run(plan),
             None => Outcome::success(),
@@ -372,30 +374,30 @@ impl Reporter {
         let over_frame = final_state.as_ref().is_some_and(|state| !fits(state));
         if over_frame {
             let text = logs::final_state_over_frame(self.frames.mebibytes());
-            said.push(self.worker_line("R/T", "info", &text, time));
+            outgoing.push(self.worker_line("R/T", "info", &text, time));
         }
-        self.status_lines(&outcome, time, &mut said);
+        self.status_lines(&outcome, time, &mut outgoing);
         let event = RunComplete {
             timestamp: Some(self.timeline.at(time)),
             final_state: final_state.filter(|_| !over_frame),
             final_dataclip_id,
             ..RunComplete::new(&outcome)
         };
-        self.end(event, &mut said);
-        said
+        self.end(event, &mut outgoing);
+        outgoing
     }
 
     /// How the run ended, for its log; dated not before `at`.
-    fn status_lines(&mut self, outcome: &Outcome, at: Timestamp, said: &mut Vec<Said>) {
+    fn status_lines(&mut self, outcome: &Outcome, at: Timestamp, outgoing: &mut Vec<Outgoing>) {
         for text in logs::status_lines(outcome) {
-            said.push(self.worker_line("R/T", "info", &text, at));
+            outgoing.push(self.worker_line("R/T", "info", &text, at));
         }
     }
 
-    fn end(&mut self, event: RunComplete, said: &mut Vec<Said>) {
+    fn end(&mut self, event: RunComplete, outgoing: &mut Vec<Outgoing>) {
         self.reason = Some(event.reason);
         self.active = None;
-        said.push(Said::Report(Report::RunComplete(Box::new(RunEnd {
+        outgoing.push(Outgoing::Report(Report::RunComplete(Box::new(RunEnd {
             event,
             repairs: Repairs::None,
         }))));
@@ -411,3 +413,6 @@ impl Reporter {
 fn whole(milliseconds: f64) -> u64 {
     milliseconds.round() as u64
 }
+
+#[cfg(test)]
+mod tests;

@@ -101,7 +101,7 @@ impl Scenario {
             run_id: id.clone(),
             workloop: WorkloopId::new("*"),
             project_id: None,
-            plan: plan_of(&self.plan),
+            plan: plan_of(&self.plan).into(),
             input: Bytes::from(self.input.to_string()),
             options: self.options.clone(),
             events: Listener(sender).start().recipient(),

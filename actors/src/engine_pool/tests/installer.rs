@@ -51,7 +51,14 @@ async fn prepare(world: &World, name: &str) {
         .unwrap()
         .plan;
     let run_id = RunId::new("r");
-    let prepared = world.pool.send(Prepare { run_id, plan }).await.unwrap();
+    let prepared = world
+        .pool
+        .send(Prepare {
+            run_id,
+            plan: plan.into(),
+        })
+        .await
+        .unwrap();
     prepared.unwrap();
 }
 

@@ -169,7 +169,7 @@ impl World {
             run_id: RunId::new(run),
             workloop: WorkloopId::new("w"),
             project_id: Some(ProjectId::new(project)),
-            plan,
+            plan: plan.into(),
             input: Bytes::new(),
             options,
             events: Ear(sender).start().recipient(),

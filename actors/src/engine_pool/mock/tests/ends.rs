@@ -138,7 +138,7 @@ async fn a_second_execution_of_a_run_is_ended_at_once_and_leaves_the_first_alone
         run_id: started.id.clone(),
         workloop: WorkloopId::new("*"),
         project_id: None,
-        plan: plan_of(&json!({"id": "w"})),
+        plan: plan_of(&json!({"id": "w"})).into(),
         input: Bytes::new(),
         options: Scenario::of("").options,
         events: Listener(sender).start().recipient(),

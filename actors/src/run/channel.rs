@@ -15,58 +15,100 @@ const SHORTEST_PATIENCE: Duration = Duration::from_secs(3);
 /// A join keeps nothing busy that a second one would kill, so it is repeated soon.
 const JOIN_PATIENCE: Duration = Duration::from_secs(10);
 
-/// The state of a run's channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum LinkState {
+enum State {
     /// There is no socket, or the channel is gone.
     Down,
     /// A join is under way.
-    Joining { ticket: Ticket, sent: Instant },
-    /// Joined.
+    Joining {
+        ticket: Ticket,
+        sent: Instant,
+    },
     Up,
     /// The channel is to be joined again when the timer of this number fires.
-    Waiting { timer: u64 },
+    Waiting {
+        timer: u64,
+    },
+}
+
+/// Whether a run's channel was open before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Joined {
+    /// Never.
+    First,
+    /// What the server kept of it may be lost.
+    Again,
+}
+
+/// How a join stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Joining {
+    /// There is none under way yet, or it has time.
+    Ahead,
+    /// It is not answered for so long that it should be sent again.
+    Overdue,
+    /// The channel is open.
+    Over,
 }
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub(super) struct Link {
-    pub(super) state: LinkState,
+pub(super) struct Channel {
+    state: State,
     /// Joins since something was last delivered.
     joins: u32,
-    /// Whether a join was ever accepted: from then on what the server kept of the channel may be lost.
-    joined_before: bool,
+    /// What the next join is that is accepted.
+    next: Joined,
     message_timeout: Duration,
     longest_wait: Duration,
 }
 
-impl Link {
+impl Channel {
+    /// `longest_wait` is the most between two joins.
     pub(super) fn new(message_timeout: Duration, longest_wait: Duration) -> Self {
         Self {
-            state: LinkState::Down,
+            state: State::Down,
             joins: 0,
-            joined_before: false,
+            next: Joined::First,
             message_timeout,
             longest_wait,
         }
     }
 
     pub(super) fn is_up(&self) -> bool {
-        self.state == LinkState::Up
+        self.state == State::Up
+    }
+
+    /// Whether this is the ticket of the join that is under way.
+    pub(super) fn is_joined_by(&self, wanted: Ticket) -> bool {
+        matches!(self.state, State::Joining { ticket, .. } if ticket == wanted)
+    }
+
+    /// Whether the next join waits for this timer.
+    pub(super) fn is_waiting_for(&self, timer: u64) -> bool {
+        self.state == (State::Waiting { timer })
+    }
+
+    pub(super) fn lost(&mut self) {
+        self.state = State::Down;
+    }
+
+    pub(super) fn waits_for(&mut self, timer: u64) {
+        self.state = State::Waiting { timer };
     }
 
     pub(super) fn joining(&mut self, ticket: Ticket, now: Instant) {
         self.joins = self.joins.saturating_add(1);
-        self.state = LinkState::Joining { ticket, sent: now };
+        self.state = State::Joining { ticket, sent: now };
     }
 
-    /// Notes an accepted join; whether it was a rejoin.
-    pub(super) fn joined(&mut self) -> bool {
-        self.state = LinkState::Up;
-        std::mem::replace(&mut self.joined_before, true)
+    /// The join was accepted.
+    pub(super) fn joined(&mut self) -> Joined {
+        self.state = State::Up;
+        std::mem::replace(&mut self.next, Joined::Again)
     }
 
-    /// Something was delivered: the link works.
+    /// Something was delivered: the channel works.
     pub(super) fn works(&mut self) {
         self.joins = 0;
     }
@@ -78,6 +120,18 @@ impl Link {
             joins => REJOIN_DELAY
                 .saturating_mul(1 << (joins - 2).min(16))
                 .min(self.longest_wait),
+        }
+    }
+
+    pub(super) fn join(&self, now: Instant) -> Joining {
+        match self.state {
+            State::Joining { sent, .. }
+                if now.saturating_duration_since(sent) >= self.join_too_long() =>
+            {
+                Joining::Overdue
+            }
+            State::Joining { .. } | State::Down | State::Waiting { .. } => Joining::Ahead,
+            State::Up => Joining::Over,
         }
     }
 
@@ -93,7 +147,7 @@ impl Link {
     }
 
     /// Silence after which the join is sent again.
-    pub(super) fn join_too_long(&self) -> Duration {
+    fn join_too_long(&self) -> Duration {
         self.growing(self.message_timeout.min(JOIN_PATIENCE))
     }
 
@@ -108,17 +162,17 @@ impl Link {
 mod tests {
     use super::*;
 
-    fn link() -> Link {
-        Link::new(Duration::from_secs(30), Duration::from_secs(30))
+    fn channel() -> Channel {
+        Channel::new(Duration::from_secs(30), Duration::from_secs(30))
     }
 
     #[test]
     fn the_first_rejoin_is_immediate_and_later_ones_wait_longer_up_to_the_ceiling() {
-        let mut link = link();
+        let mut channel = channel();
         let mut delays = Vec::new();
         for number in 1..=12 {
-            link.joining(Ticket(number), Instant::now());
-            delays.push(link.rejoin_delay().as_millis());
+            channel.joining(Ticket(number), Instant::now());
+            delays.push(channel.rejoin_delay().as_millis());
         }
         assert_eq!(delays[..5], [0, 250, 500, 1000, 2000]);
         assert_eq!(delays[11], 30_000);
@@ -126,18 +180,18 @@ mod tests {
 
     #[test]
     fn patience_grows_with_each_join_and_starts_over_when_something_is_delivered() {
-        let mut link = link();
-        link.joining(Ticket(1), Instant::now());
-        assert_eq!(link.too_long(), Duration::from_secs(45));
-        link.joining(Ticket(2), Instant::now());
-        assert_eq!(link.too_long(), Duration::from_secs(90));
-        link.works();
-        assert_eq!(link.too_long(), Duration::from_secs(45));
+        let mut channel = channel();
+        channel.joining(Ticket(1), Instant::now());
+        assert_eq!(channel.too_long(), Duration::from_secs(45));
+        channel.joining(Ticket(2), Instant::now());
+        assert_eq!(channel.too_long(), Duration::from_secs(90));
+        channel.works();
+        assert_eq!(channel.too_long(), Duration::from_secs(45));
     }
 
     #[test]
     fn a_tiny_message_timeout_does_not_make_the_run_rejoin_all_the_time() {
-        let link = Link::new(Duration::from_millis(10), Duration::from_secs(30));
-        assert_eq!(link.too_long(), Duration::from_secs(3));
+        let channel = Channel::new(Duration::from_millis(10), Duration::from_secs(30));
+        assert_eq!(channel.too_long(), Duration::from_secs(3));
     }
 }

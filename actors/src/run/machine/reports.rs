@@ -1,0 +1,198 @@
+//! Reports on their way out, and what their answers mean for the run.
+
+use std::time::Duration;
+
+use log::Level;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::events::{Count, Effect, End, Timer, Turn};
+use super::{Fact, Flush, RunMachine, State, Unreported};
+use crate::run::outbox;
+use crate::run::report::{Kind, Report, refusal};
+use crate::run::reporter::Outgoing;
+
+impl RunMachine {
+    /// Reports something of the worker's own.
+    pub(super) fn report(&mut self, outgoing: Outgoing, turn: &mut Turn<'_>) {
+        self.queue(outgoing, None, turn);
+    }
+
+    /// Puts a report into the outbox; the permit covers its bytes.
+    pub(super) fn queue(
+        &mut self,
+        outgoing: Outgoing,
+        permit: Option<OwnedSemaphorePermit>,
+        turn: &mut Turn<'_>,
+    ) {
+        match outgoing {
+            Outgoing::Line(lines) => {
+                if self.outbox.push_log(lines, permit) {
+                    self.arm_flush(turn);
+                }
+            }
+            Outgoing::Report(report) => {
+                if let Report::StepComplete(step) = &report {
+                    if step.event.webhook_response.is_some() {
+                        self.memory.has_webhook_response();
+                    }
+                    turn.count(Count::Step {
+                        reason: step.event.reason,
+                        lasted: Duration::from_millis(step.event.duration.unwrap_or_default()),
+                    });
+                }
+                self.outbox.push(report, permit.into_iter().collect());
+            }
+        }
+    }
+
+    fn arm_flush(&mut self, turn: &mut Turn<'_>) {
+        if let Some(batch) = self.settings.delivery.batch
+            && self.flush == Flush::Unarmed
+        {
+            self.flush = Flush::Armed;
+            turn.arm(Timer::Flush, batch.interval);
+        }
+    }
+
+    /// Sends as many reports as the window takes.
+    pub(super) fn send(&mut self, turn: &mut Turn<'_>) {
+        while self.channel.is_up() && !matches!(self.state, State::Done) {
+            let ticket = self.ticket();
+            let Some(report) = self.outbox.next(ticket, turn.now) else {
+                return;
+            };
+            let (event, payload) = (report.event(), report.payload());
+            let starts = matches!(report, Report::RunStart(_));
+            if self.outbox.is_resent(ticket) {
+                turn.log_about(
+                    Level::Debug,
+                    event,
+                    format!("run {}: {event} is sent again", self.claimed.id),
+                );
+                turn.count(Count::Resent(event));
+            } else if starts {
+                let since = turn.now.saturating_duration_since(self.born);
+                turn.count(Count::Started(since));
+            }
+            match payload {
+                Ok(payload) if self.settings.delivery.frames.take_payload(payload.bytes()) => {
+                    turn.perform(Effect::Push {
+                        ticket,
+                        event,
+                        payload,
+                    });
+                }
+                Ok(payload) => {
+                    turn.log_about(
+                        Level::Warn,
+                        event,
+                        format!(
+                            "run {}: {event} with {} bytes is larger than a message to Lightning may be",
+                            self.claimed.id,
+                            payload.bytes()
+                        ),
+                    );
+                    let outcome = self.outbox.not_sent(ticket);
+                    self.act_on(outcome, turn);
+                }
+                Err(error) => {
+                    // Only what was valid JSON before goes into a report, so this cannot be the job's doing.
+                    turn.log(
+                        Level::Error,
+                        format!("{event} cannot be written as JSON: {error}"),
+                    );
+                    let dropped = self.outbox.answered(ticket, None, turn.now);
+                    turn.log(Level::Debug, format!("{event} was dropped: {dropped:?}"));
+                }
+            }
+        }
+    }
+
+    pub(super) fn report_settled(&mut self, outcome: outbox::Outcome, turn: &mut Turn<'_>) {
+        if outcome != outbox::Outcome::Unknown {
+            self.act_on(outcome, turn);
+            self.send(turn);
+        }
+    }
+
+    fn act_on(&mut self, outcome: outbox::Outcome, turn: &mut Turn<'_>) {
+        match outcome {
+            outbox::Outcome::Unknown | outbox::Outcome::Resend => {}
+            outbox::Outcome::Delivered(kind) => {
+                self.channel.works();
+                self.delivered(kind, turn);
+            }
+            outbox::Outcome::Retry(wait) => turn.arm(Timer::Resend, wait),
+            outbox::Outcome::Split => self.channel.works(),
+            outbox::Outcome::Withheld {
+                dataclip,
+                too_large,
+            } => {
+                self.channel.works();
+                turn.log(
+                    Level::Warn,
+                    format!(
+                        "run {}: Lightning refuses the dataclip {dataclip}; its step is completed without it",
+                        self.claimed.id
+                    ),
+                );
+                self.reporter.withhold(&dataclip);
+                if too_large {
+                    let line = self.reporter.too_large_line(turn.time);
+                    let end = self.reporter.time(turn.time);
+                    self.outbox.push_before_end(Report::Logs(line), end);
+                }
+            }
+            outbox::Outcome::Rejoin => self.rejoin(turn),
+            outbox::Outcome::LinesDropped(lines, why) => {
+                self.channel.works();
+                turn.count(Count::LinesDropped(lines));
+                turn.log(
+                    Level::Warn,
+                    format!(
+                        "Lightning refused {lines} log lines of run {}: {why}",
+                        self.claimed.id
+                    ),
+                );
+            }
+            outbox::Outcome::Abandoned(why) => {
+                let why = format!("Lightning says that it is not this worker's: {why}");
+                self.give_up(Unreported::TakenAway, &why, turn);
+            }
+            outbox::Outcome::Refused { event, why, open } => {
+                turn.log_about(
+                    Level::Error,
+                    event,
+                    format!(
+                        "Lightning refused {event} of run {}: {why}",
+                        self.claimed.id
+                    ),
+                );
+                self.outbox.clear();
+                self.reporter.refused(open);
+                self.stop_job(refusal(event, &why), turn);
+            }
+            outbox::Outcome::GaveUp(why) => {
+                let why = format!("Lightning refuses every form of its end: {why}");
+                self.give_up(Unreported::GivenUp, &why, turn);
+            }
+        }
+    }
+
+    fn delivered(&mut self, kind: Kind, turn: &mut Turn<'_>) {
+        match kind {
+            Kind::RunStart if matches!(self.state, State::Starting) => {
+                self.enter(Fact::StartAccepted, State::Executing, turn);
+                turn.perform(Effect::Proceed);
+            }
+            Kind::RunComplete => {
+                let end = self
+                    .reporter
+                    .reason()
+                    .map_or(End::Unreported(Unreported::GivenUp), End::Reported);
+                self.done(Fact::EndAccepted, end, turn);
+            }
+            Kind::RunStart | Kind::Other => {}
+        }
+    }
+}
