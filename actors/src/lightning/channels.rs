@@ -1,12 +1,20 @@
 //! What is open and outstanding on one socket: refs, join refs, subscribers. No I/O.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::Recipient;
+use bytes::Bytes;
 use protocol::ids::{MessageRef, Topic, WorkloopId};
 
-use super::messages::{ChannelEvent, QueueEvent, Ticket};
+use super::messages::{ChannelEvent, Join, JoinTurn, QueueEvent, Ticket};
+
+/// What each further run without a channel adds to the time over which all of them spread their joins: 99 runs take half a
+/// second, two a few milliseconds, a single one none.
+const SPREAD: Duration = Duration::from_millis(5);
+
+/// The time over which those joins spread that let others go first.
+const LATE: Duration = Duration::from_secs(1);
 
 /// The event that joins a channel.
 pub(super) const JOIN: &str = "phx_join";
@@ -54,7 +62,40 @@ pub(super) struct Channels {
 
 struct RunChannel {
     subscriber: Recipient<ChannelEvent>,
-    join_ref: Option<MessageRef>,
+    state: RunState,
+}
+
+enum RunState {
+    /// Lost; its subscriber joins it again.
+    Lost,
+    /// A join waits for its turn, or for a socket.
+    Waiting {
+        ticket: Ticket,
+        payload: Bytes,
+        turn: JoinTurn,
+        /// The join before, whose channel may still be open.
+        before: Option<MessageRef>,
+    },
+    /// Joined, or being joined, by this ref.
+    Joined(MessageRef),
+}
+
+impl RunChannel {
+    fn join_ref(&self) -> Option<MessageRef> {
+        match self.state {
+            RunState::Joined(join_ref) => Some(join_ref),
+            RunState::Lost | RunState::Waiting { .. } => None,
+        }
+    }
+
+    /// The join of the channel that Lightning may hold to be open.
+    fn last_join_ref(&self) -> Option<MessageRef> {
+        match self.state {
+            RunState::Joined(join_ref) => Some(join_ref),
+            RunState::Waiting { before, .. } => before,
+            RunState::Lost => None,
+        }
+    }
 }
 
 impl Channels {
@@ -64,14 +105,58 @@ impl Channels {
         MessageRef(self.next_ref)
     }
 
-    pub(super) fn subscribe_run(&mut self, topic: Topic, subscriber: Recipient<ChannelEvent>) {
+    /// A run's topic is to be joined, for this subscriber.
+    pub(super) fn wait_to_join(&mut self, join: Join) {
+        let Join {
+            topic,
+            ticket,
+            payload,
+            turn,
+            subscriber,
+        } = join;
+        // What was open before is not listened to any more.
+        self.forget_waiting_of(&topic);
+        let before = self.runs.get(&topic).and_then(RunChannel::last_join_ref);
         self.runs.insert(
             topic,
             RunChannel {
                 subscriber,
-                join_ref: None,
+                state: RunState::Waiting {
+                    ticket,
+                    payload,
+                    turn,
+                    before,
+                },
             },
         );
+    }
+
+    /// The topics whose joins wait, and how soon each wants to be joined.
+    pub(super) fn waiting_to_join(&self) -> Vec<(Topic, JoinTurn)> {
+        let waiting = |(topic, channel): (&Topic, &RunChannel)| match channel.state {
+            RunState::Waiting { turn, .. } => Some((topic.clone(), turn)),
+            RunState::Lost | RunState::Joined(_) => None,
+        };
+        self.runs.iter().filter_map(waiting).collect()
+    }
+
+    /// The ticket of a topic's join that waits, and the time over which it and the others spread.
+    pub(super) fn turn(&self, topic: &Topic, turn: JoinTurn) -> Option<(Ticket, Duration)> {
+        let RunState::Waiting { ticket, .. } = self.runs.get(topic)?.state else {
+            return None;
+        };
+        let spread = match turn {
+            JoinTurn::First => Duration::ZERO,
+            JoinTurn::Among => {
+                let closed = self.runs.values();
+                let closed = closed
+                    .filter(|channel| channel.join_ref().is_none())
+                    .count();
+                SPREAD.saturating_mul(u32::try_from(closed).unwrap_or(u32::MAX).saturating_sub(1))
+            }
+            JoinTurn::Late => LATE,
+        };
+        Some((ticket, spread))
     }
 
     pub(super) fn subscribe_workloop(
@@ -93,12 +178,23 @@ impl Channels {
         self.workloops.insert(workloop, subscriber);
     }
 
-    /// Notes the join of a subscribed run topic; `None` for any other topic.
-    pub(super) fn joining_run(&mut self, topic: &Topic, ticket: Ticket) -> Option<MessageRef> {
+    /// Notes that a topic's join goes out, if it is this one that waits; its ref and payload.
+    pub(super) fn joining_run(
+        &mut self,
+        topic: &Topic,
+        ticket: Ticket,
+    ) -> Option<(MessageRef, Bytes)> {
         let join_ref = self.next_ref();
-        self.runs.get_mut(topic)?.join_ref = Some(join_ref);
-        // The join ends the channel that was open before: what was asked on it is not answered any more.
-        self.forget_waiting_of(topic);
+        let channel = self.runs.get_mut(topic)?;
+        let payload = match &mut channel.state {
+            RunState::Waiting {
+                ticket: waiting,
+                payload,
+                ..
+            } if *waiting == ticket => std::mem::take(payload),
+            _ => return None,
+        };
+        channel.state = RunState::Joined(join_ref);
         self.waiting.insert(
             join_ref,
             Waiting::Run {
@@ -109,7 +205,7 @@ impl Channels {
                 sent: Instant::now(),
             },
         );
-        Some(join_ref)
+        Some((join_ref, payload))
     }
 
     /// Refs for a push on a topic with a join on this socket: its join ref and its own.
@@ -120,7 +216,7 @@ impl Channels {
         event: &'static str,
         bytes: usize,
     ) -> Option<(MessageRef, MessageRef)> {
-        let join_ref = self.runs.get(topic)?.join_ref?;
+        let join_ref = self.runs.get(topic)?.join_ref()?;
         let reference = self.next_ref();
         self.waiting.insert(
             reference,
@@ -139,7 +235,7 @@ impl Channels {
     pub(super) fn leave_run(&mut self, topic: &Topic) -> Option<MessageRef> {
         let channel = self.runs.remove(topic)?;
         self.forget_waiting_of(topic);
-        channel.join_ref
+        channel.last_join_ref()
     }
 
     /// The channel of a topic is gone on the server: the subscriber, if this concerns it, and its unanswered pushes in
@@ -150,11 +246,11 @@ impl Channels {
         join_ref: Option<&str>,
     ) -> Option<(&Recipient<ChannelEvent>, Vec<Ticket>)> {
         let channel = self.runs.get_mut(topic)?;
-        let current = channel.join_ref?;
+        let current = channel.join_ref()?;
         if !is_current(current, join_ref) {
             return None;
         }
-        channel.join_ref = None;
+        channel.state = RunState::Lost;
         let mut unanswered: Vec<_> = self
             .waiting
             .iter()
@@ -243,7 +339,7 @@ impl Channels {
                 self.queue_join
             }
             Waiting::Run { topic: of, .. } if of == topic => {
-                self.runs.get(topic).and_then(|channel| channel.join_ref)
+                self.runs.get(topic).and_then(RunChannel::join_ref)
             }
             _ => None,
         };
@@ -261,7 +357,7 @@ impl Channels {
     pub(super) fn is_current_run(&self, topic: &Topic, join_ref: Option<&str>) -> bool {
         self.runs
             .get(topic)
-            .and_then(|channel| channel.join_ref)
+            .and_then(RunChannel::join_ref)
             .is_some_and(|current| is_current(current, join_ref))
     }
 
@@ -286,10 +382,6 @@ impl Channels {
             .map(|(topic, channel)| (topic, &channel.subscriber))
     }
 
-    pub(super) fn runs(&self) -> impl Iterator<Item = &Recipient<ChannelEvent>> {
-        self.runs.values().map(|channel| &channel.subscriber)
-    }
-
     pub(super) fn workloops(&self) -> impl Iterator<Item = &Recipient<QueueEvent>> {
         self.workloops.values()
     }
@@ -303,7 +395,7 @@ impl Channels {
         self.waiting.clear();
         self.queue_join = None;
         for channel in self.runs.values_mut() {
-            channel.join_ref = None;
+            channel.state = RunState::Lost;
         }
     }
 
@@ -317,3 +409,6 @@ impl Channels {
 fn is_current(current: MessageRef, join_ref: Option<&str>) -> bool {
     join_ref.is_none_or(|join_ref| join_ref.is_empty() || join_ref.parse() == Ok(current))
 }
+
+#[cfg(test)]
+mod tests;

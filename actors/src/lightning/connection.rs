@@ -12,17 +12,12 @@ use protocol::token::worker_token;
 use super::channels::Channels;
 use super::client::{TlsError, http_client, url};
 use super::liveness::{AnswersHeartbeats, Due, Liveness, PING_INTERVAL};
-use super::messages::{Blame, ChannelEvent, ConnectionState};
+use super::messages::{Blame, ChannelEvent, ConnectionState, JoinTurn};
 use super::recorder::Microphone;
 use super::socket::{self, Ended, Fault, Generation, Long, Outgoing, Socket};
 use crate::clock;
 use crate::config::{Identity, LightningConfig};
 use crate::metrics::Metrics;
-
-/// What each further run adds to the time over which the runs of a new socket spread their joins. A Lightning that was
-/// restarted does a join in its socket's only process (protocol spec, section 2.1), and many workers come at once: 99 runs
-/// take half a second, two a few milliseconds.
-const REJOIN_SPREAD: Duration = Duration::from_millis(5);
 
 pub(super) enum State {
     Connecting,
@@ -184,11 +179,14 @@ impl LightningConnection {
         } else {
             self.backoff.reset();
         }
-        let runs = self.channels.runs().count();
-        let spread =
-            REJOIN_SPREAD.saturating_mul(u32::try_from(runs).unwrap_or(u32::MAX).saturating_sub(1));
-        for run in self.channels.runs() {
-            run.do_send(ChannelEvent::SocketUp { spread });
+        for (topic, turn) in self.channels.waiting_to_join() {
+            // None is new on a new socket: all of them come at once.
+            let turn = if turn == JoinTurn::First {
+                JoinTurn::Among
+            } else {
+                turn
+            };
+            self.join_in_turn(topic, turn, ctx);
         }
         schedule_ping(generation, ctx);
     }

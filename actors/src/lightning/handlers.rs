@@ -6,42 +6,53 @@ use actix::prelude::*;
 use protocol::ids::Topic;
 use protocol::lightning::PushPayload;
 
+use super::channels::JOIN;
 use super::connection::{LightningConnection, State};
 use super::messages::{
-    ChannelEvent, ConnectionStatus, Disconnect, GetConnectionStatus, Join, Leave, Push, Subscribe,
+    ChannelEvent, ConnectionStatus, Disconnect, GetConnectionStatus, Join, JoinTurn, Leave, Push,
+    Ticket,
 };
 
 /// How long the last frames may take to be written at the end.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-impl Handler<Subscribe> for LightningConnection {
-    type Result = ();
-
-    fn handle(&mut self, message: Subscribe, _: &mut Self::Context) {
-        if matches!(self.state, State::Connected(_)) {
-            message.subscriber.do_send(ChannelEvent::SocketUp {
-                spread: Duration::ZERO,
-            });
-        }
-        self.channels
-            .subscribe_run(message.topic, message.subscriber);
-    }
-}
-
 impl Handler<Join> for LightningConnection {
     type Result = ();
 
-    fn handle(&mut self, message: Join, _: &mut Self::Context) {
-        if matches!(self.state, State::Connected(_))
-            && let Some(join_ref) = self.channels.joining_run(&message.topic, message.ticket)
-        {
-            self.send_text(
-                Some(join_ref),
-                join_ref,
-                &message.topic,
-                "phx_join",
-                &message.payload,
-            );
+    fn handle(&mut self, message: Join, ctx: &mut Self::Context) {
+        let (topic, turn) = (message.topic.clone(), message.turn);
+        self.channels.wait_to_join(message);
+        if matches!(self.state, State::Connected(_)) {
+            self.join_in_turn(topic, turn, ctx);
+        }
+    }
+}
+
+impl LightningConnection {
+    /// Joins a topic whose join waits when its turn comes.
+    pub(super) fn join_in_turn(&mut self, topic: Topic, turn: JoinTurn, ctx: &mut Context<Self>) {
+        let Some((ticket, spread)) = self.channels.turn(&topic, turn) else {
+            return;
+        };
+        if spread.is_zero() {
+            self.join_run(&topic, ticket);
+            return;
+        }
+        let delay = spread.mul_f64(rand::random::<f64>());
+        ctx.run_later(delay, move |this, _| this.join_run(&topic, ticket));
+    }
+
+    /// Sends the join with this ticket, if it still waits.
+    fn join_run(&mut self, topic: &Topic, ticket: Ticket) {
+        if !matches!(self.state, State::Connected(_)) {
+            return;
+        }
+        let Some((join_ref, payload)) = self.channels.joining_run(topic, ticket) else {
+            return;
+        };
+        self.send_text(Some(join_ref), join_ref, topic, JOIN, &payload);
+        if let Some(run) = self.channels.run(topic) {
+            run.do_send(ChannelEvent::JoinSent { ticket });
         }
     }
 }

@@ -14,27 +14,35 @@ use strum::{Display, IntoStaticStr, VariantArray};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
 
-/// Registers the one subscriber of a run topic. Answered by [`ChannelEvent::SocketUp`] at once if the socket is up, with
-/// nothing to spread.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Subscribe {
-    /// The run's topic.
-    pub topic: Topic,
-    /// Who hears of it.
-    pub subscriber: Recipient<ChannelEvent>,
-}
-
-/// Joins the topic on the present socket; ignored while there is none (the subscriber hears `SocketDown`).
+/// Joins a run's topic when its turn comes, at the earliest when there is a socket. Its subscriber hears
+/// [`ChannelEvent::JoinSent`] then, and later the reply. A further join of the topic takes the place of one that waits.
+/// After each [`ChannelEvent::SocketDown`] the topic has to be joined again.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Join {
-    /// A subscribed topic.
+    /// The run's topic.
     pub topic: Topic,
-    /// Echoed in the reply.
+    /// Echoed in what the subscriber hears of this join.
     pub ticket: Ticket,
     /// The join payload, a JSON object.
     pub payload: Bytes,
+    /// How soon.
+    pub turn: JoinTurn,
+    /// The one that hears of the topic from here on, until it is left.
+    pub subscriber: Recipient<ChannelEvent>,
+}
+
+/// When a join goes out on a socket. A Lightning that was restarted does a join in its socket's only process (protocol spec,
+/// section 2.1), and is met by many workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JoinTurn {
+    /// At once, or among the others of a socket that is yet to be opened: the run is new.
+    First,
+    /// At some moment of a time that grows with the number of runs without a channel: what took this one may have taken
+    /// all.
+    Among,
+    /// At some moment of a whole second, so that others go first.
+    Late,
 }
 
 /// Pushes an event on a topic that was joined, or whose join is under way: the server handles a socket's frames in
@@ -108,10 +116,10 @@ pub enum Blame {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub enum ChannelEvent {
-    /// There is a socket; the topic is not joined on it yet.
-    SocketUp {
-        /// The time over which all runs of the socket spread their joins; zero where this is the only one.
-        spread: Duration,
+    /// The join with this ticket is on its way: from here on the topic may be pushed to.
+    JoinSent {
+        /// As given.
+        ticket: Ticket,
     },
     /// The socket is gone: nothing outstanding will be answered, nothing is joined.
     SocketDown(Blame),

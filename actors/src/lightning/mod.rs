@@ -9,10 +9,10 @@
 //!     └──failed──▶ Waiting                 any state ──Disconnect──▶ Closed
 //! ```
 //!
-//! *Accepts* [`Subscribe`], [`Join`], [`Push`], [`Leave`] of runs, [`SubscribeQueue`], [`Claim`] of workloops,
+//! *Accepts* [`Join`], [`Push`], [`Leave`] of runs, [`SubscribeQueue`], [`Claim`] of workloops,
 //! [`Disconnect`], [`GetConnectionStatus`]. *Emits* [`ChannelEvent`] to the owner of a topic, [`QueueEvent`] to the
 //! workloops. *Started and stopped* by the supervisor. *If it dies* the socket closes with it; the supervisor starts a new
-//! one and tells runs and workloops, who subscribe again and resend what was not answered.
+//! one and tells runs, who join again and resend what was not answered, and workloops, who subscribe again.
 
 mod channels;
 mod client;
@@ -34,7 +34,7 @@ pub use self::connection::LightningConnection;
 pub(crate) use self::liveness::AnswersHeartbeats;
 pub use self::messages::{
     Blame, ChannelEvent, Claim, ClaimError, ConnectionState, ConnectionStatus, Disconnect,
-    GetConnectionStatus, Join, Leave, Push, QueueEvent, Subscribe, SubscribeQueue, Ticket,
+    GetConnectionStatus, Join, JoinTurn, Leave, Push, QueueEvent, SubscribeQueue, Ticket,
 };
 pub use self::recorder::Recorder;
 

@@ -17,7 +17,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::engine_pool::{EngineEvent, EnginePool, Execute, Prepare, Proceed, StopJob};
 use crate::events::{ConnectionReplaced, EngineLost, RunEnded};
-use crate::lightning::{ChannelEvent, Join, Leave, LightningConnection, Push, Subscribe};
+use crate::lightning::{ChannelEvent, Join, Leave, LightningConnection, Push};
 
 /// What a run needs from its surroundings.
 #[derive(Clone)]
@@ -76,14 +76,16 @@ impl Run {
             connection, engine, ..
         } = &self.context;
         match effect {
-            Effect::Subscribe => connection.do_send(Subscribe {
-                topic: self.topic.clone(),
-                subscriber: ctx.address().recipient(),
-            }),
-            Effect::Join { ticket, payload } => connection.do_send(Join {
+            Effect::Join {
+                ticket,
+                payload,
+                turn,
+            } => connection.do_send(Join {
                 topic: self.topic.clone(),
                 ticket,
                 payload,
+                turn,
+                subscriber: ctx.address().recipient(),
             }),
             Effect::Push {
                 ticket,

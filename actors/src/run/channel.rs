@@ -17,9 +17,13 @@ const JOIN_PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// There is no socket, or the channel is gone.
+    /// Not asked for.
     Down,
-    /// A join is under way.
+    /// The join waits for its turn, or for a socket.
+    Asked {
+        ticket: Ticket,
+    },
+    /// The join is on its way.
     Joining {
         ticket: Ticket,
         sent: Instant,
@@ -97,9 +101,21 @@ impl Channel {
         self.state = State::Waiting { timer };
     }
 
-    pub(super) fn joining(&mut self, ticket: Ticket, now: Instant) {
-        self.joins = self.joins.saturating_add(1);
-        self.state = State::Joining { ticket, sent: now };
+    /// The connection is asked to join, when its turn comes.
+    pub(super) fn asked(&mut self, ticket: Ticket) {
+        self.state = State::Asked { ticket };
+    }
+
+    /// A join is on its way; whether it is the one that was asked for.
+    pub(super) fn sent(&mut self, sent: Ticket, now: Instant) -> bool {
+        let State::Asked { ticket } = self.state else {
+            return false;
+        };
+        if ticket == sent {
+            self.joins = self.joins.saturating_add(1);
+            self.state = State::Joining { ticket, sent: now };
+        }
+        ticket == sent
     }
 
     /// The join was accepted.
@@ -130,7 +146,9 @@ impl Channel {
             {
                 Joining::Overdue
             }
-            State::Joining { .. } | State::Down | State::Waiting { .. } => Joining::Ahead,
+            State::Joining { .. } | State::Asked { .. } | State::Down | State::Waiting { .. } => {
+                Joining::Ahead
+            }
             State::Up => Joining::Over,
         }
     }
@@ -171,7 +189,8 @@ mod tests {
         let mut channel = channel();
         let mut delays = Vec::new();
         for number in 1..=12 {
-            channel.joining(Ticket(number), Instant::now());
+            channel.asked(Ticket(number));
+            assert!(channel.sent(Ticket(number), Instant::now()));
             delays.push(channel.rejoin_delay().as_millis());
         }
         assert_eq!(delays[..5], [0, 250, 500, 1000, 2000]);
@@ -181,9 +200,12 @@ mod tests {
     #[test]
     fn patience_grows_with_each_join_and_starts_over_when_something_is_delivered() {
         let mut channel = channel();
-        channel.joining(Ticket(1), Instant::now());
+        channel.asked(Ticket(1));
+        assert!(channel.sent(Ticket(1), Instant::now()));
         assert_eq!(channel.too_long(), Duration::from_secs(45));
-        channel.joining(Ticket(2), Instant::now());
+        channel.asked(Ticket(2));
+        assert!(!channel.sent(Ticket(1), Instant::now()), "it is outdated");
+        assert!(channel.sent(Ticket(2), Instant::now()));
         assert_eq!(channel.too_long(), Duration::from_secs(90));
         channel.works();
         assert_eq!(channel.too_long(), Duration::from_secs(45));

@@ -12,7 +12,7 @@ use protocol::reasons::ExitReason;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::engine_pool::{PrepareError, Prepared};
-use crate::lightning::{ChannelEvent, Ticket};
+use crate::lightning::{ChannelEvent, JoinTurn, Ticket};
 use crate::run::StopRun;
 
 /// Why a run is started.
@@ -62,11 +62,11 @@ pub(in crate::run) enum Timer {
 /// What is to be done, in this order.
 #[derive(Debug)]
 pub(in crate::run) enum Effect {
-    /// Registers the run at the connection, which says when there is a socket.
-    Subscribe,
+    /// Joins the channel when its turn comes.
     Join {
         ticket: Ticket,
         payload: Bytes,
+        turn: JoinTurn,
     },
     Push {
         ticket: Ticket,

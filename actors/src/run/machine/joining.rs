@@ -1,7 +1,5 @@
 //! The run's channel: joins, rejoins, its answers, and what has to be said again after a rejoin.
 
-use std::time::Duration;
-
 use log::Level;
 use protocol::backoff::jittered;
 use protocol::ids::CredentialId;
@@ -10,7 +8,7 @@ use protocol::phoenix::{Payload, ReplyStatus, error_detail};
 
 use super::events::{Count, Effect, Figure, Timer, Turn};
 use super::{Deadline, Fact, RunMachine, State, Unreported, request};
-use crate::lightning::{Blame, ChannelEvent, Ticket};
+use crate::lightning::{Blame, ChannelEvent, JoinTurn, Ticket};
 use crate::run::channel::Joined;
 use crate::run::channel_memory::Restoring;
 use crate::run::fetch::Fetch;
@@ -18,13 +16,15 @@ use crate::run::loading::exception;
 use crate::run::machine::lifecycle::cancelled;
 use crate::run::outbox;
 
-/// How long a run that is under suspicion lets others go first, at most.
-const LONGEST_TURN: Duration = Duration::from_secs(1);
-
 impl RunMachine {
     pub(super) fn channel_told(&mut self, event: ChannelEvent, turn: &mut Turn<'_>) {
         match event {
-            ChannelEvent::SocketUp { spread } => self.join_in_turn(spread, turn),
+            ChannelEvent::JoinSent { ticket } => {
+                if self.channel.sent(ticket, turn.now) {
+                    // In the same flight: the server handles the frames of a socket in order.
+                    self.ask_for_plan(turn);
+                }
+            }
             ChannelEvent::SocketDown(blame) => self.socket_down(blame, turn),
             ChannelEvent::Crashed { unanswered } => self.crashed(&unanswered, turn),
             ChannelEvent::Closed => {
@@ -56,11 +56,11 @@ impl RunMachine {
         self.channel.lost();
         self.outbox.link_lost();
         self.requests_lost();
-        self.memory.lost();
-        turn.perform(Effect::Subscribe);
+        self.channel_gone(turn);
+        self.join_on_next_socket(turn);
     }
 
-    pub(super) fn join(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn join(&mut self, when: JoinTurn, turn: &mut Turn<'_>) {
         let ticket = self.ticket();
         let Ok(payload) = serde_json::to_vec(&RunJoin {
             token: self.claimed.token.clone(),
@@ -74,13 +74,12 @@ impl RunMachine {
             );
             return;
         };
-        self.channel.joining(ticket, turn.now);
+        self.channel.asked(ticket);
         turn.perform(Effect::Join {
             ticket,
             payload: payload.into(),
+            turn: when,
         });
-        // The plan is asked for in the same flight: the server handles the frames of a socket in order.
-        self.ask_for_plan(turn);
     }
 
     pub(super) fn rejoin(&mut self, turn: &mut Turn<'_>) {
@@ -89,20 +88,18 @@ impl RunMachine {
         self.rejoin_later(turn);
     }
 
-    /// Joins on a new socket, at some moment of the `spread` that all its runs have. Which of several runs has the report
-    /// over which Lightning closes every socket shows when each is the first to send: the others have theirs answered before.
-    fn join_in_turn(&mut self, spread: Duration, turn: &mut Turn<'_>) {
-        let spread = if self.outbox.is_suspected() {
-            LONGEST_TURN
-        } else {
-            spread
-        };
-        if spread.is_zero() {
-            self.join(turn);
-        } else {
-            let delay = spread.mul_f64(turn.random());
-            self.join_after(delay, turn);
+    /// Joins when there is another socket. Which of several runs has the report over which Lightning closes every socket
+    /// shows when each is the first to send: the others have theirs answered before.
+    fn join_on_next_socket(&mut self, turn: &mut Turn<'_>) {
+        if matches!(self.state, State::Done) {
+            return;
         }
+        let when = if self.outbox.is_suspected() {
+            JoinTurn::Late
+        } else {
+            JoinTurn::Among
+        };
+        self.join(when, turn);
     }
 
     pub(super) fn rejoin_later(&mut self, turn: &mut Turn<'_>) {
@@ -112,14 +109,10 @@ impl RunMachine {
         }
         let delay = self.channel.rejoin_delay();
         if delay.is_zero() {
-            self.join(turn);
+            self.join(JoinTurn::Among, turn);
             return;
         }
         let delay = jittered(delay, turn.random());
-        self.join_after(delay, turn);
-    }
-
-    fn join_after(&mut self, delay: Duration, turn: &mut Turn<'_>) {
         let number = self.number();
         self.channel.waits_for(number);
         turn.arm(Timer::Join(number), delay);
@@ -159,6 +152,7 @@ impl RunMachine {
         };
         self.report_settled(outcome, turn);
         self.channel_gone(turn);
+        self.join_on_next_socket(turn);
     }
 
     fn crashed(&mut self, unanswered: &[Ticket], turn: &mut Turn<'_>) {

@@ -33,7 +33,7 @@ use super::messages::{RunPhase, RunStatus, StopRun};
 use super::outbox::Outbox;
 use super::reporter::Reporter;
 use super::settings::Settings;
-use crate::lightning::Ticket;
+use crate::lightning::{JoinTurn, Ticket};
 use crate::transitions::{self, Machine};
 
 /// What moves a run from one phase to another.
@@ -258,7 +258,7 @@ impl RunMachine {
                 self.claimed.id, self.workloop
             ),
         );
-        turn.perform(Effect::Subscribe);
+        self.join(JoinTurn::First, turn);
         self.schedule_deadline(turn);
         self.schedule_tick(turn);
         if origin == Origin::Successor {
@@ -285,7 +285,7 @@ impl RunMachine {
             Timer::Deadline => self.expired(turn),
             Timer::Join(number) => {
                 if self.channel.is_waiting_for(number) {
-                    self.join(turn);
+                    self.join(JoinTurn::Among, turn);
                 }
             }
             Timer::Flush => {

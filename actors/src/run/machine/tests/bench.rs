@@ -19,7 +19,7 @@ use super::super::RunMachine;
 use super::super::events::{Chance, Effect, End, Event, Origin, Outside, Timer};
 use crate::config::{DeliveryConfig, FrameLimit, RunLimits};
 use crate::engine_pool::{CompileFailure, Prepared};
-use crate::lightning::{ChannelEvent, Ticket};
+use crate::lightning::{ChannelEvent, JoinTurn, Ticket};
 use crate::run::messages::RunPhase;
 use crate::run::settings::Settings;
 
@@ -60,6 +60,8 @@ pub(super) struct Bench {
     effects: Vec<Effect>,
     /// What the engine was asked to prepare.
     plan: Option<Arc<ExecutionPlan>>,
+    /// The join that waits for its turn.
+    join: Option<(Ticket, JoinTurn)>,
     /// What was sent and not answered.
     open: Vec<(Ticket, &'static str)>,
     end: Option<End>,
@@ -104,6 +106,7 @@ impl Bench {
             chance: Counted(0),
             effects: Vec::new(),
             plan: None,
+            join: None,
             open: Vec::new(),
             end: None,
         };
@@ -114,7 +117,7 @@ impl Bench {
     /// Its channel is open, and its plan asked for.
     pub(super) fn joined() -> Self {
         let mut bench = Self::new();
-        bench.socket_up();
+        bench.join_sent();
         bench.accept("phx_join");
         bench
     }
@@ -147,11 +150,7 @@ impl Bench {
         };
         for effect in self.machine.on(event, outside) {
             match &effect {
-                Effect::Join { ticket, .. } => {
-                    // A join ends what was open before.
-                    self.open.clear();
-                    self.open.push((*ticket, "phx_join"));
-                }
+                Effect::Join { ticket, turn, .. } => self.join = Some((*ticket, *turn)),
                 Effect::Push { ticket, event, .. } => self.open.push((*ticket, event)),
                 Effect::Prepare(plan) => self.plan = Some(Arc::clone(plan)),
                 Effect::Ended(end) => self.end = Some(*end),
@@ -201,10 +200,18 @@ impl Bench {
             .collect()
     }
 
-    pub(super) fn socket_up(&mut self) {
-        self.on(Event::Channel(ChannelEvent::SocketUp {
-            spread: Duration::ZERO,
-        }));
+    /// The join that waits is on its way.
+    pub(super) fn join_sent(&mut self) {
+        let (ticket, _) = self.join.take().expect("no join waits");
+        // A join ends what was open before.
+        self.open.clear();
+        self.open.push((ticket, "phx_join"));
+        self.on(Event::Channel(ChannelEvent::JoinSent { ticket }));
+    }
+
+    /// When the join that waits wants to be sent.
+    pub(super) fn turn(&self) -> Option<JoinTurn> {
+        self.join.map(|(_, turn)| turn)
     }
 
     pub(super) fn crash(&mut self) {
@@ -349,7 +356,6 @@ impl Bench {
 
 fn deed(effect: &Effect) -> Option<&'static str> {
     Some(match effect {
-        Effect::Subscribe => "subscribe",
         Effect::Join { .. } => "join",
         Effect::Push { event, .. } => event,
         Effect::Leave => "leave",

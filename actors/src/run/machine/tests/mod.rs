@@ -41,9 +41,9 @@ fn every_transition_of_the_table_is_taken() {
 #[test]
 fn a_run_is_executed_and_its_end_reported() {
     let mut run = Bench::new();
-    assert_eq!(run.deeds(), ["subscribe"]);
-    run.socket_up();
-    assert_eq!(run.deeds(), ["join", "fetch:plan"]);
+    assert_eq!(run.deeds(), ["join"]);
+    run.join_sent();
+    assert_eq!(run.deeds(), ["fetch:plan"]);
     run.accept("phx_join");
     run.plan();
     assert_eq!(run.phase(), RunPhase::Loading);
@@ -85,13 +85,12 @@ fn the_end_may_be_accepted_before_the_thread_is_gone() {
 fn a_successor_reports_only_that_its_predecessor_died() {
     let mut run = Bench::of(Origin::Successor);
     assert_eq!(run.phase(), RunPhase::Settling);
-    run.socket_up();
+    run.join_sent();
     run.accept_all();
     assert_eq!(run.end(), Some(End::Reported(ExitReason::Exception)));
     assert_eq!(
         run.deeds(),
         [
-            "subscribe",
             "join",
             "run:log",
             "run:log",
@@ -119,7 +118,7 @@ fn a_plan_that_cannot_be_had_or_used_ends_the_run() {
 #[test]
 fn a_run_that_may_not_be_joined_is_given_up_in_silence() {
     let mut run = Bench::new();
-    run.socket_up();
+    run.join_sent();
     run.deeds();
     run.refuse("phx_join", DENIED);
     assert_eq!(run.deeds(), ["leave", "ended"]);
