@@ -16,12 +16,12 @@ import path from "node:path";
 import { isBuiltin } from "node:module";
 import { fileURLToPath } from "node:url";
 
-import { build } from "esbuild";
-
 import { BUNDLES, BUNDLE_MARKER } from "./adaptors.mjs";
 import {
   NODE_OPTIONS,
+  build,
   commonFiles,
+  confineTo,
   moduleOf,
   packImportingScript,
   packModules,
@@ -68,9 +68,11 @@ const UNUSED = {
 const LOADS_ON_DEMAND =
   /\bimport\((?!")|\bcreateRequire\b|\bimport\.meta\.resolve\b/;
 
-/** Bundles the adaptor in `folder` into `target`, which must not exist. */
+/** Bundles the adaptor in `folder` into `target`, which is empty if it exists. */
 export async function bundleAdaptor(folder, target) {
   const entry = await entryOf(folder);
+  fs.mkdirSync(target, { recursive: true });
+  confineTo([packagesOf(entry), target]);
   const { imports, packages } = await trace(entry);
   const modules = path.join(target, "node_modules");
   for (const each of packages) copyPackage(each, modules);
@@ -89,6 +91,7 @@ export async function bundleEngine(target) {
   const plain = path.join(folder, "node_modules", RUNTIME);
   copyPackage(plain, path.join(target, "node_modules"));
   const entry = fileURLToPath(import.meta.resolve(RUNTIME));
+  confineTo([folder, path.join(folder, "node_modules")]);
   const relative = path.relative(folder, entry);
   const bundled = path.join(target, relative);
   const { runtime: kinds } = await probe([{ key: "runtime", file: entry }]);
@@ -143,7 +146,6 @@ async function trace(entry) {
     minifyWhitespace: true,
     entryPoints: [entry],
     write: false,
-    metafile: true,
     outdir: "/unused",
     plugins: [
       {
@@ -176,6 +178,13 @@ async function entryOf(folder) {
   const { getModuleEntryPoint } = await import("@openfn/runtime");
   const { path: entry } = await getModuleEntryPoint(folder, folder);
   return fs.realpathSync(entry);
+}
+
+/** The outermost `node_modules` that a file is in: an adaptor finds nothing elsewhere. */
+function packagesOf(file) {
+  const [root, rest] = file.split(/(?<=\/node_modules)\//, 2);
+  if (rest === undefined) throw new Error(`${file} belongs to no package`);
+  return root;
 }
 
 /** The folder's name below `node_modules`, which for an adaptor is its alias. */
@@ -316,7 +325,11 @@ const BUNDLERS = { adaptor: bundleAdaptor, engine: bundleEngine };
 if (fileURLToPath(import.meta.url) === fs.realpathSync(process.argv[1])) {
   const [what, ...folders] = process.argv.slice(2);
   // Whoever waits for a run comes first.
-  os.setPriority(os.constants.priority.PRIORITY_LOW);
+  try {
+    os.setPriority(os.constants.priority.PRIORITY_LOW);
+  } catch {
+    // Not everywhere is that allowed.
+  }
   try {
     await BUNDLERS[what](...folders.map((folder) => path.resolve(folder)));
   } catch (error) {

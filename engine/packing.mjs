@@ -3,7 +3,7 @@
 import fs from "node:fs";
 import path from "node:path";
 
-import { build } from "esbuild";
+import esbuild from "esbuild";
 
 import { codeOf } from "./probe.mjs";
 
@@ -19,6 +19,29 @@ export const NODE_OPTIONS = {
   logLevel: "silent",
   legalComments: "none",
 };
+
+// The folders that bundled files may come from.
+let confines = [];
+
+/** Every file of the builds from now on has to be in one of these folders. */
+export function confineTo(folders) {
+  confines = folders.map((folder) => fs.realpathSync(folder));
+}
+
+/**
+ * esbuild's build, of files within the confines only. It inlines whatever a package
+ * asks for by its path, and all jobs can read what comes out.
+ */
+export async function build(options) {
+  const built = await esbuild.build({ ...options, metafile: true });
+  for (const file of inputsOf(built.metafile)) {
+    const outside = (folder) =>
+      path.relative(folder, path.resolve(file)).split(path.sep, 1)[0] === "..";
+    if (confines.every(outside))
+      throw new Error(`it has ${file}, which is not in its packages`);
+  }
+  return built;
+}
 
 /** The file that loads the scripts beside it. */
 const LOADER = "common.mjs";
@@ -75,7 +98,6 @@ export async function commonFiles(files) {
     ...NODE_OPTIONS,
     entryPoints: [...new Set(files)],
     write: false,
-    metafile: true,
     outdir: "/unused",
   });
   const common = Object.entries(metafile.inputs)
@@ -98,7 +120,6 @@ export async function packModules(entries, folder) {
     outExtension: { ".js": ".mjs" },
     splitting: true,
     write: false,
-    metafile: true,
   });
   for (const { text } of outputFiles) refuse(PLACE_DEPENDENT, text);
   return { outputs: outputFiles, inputs: inputsOf(metafile) };
@@ -205,12 +226,12 @@ function buildScript(entries, folder, options) {
     banner: {},
     stdin: { contents: `module.exports = {${getters}};`, resolveDir: folder },
     write: false,
-    metafile: true,
   });
 }
 
+/** But for what is no file: our own text, and what replaces a package. */
 function inputsOf({ inputs }) {
-  return Object.keys(inputs).filter((file) => !file.startsWith("<"));
+  return Object.keys(inputs).filter((file) => !/^(?:<|replaced:)/.test(file));
 }
 
 /** Writes the script `name` into `folder`, and the loader of all scripts there. */

@@ -315,3 +315,32 @@ for (const [what, source] of [
     assert.ok(!fs.existsSync(path.join(target, "bundle.json")));
   });
 }
+
+// A path within the machine, as a hostile package would have it.
+for (const [what, file, own, dependency] of [
+  ["a dependency requires", "secret.json", "", 'module.exports = require("FILE");'],
+  ["a dependency would have as a text", "secret.txt", "", 'exports.tell = () => require("FILE");'],
+  ["it imports as a text itself", "secret.txt", 'import secret from "FILE"; export { secret };', ""],
+]) {
+  test(`no bundle is made with a file of the machine that ${what}, and it is named`, (t) => {
+    const scratch = scratchRepo(t);
+    const secret = path.join(fs.realpathSync(scratch.repo), file);
+    fs.writeFileSync(secret, '"of the host"');
+    const nosy = path.join(scratch.repo, "node_modules", "nosy");
+    fs.mkdirSync(nosy, { recursive: true });
+    const manifest = { name: "nosy", main: "index.js" };
+    fs.writeFileSync(path.join(nosy, "package.json"), JSON.stringify(manifest));
+    fs.writeFileSync(path.join(nosy, "index.js"), dependency.replace("FILE", secret));
+    const folder = scratch.write(
+      "@openfn/language-nosy",
+      `${own.replace("FILE", secret)} import * as nosy from "nosy"; export { nosy };`,
+    );
+    const target = path.join(scratch.repo, "bundles", "nosy");
+    const { status, stderr } = spawnSync(process.execPath, [PROGRAM, "adaptor", folder, target], {
+      encoding: "utf8",
+    });
+    assert.equal(status, 1);
+    assert.match(stderr, /secret\.(?:json|txt), which is not in its packages/);
+    assert.ok(!fs.existsSync(path.join(target, "bundle.json")));
+  });
+}
