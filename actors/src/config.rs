@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use adaptors::{AllowedSources, DependencySource};
 use protocol::backoff::ClaimBackoff;
 use protocol::lightning::escaped_len;
 use protocol::size::Mebibytes;
@@ -240,6 +241,8 @@ pub struct NodeConfig {
     pub repo_dir: PathBuf,
     /// Take the locks that make the repository safe between processes.
     pub repo_lock: bool,
+    /// Where an adaptor's dependencies may come from, besides the registry.
+    pub adaptor_sources: AllowedSources,
     /// Where `@local` adaptors are.
     pub monorepo_dir: Option<PathBuf>,
     /// Adaptor specifiers to install and warm at start.
@@ -260,6 +263,17 @@ pub struct NodeConfig {
     pub state_props_to_remove: Vec<String>,
     /// Peak memory of each step.
     pub profile: Option<Duration>,
+}
+
+impl NodeConfig {
+    /// What installs and bundles.
+    pub(crate) fn tools(&self) -> adaptors::Tools {
+        adaptors::Tools {
+            node: self.node.clone(),
+            sandbox: self.sandbox,
+            sources: self.adaptor_sources,
+        }
+    }
 }
 
 /// Whether an engine child may serve another run.

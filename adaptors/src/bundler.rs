@@ -1,14 +1,16 @@
 //! Runs the engine's `bundle.mjs`, which makes packages fast to load. Engine children only read what it makes, and where
 //! there is no bundle the plain files serve.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::process::Command;
+use sandbox::{Confinement, Limits, Network, Processes, Spec};
 
 use crate::bundle;
-use crate::command::{CommandError, run_to_end};
+use crate::command::{CommandError, private_root, run_to_end};
 use crate::files::{FileError, blocking, remove_folder};
+use crate::tools::Tools;
 
 /// Bundling the largest adaptor takes a few seconds.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -33,24 +35,31 @@ pub enum BundleError {
 /// The bundler of one engine folder.
 #[derive(Debug, Clone)]
 pub(crate) struct Bundler {
-    node: PathBuf,
+    tools: Tools,
     engine_folder: PathBuf,
 }
 
 impl Bundler {
-    pub(crate) fn new(node: PathBuf, engine_folder: PathBuf) -> Self {
+    pub(crate) fn new(tools: Tools, engine_folder: PathBuf) -> Self {
         Self {
-            node,
+            tools,
             engine_folder,
         }
     }
 
-    /// Bundles an installed adaptor into `target`, whose parent is made if need be.
+    /// Bundles an adaptor that is installed in `folder`, among those of `packages`, into `target`, whose parent is made if need
+    /// be.
     ///
     /// # Errors
     /// Why there is none; the adaptor may be one that a bundle could change.
-    pub(crate) async fn adaptor(&self, folder: &Path, target: &Path) -> Result<(), BundleError> {
-        self.bundle("adaptor", Some(folder), target).await
+    pub(crate) async fn adaptor(
+        &self,
+        packages: &Path,
+        folder: &Path,
+        target: &Path,
+    ) -> Result<(), BundleError> {
+        self.bundle("adaptor", Some((packages, folder)), target)
+            .await
     }
 
     /// Bundles the engine program into its own folder, if that was not done yet.
@@ -69,13 +78,15 @@ impl Bundler {
     async fn bundle(
         &self,
         what: &str,
-        folder: Option<&Path>,
+        adaptor: Option<(&Path, &Path)>,
         target: &Path,
     ) -> Result<(), BundleError> {
         let parent = target.parent().unwrap_or(target).to_owned();
         let unfinished = bundle::unfinished(&parent);
-        blocking(move || std::fs::create_dir_all(&parent).map_err(FileError::at(&parent))).await?;
-        let made = self.run(what, folder, &unfinished).await;
+        let folder = unfinished.clone();
+        // What is not there cannot be allowed to the bundler.
+        blocking(move || std::fs::create_dir_all(&folder).map_err(FileError::at(&folder))).await?;
+        let made = self.run(what, adaptor, &unfinished).await;
         let target = target.to_owned();
         blocking(move || {
             let made = made.and_then(|()| {
@@ -93,20 +104,41 @@ impl Bundler {
     async fn run(
         &self,
         what: &str,
-        folder: Option<&Path>,
+        adaptor: Option<(&Path, &Path)>,
         target: &Path,
     ) -> Result<(), BundleError> {
-        let mut command = Command::new(&self.node);
-        command
-            .arg(self.engine_folder.join("bundle.mjs"))
-            .arg(what)
-            .args(folder)
-            .arg(target);
-        let output = run_to_end("node", &mut command, PATIENCE).await?;
-        if output.status.success() {
+        let node = self.tools.node()?;
+        let mut args: Vec<OsString> =
+            vec![self.engine_folder.join("bundle.mjs").into(), what.into()];
+        let mut readable = vec![self.engine_folder.clone()];
+        if let Some((packages, folder)) = adaptor {
+            args.push(folder.into());
+            readable.push(packages.to_owned());
+        }
+        args.push(target.into());
+        let spec = Spec {
+            program: node,
+            args,
+            env: Vec::new(),
+            current_dir: self.engine_folder.clone(),
+            sockets: false,
+            root: private_root("node")?,
+            confinement: Confinement {
+                mode: self.tools.sandbox,
+                readable,
+                writable: vec![target.to_owned()],
+                // esbuild is a program of its own, and the probe another Node.
+                executable: vec![self.engine_folder.join("node_modules/@esbuild")],
+                processes: Processes::Allowed,
+                network: Network::Nobody,
+                limits: Limits::default(),
+                memory: None,
+            },
+        };
+        let ended = run_to_end("node", &spec, PATIENCE).await?;
+        if ended.status.success() {
             return Ok(());
         }
-        let said = String::from_utf8_lossy(&output.stderr);
-        Err(BundleError::Refused(said.trim().to_owned()))
+        Err(BundleError::Refused(ended.stderr.trim().to_owned()))
     }
 }

@@ -1,18 +1,13 @@
-//! Programs of this machine that are run to their end: npm and Node. Never through a shell.
+//! Programs of this machine that are run to their end: npm and Node. Confined, and never through a shell.
 
 use std::io;
-use std::process::{Output, Stdio};
+use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::process::Command;
+use sandbox::{Root, Spec};
 
-/// Secrets of the worker that other programs have no business with.
-const SECRETS: [&str; 4] = [
-    "WORKER_SECRET",
-    "WORKER_HTTP_TOKEN",
-    "WORKER_LIGHTNING_PUBLIC_KEY",
-    "WORKER_SENTRY_DSN",
-];
+use crate::files::FileError;
 
 /// Why a program has no output.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +15,7 @@ pub enum CommandError {
     /// It ran for longer than it may, and was killed.
     #[error("no end after {}s", .0.as_secs())]
     TimedOut(Duration),
-    /// It cannot be started.
+    /// It is not there, or cannot be executed.
     #[error("{program} cannot be started: {source}")]
     NotStarted {
         /// Its name, without the path.
@@ -28,24 +23,72 @@ pub enum CommandError {
         /// What the system said.
         source: io::Error,
     },
+    /// It cannot be looked for.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// There is no place for it, or no sandbox where the configuration demands one.
+    #[error("{program} cannot be started: {source}")]
+    NotConfined {
+        /// Its name, without the path.
+        program: &'static str,
+        /// What is missing.
+        source: sandbox::Error,
+    },
 }
 
-/// Runs a program to its end, without input and without the worker's secrets. It is killed when it takes longer than
-/// `patience`, and when the future is dropped. `program` is its name for errors.
+impl CommandError {
+    /// A program that is nowhere.
+    pub(crate) fn not_found(program: &'static str) -> Self {
+        Self::NotStarted {
+            program,
+            source: io::ErrorKind::NotFound.into(),
+        }
+    }
+
+    fn of(program: &'static str, error: sandbox::Error) -> Self {
+        match error {
+            sandbox::Error::Start { error, .. } => Self::NotStarted {
+                program,
+                source: error,
+            },
+            source => Self::NotConfined { program, source },
+        }
+    }
+}
+
+/// What came of a program.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Runs a program to its end, without input. It is killed when it takes longer than `patience`, and when the future is
+/// dropped. `name` is its name for errors.
 ///
 /// # Errors
 /// When it has no end of its own; one with a failure is none.
 pub(crate) async fn run_to_end(
-    program: &'static str,
-    command: &mut Command,
+    name: &'static str,
+    spec: &Spec,
     patience: Duration,
-) -> Result<Output, CommandError> {
-    command.stdin(Stdio::null()).kill_on_drop(true);
-    for secret in SECRETS {
-        command.env_remove(secret);
-    }
-    match tokio::time::timeout(patience, command.output()).await {
-        Err(_) => Err(CommandError::TimedOut(patience)),
-        Ok(output) => output.map_err(|source| CommandError::NotStarted { program, source }),
-    }
+) -> Result<Ended, CommandError> {
+    let output = sandbox::output(spec, patience)
+        .await
+        .map_err(|error| CommandError::of(name, error))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok(Ended {
+        status: output.status.ok_or(CommandError::TimedOut(patience))?,
+        stdout: text(&output.stdout),
+        stderr: text(&output.stderr),
+    })
+}
+
+/// Where the private folder of one program goes.
+///
+/// # Errors
+/// When the temporary folder cannot be written.
+pub(crate) fn private_root(name: &'static str) -> Result<Arc<Root>, CommandError> {
+    Root::create().map_err(|error| CommandError::of(name, sandbox::Error::PrivateFolder(error)))
 }

@@ -9,6 +9,7 @@ use crate::engine_program;
 use crate::files::{FileError, blocking, remove_folder};
 use crate::lock::{FolderLock, LockError, Pace};
 use crate::npm::{Npm, NpmError};
+use crate::tools::Tools;
 
 /// Why there is no engine to run.
 #[derive(Debug, thiserror::Error)]
@@ -42,11 +43,11 @@ pub enum EngineFolderError {
 pub async fn ensure_engine_folder(
     given: Option<&Path>,
     cache: &Path,
-    node: &Path,
+    tools: &Tools,
 ) -> Result<PathBuf, EngineFolderError> {
     match given {
         Some(folder) => check_given(folder.to_owned()).await,
-        None => ensure_installed(cache, &Npm::on_path(), node).await,
+        None => ensure_installed(cache, &Npm::on_path(tools.clone()), tools).await,
     }
 }
 
@@ -63,7 +64,7 @@ async fn check_given(folder: PathBuf) -> Result<PathBuf, EngineFolderError> {
 async fn ensure_installed(
     cache: &Path,
     npm: &Npm,
-    node: &Path,
+    tools: &Tools,
 ) -> Result<PathBuf, EngineFolderError> {
     let folder = cache.join(folder_name());
     if is_whole(&folder).await? {
@@ -81,7 +82,7 @@ async fn ensure_installed(
     let began = Instant::now();
     // Made beside its place and moved there when it is whole: nobody ever finds half of it.
     let unfinished = cache.join(format!(".{}-{}", folder_name(), uuid::Uuid::new_v4()));
-    let installed = install(&unfinished, &folder, npm, node).await;
+    let installed = install(&unfinished, &folder, npm, tools).await;
     if installed.is_err() {
         let left = unfinished.clone();
         if let Err(error) = blocking(move || remove_folder(&left)).await {
@@ -100,12 +101,12 @@ async fn install(
     unfinished: &Path,
     folder: &Path,
     npm: &Npm,
-    node: &Path,
+    tools: &Tools,
 ) -> Result<(), EngineFolderError> {
     let target = unfinished.to_owned();
     blocking(move || engine_program::write_to(&target)).await?;
     npm.ci(unfinished).await?;
-    let bundler = Bundler::new(node.to_owned(), unfinished.to_owned());
+    let bundler = Bundler::new(tools.clone(), unfinished.to_owned());
     if let Err(why) = bundler.engine().await {
         log::warn!("the engine is not bundled, so runs cost more: {why}");
     }
@@ -164,6 +165,11 @@ mod tests {
     }
 
     async fn ensure_given(folder: &Path) -> Result<PathBuf, EngineFolderError> {
-        ensure_engine_folder(Some(folder), Path::new("/nonexistent"), Path::new("node")).await
+        let tools = Tools {
+            node: PathBuf::from("node"),
+            sandbox: sandbox::SandboxMode::Auto,
+            sources: crate::AllowedSources::default(),
+        };
+        ensure_engine_folder(Some(folder), Path::new("/nonexistent"), &tools).await
     }
 }

@@ -3,11 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::bundle;
 use crate::files::{FileError, remove_folder};
 use crate::specifier::Package;
+use crate::staging::{Copying, copy_tree, exchange, replace_file};
+
+/// Where npm puts packages, below a repository.
+const PACKAGES: &str = "node_modules";
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]
@@ -15,6 +19,41 @@ pub(crate) struct Repository {
     root: PathBuf,
     /// The engine program's, whose bundles another one may not understand.
     fingerprint: String,
+}
+
+/// A folder in which a package is installed, before the repository takes it over.
+#[derive(Debug, Clone)]
+pub(crate) struct Staged {
+    folder: PathBuf,
+}
+
+impl Staged {
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether npm has put the package there, as a folder of its own.
+    pub(crate) fn has(&self, package: &Package) -> bool {
+        let folder = self.folder.join(PACKAGES).join(package.alias());
+        let is_folder = fs::symlink_metadata(&folder).is_ok_and(|found| found.is_dir());
+        is_folder && folder.join("package.json").is_file()
+    }
+
+    /// npm's own list of what is there; null without one.
+    pub(crate) fn lockfile(&self) -> Value {
+        let list = fs::read(self.folder.join(PACKAGES).join(".package-lock.json"));
+        list.ok()
+            .and_then(|list| serde_json::from_slice(&list).ok())
+            .unwrap_or_default()
+    }
+
+    /// Removes it.
+    ///
+    /// # Errors
+    /// When something of it stays.
+    pub(crate) fn remove(&self) -> Result<(), FileError> {
+        remove_folder(&self.folder).map(|_| ())
+    }
 }
 
 impl Repository {
@@ -27,9 +66,14 @@ impl Repository {
         &self.root
     }
 
+    /// Where all packages are.
+    pub(crate) fn packages(&self) -> PathBuf {
+        self.root.join(PACKAGES)
+    }
+
     /// Where a package is, or will be.
     pub(crate) fn folder(&self, package: &Package) -> PathBuf {
-        self.root.join("node_modules").join(package.alias())
+        self.packages().join(package.alias())
     }
 
     /// The folder of a package's bundle, which need not be there; one name deep, so that those of two scopes cannot meet.
@@ -46,7 +90,7 @@ impl Repository {
     /// Where a package is in its bundle, if there is a whole one.
     pub(crate) fn folder_in_bundle(&self, package: &Package) -> Option<PathBuf> {
         let bundle = self.bundle(package);
-        bundle::is_whole(&bundle).then(|| bundle.join("node_modules").join(package.alias()))
+        bundle::is_whole(&bundle).then(|| bundle.join(PACKAGES).join(package.alias()))
     }
 
     /// The lock target of one package.
@@ -80,7 +124,7 @@ impl Repository {
             "dependencies": {},
         });
         let path = self.manifest_path();
-        fs::write(&path, format!("{manifest:#}")).map_err(FileError::at(&path))
+        replace_file(&path, &format!("{manifest:#}"))
     }
 
     /// Whether a package is there: npm writes its key into `package.json` when everything else is done, and somebody may have
@@ -93,11 +137,44 @@ impl Repository {
         has_key && self.folder(package).join("package.json").is_file()
     }
 
-    /// Removes what an interrupted install has left of a package, which npm would take for the whole.
+    /// Makes a folder for npm to install a package in: a copy of the repository, without what an interrupted install may have
+    /// left of that package, which npm would take for the whole.
     ///
     /// # Errors
-    /// When its files cannot be read or changed.
-    pub(crate) fn remove_partial(&self, package: &Package) -> Result<(), FileError> {
+    /// When its files cannot be read or copied.
+    pub(crate) fn stage(&self, package: &Package, copying: Copying) -> Result<Staged, FileError> {
+        self.ensure()?;
+        let parent = self.stagings();
+        fs::create_dir_all(&parent).map_err(FileError::at(&parent))?;
+        let staged = Staged {
+            folder: parent.join(uuid::Uuid::new_v4().to_string()),
+        };
+        fs::create_dir(&staged.folder).map_err(FileError::at(&staged.folder))?;
+        // npm's settings for this repository are the operator's.
+        for name in ["package.json", ".npmrc"] {
+            let (from, to) = (self.root.join(name), staged.folder.join(name));
+            if from.exists() {
+                fs::copy(&from, &to).map_err(FileError::at(&to))?;
+            }
+        }
+        let packages = self.packages();
+        if packages.exists() {
+            copy_tree(&packages, &staged.folder.join(PACKAGES), copying)?;
+        }
+        if remove_folder(&staged.folder.join(PACKAGES).join(package.alias()))? {
+            log::info!(
+                "leaving out what an interrupted install has left of {}",
+                package.alias()
+            );
+        }
+        Ok(staged)
+    }
+
+    /// Takes over what npm has installed. Until the last step the package counts as not installed.
+    ///
+    /// # Errors
+    /// When files cannot be changed.
+    pub(crate) fn adopt(&self, staged: &Staged, package: &Package) -> Result<(), FileError> {
         // What is installed next may have other dependencies than those that were bundled.
         let name = self.bundle(package);
         let name = name.file_name().unwrap_or_default();
@@ -105,13 +182,37 @@ impl Repository {
         for version in versions.into_iter().flatten().flatten() {
             remove_folder(&version.path().join(name))?;
         }
-        if remove_folder(&self.folder(package))? {
-            log::info!(
-                "removed what was left of an interrupted install of {}",
-                package.alias()
-            );
-        }
-        Ok(())
+        exchange(&staged.folder.join(PACKAGES), &self.packages())?;
+        let mut manifest = self.manifest().unwrap_or_default();
+        let mut dependencies = match manifest["dependencies"].take() {
+            Value::Object(dependencies) => dependencies,
+            _ => Map::new(),
+        };
+        // Without a caret: a repository that is restored from this file has to get the very same packages.
+        let version = format!("npm:{}@{}", package.name, package.version);
+        dependencies.insert(package.alias(), version.into());
+        dependencies.sort_keys();
+        manifest["dependencies"] = dependencies.into();
+        replace_file(&self.manifest_path(), &format!("{manifest:#}\n"))
+    }
+
+    /// The version of a package that is there, by its place below the repository.
+    pub(crate) fn version_at(&self, place: &str) -> Option<String> {
+        let manifest = fs::read(self.root.join(place).join("package.json")).ok()?;
+        let manifest: Value = serde_json::from_slice(&manifest).ok()?;
+        manifest["version"].as_str().map(str::to_owned)
+    }
+
+    fn stagings(&self) -> PathBuf {
+        self.root.join(".staging")
+    }
+
+    /// Removes what installs have left that were killed. Only under the lock: one that is at work looks the same.
+    ///
+    /// # Errors
+    /// When its files cannot be changed.
+    pub(crate) fn remove_stagings(&self) -> Result<(), FileError> {
+        remove_folder(&self.stagings()).map(|_| ())
     }
 
     /// Removes bundles that a worker had not finished when it was killed. Only under the lock: one that is being made looks
@@ -195,9 +296,44 @@ mod tests {
         assert!(repository.is_installed(&package()));
         fs::remove_file(folder.join("package.json")).unwrap();
         assert!(!repository.is_installed(&package()), "not on disk");
-        repository.remove_partial(&package()).unwrap();
-        assert!(!folder.exists());
-        repository.remove_partial(&package()).unwrap();
+    }
+
+    #[test]
+    fn nothing_changes_until_a_staged_package_is_taken_over() {
+        let home = tempfile::tempdir().unwrap();
+        let repository = repository(home.path());
+        let half = repository.folder(&package());
+        fs::create_dir_all(&half).unwrap();
+        fs::write(half.join("half.js"), "").unwrap();
+        let other = repository.root().join("node_modules/other");
+        fs::create_dir_all(&other).unwrap();
+        let staged = repository.stage(&package(), Copying::Links).unwrap();
+        let folder = staged.folder().join("node_modules/@openfn/a_1.0.0");
+        assert!(!staged.has(&package()) && !folder.exists());
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("package.json"), r#"{"version":"1.0.0"}"#).unwrap();
+        assert!(staged.has(&package()));
+        assert!(half.join("half.js").exists() && !repository.is_installed(&package()));
+        repository.adopt(&staged, &package()).unwrap();
+        staged.remove().unwrap();
+        assert!(repository.is_installed(&package()) && other.exists());
+        assert!(!half.join("half.js").exists());
+        let version = repository.version_at("node_modules/@openfn/a_1.0.0");
+        assert_eq!(version.as_deref(), Some("1.0.0"));
+    }
+
+    #[test]
+    fn a_package_that_is_only_a_link_is_none() {
+        let home = tempfile::tempdir().unwrap();
+        let repository = repository(&home.path().join("repo"));
+        let elsewhere = home.path().join("elsewhere");
+        fs::create_dir(&elsewhere).unwrap();
+        fs::write(elsewhere.join("package.json"), "{}").unwrap();
+        let staged = repository.stage(&package(), Copying::Links).unwrap();
+        let scope = staged.folder().join("node_modules/@openfn");
+        fs::create_dir_all(&scope).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, scope.join("a_1.0.0")).unwrap();
+        assert!(!staged.has(&package()));
     }
 
     #[test]

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use actors::config::{
-    BatchConfig, ClaimConfig, CollectionsConfig, Config, DeliveryConfig, EngineConfig, FrameLimit,
-    Identity, LightningConfig, MemoryEnforcement, NodeConfig, Reuse, RunLimits, SandboxMode,
-    Secret, ShutdownGrace,
+    AllowedSources, BatchConfig, ClaimConfig, CollectionsConfig, Config, DeliveryConfig,
+    DependencySource, EngineConfig, FrameLimit, Identity, LightningConfig, MemoryEnforcement,
+    NodeConfig, Reuse, RunLimits, SandboxMode, Secret, ShutdownGrace,
 };
 use actors::engine_pool::{is_installable, locate};
 use actors::metrics::Metrics;
@@ -265,6 +265,7 @@ fn engine(
 ) -> EngineConfig {
     let repo_dir = from.required(&table::REPO_DIR, path);
     let repo_lock = from.switch(&table::REPO_LOCK);
+    let adaptor_sources = adaptor_sources(from);
     let monorepo_dir = from.optional(&table::MONOREPO_DIR, path);
     let preload = from.list(&table::PRELOAD_ADAPTORS);
     for specifier in preload.iter().filter(|text| !is_installable(text)) {
@@ -316,6 +317,7 @@ fn engine(
         cache_dir,
         repo_dir,
         repo_lock,
+        adaptor_sources,
         monorepo_dir,
         preload,
         warm,
@@ -327,6 +329,21 @@ fn engine(
         state_props_to_remove,
         profile: profiling.then_some(poll_interval),
     })
+}
+
+fn adaptor_sources(from: &mut Resolver) -> AllowedSources {
+    let words = DependencySource::ALL.map(|source| (source.name(), source));
+    let mut allowed = Vec::new();
+    for text in from.list(&table::ALLOW_ADAPTOR_SOURCES) {
+        match values::one_of(&words, &text) {
+            Ok(source) => allowed.push(source),
+            Err(why) => from.problem(SettingProblem::new(format!(
+                "{}: {text:?} {why}",
+                table::ALLOW_ADAPTOR_SOURCES.names()
+            ))),
+        }
+    }
+    AllowedSources::of(&allowed)
 }
 
 /// When a drain ends what is left. What a run of this worker does is over after its time limit, and what is left then is to

@@ -218,6 +218,15 @@ pub(crate) static REPO_LOCK: Setting = Setting::switch(
     "Whether to lock the adaptor repository against other processes while installing",
 );
 
+pub(crate) static ALLOW_ADAPTOR_SOURCES: Setting = Setting::list(
+    Engine,
+    "allow-adaptor-sources",
+    "SOURCES",
+    "Where dependencies of adaptors may come from besides the registry: `git` (npm then starts git, and what the package \
+     names), `file` (of this machine), `url`",
+)
+.env(&["WORKER_ALLOW_ADAPTOR_SOURCES"]);
+
 pub(crate) static MONOREPO_DIR: Setting = Setting::text(
     Engine,
     "monorepo-dir",
@@ -547,6 +556,7 @@ pub(crate) static ALL: &[&Setting] = &[
     &SHUTDOWN_GRACE,
     &REPO_DIR,
     &REPO_LOCK,
+    &ALLOW_ADAPTOR_SOURCES,
     &MONOREPO_DIR,
     &PRELOAD_ADAPTORS,
     &MOCK,

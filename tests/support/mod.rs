@@ -5,6 +5,7 @@
 pub(crate) mod http;
 pub(crate) mod proxy;
 pub(crate) mod random;
+pub(crate) mod registry;
 pub(crate) mod rows;
 
 use std::io::{BufRead as _, BufReader};

@@ -43,7 +43,7 @@ impl AdaptorInstaller {
         let options = Options {
             repository: config.repo_dir.clone(),
             lock: config.repo_lock,
-            node: config.node.clone(),
+            tools: config.tools(),
         };
         let on_install = Box::new(move |worked, took| metrics.installed(worked, took));
         Self {
@@ -67,15 +67,18 @@ impl Handler<Install> for AdaptorInstaller {
     }
 }
 
-/// The newest version of the collections adaptor, asked of npm. The mock engine installs nothing, so it needs no npm either.
+/// The newest version of the collections adaptor, asked of npm. Engines that install nothing need no npm either.
 pub(crate) fn latest_collections_version(
     config: &Config,
 ) -> impl Future<Output = Result<String, adaptors::NpmError>> + use<> {
-    let mocked = matches!(config.engine, EngineConfig::Mock);
+    let tools = match &config.engine {
+        EngineConfig::Node(node) => Some(node.tools()),
+        EngineConfig::Mock | EngineConfig::Recorded(_) => None,
+    };
     async move {
-        if mocked {
-            return Ok("latest".to_owned());
+        match tools {
+            Some(tools) => adaptors::latest_collections_version(tools).await,
+            None => Ok("latest".to_owned()),
         }
-        adaptors::latest_collections_version().await
     }
 }

@@ -108,7 +108,7 @@ impl EnginePool {
         let config = engine.config.clone();
         let installing = async move {
             let given = config.engine_dir.as_deref();
-            adaptors::ensure_engine_folder(given, &config.cache_dir, &config.node).await
+            adaptors::ensure_engine_folder(given, &config.cache_dir, &config.tools()).await
         };
         ctx.spawn(installing.into_actor(self).map(|installed, this, ctx| {
             let Some(Backend::Node(engine)) = &mut this.backend else {

@@ -6,6 +6,7 @@ use crate::bundler::BundleError;
 use crate::files::FileError;
 use crate::lock::LockError;
 use crate::npm::NpmError;
+use crate::policy::Refused;
 
 /// Why adaptors cannot be had, in words for a run's report.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +57,9 @@ pub enum WhyNotInstalled {
     /// npm cannot.
     #[error(transparent)]
     Npm(#[from] NpmError),
+    /// Something that it depends on is from a place that is not allowed.
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// npm says that it has, and has not.
     #[error("npm reported success, but the package is not in the repository")]
     NotThere,

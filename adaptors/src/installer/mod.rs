@@ -21,8 +21,11 @@ use crate::engine_program;
 use crate::files::{FileError, blocking};
 use crate::lock::{FolderLock, Pace};
 use crate::npm::{Npm, NpmError};
+use crate::policy;
 use crate::repository::Repository;
 use crate::specifier::{self, Package, Unsafe, Wanted};
+use crate::staging::Copying;
+use crate::tools::Tools;
 
 /// How long the answer to `latest` or `next` is good: a burst of runs asks npm once, a new release is seen within a minute.
 const LOOKUP_LIFE: Duration = Duration::from_mins(1);
@@ -45,8 +48,8 @@ pub struct Options {
     pub repository: PathBuf,
     /// Take the locks that make the repository safe between processes.
     pub lock: bool,
-    /// The Node.js executable, which bundles.
-    pub node: PathBuf,
+    /// What installs and bundles.
+    pub tools: Tools,
 }
 
 /// Hears of each adaptor that npm was asked to install: whether it worked, and how long it took.
@@ -59,7 +62,7 @@ pub struct Installer {
     locks: Option<Pace>,
     /// Held while npm changes the repository.
     installing: tokio::sync::Mutex<()>,
-    node: PathBuf,
+    tools: Tools,
     /// The folder of the engine program that bundles, once there is one.
     engine: watch::Receiver<Option<PathBuf>>,
     /// Aliases of packages that a bundle was or is made of, in this process: a failure would only repeat.
@@ -75,7 +78,8 @@ impl Installer {
         engine: watch::Receiver<Option<PathBuf>>,
         on_install: OnInstall,
     ) -> Self {
-        Self::with(options, engine, on_install, Npm::on_path(), Pace::default())
+        let npm = Npm::on_path(options.tools.clone());
+        Self::with(options, engine, on_install, npm, Pace::default())
     }
 
     fn with(
@@ -90,7 +94,7 @@ impl Installer {
             npm,
             locks: options.lock.then_some(pace),
             installing: tokio::sync::Mutex::new(()),
-            node: options.node,
+            tools: options.tools,
             engine,
             bundling: Mutex::new(HashSet::new()),
             lookups: Mutex::new(HashMap::new()),
@@ -205,7 +209,7 @@ impl Installer {
 
     fn bundler(&self) -> Option<Bundler> {
         let folder = self.engine.borrow().clone()?;
-        Some(Bundler::new(self.node.clone(), folder))
+        Some(Bundler::new(self.tools.clone(), folder))
     }
 
     async fn bundle_now(&self, package: &Package) -> Result<(), WhyNotBundled> {
@@ -219,11 +223,11 @@ impl Installer {
             let repository = self.repository.clone();
             blocking(move || repository.remove_unfinished_bundles()).await?;
         }
-        let (folder, target) = (
-            self.repository.folder(package),
-            self.repository.bundle(package),
-        );
-        Ok(bundler.adaptor(&folder, &target).await?)
+        let repository = &self.repository;
+        let (folder, target) = (repository.folder(package), repository.bundle(package));
+        Ok(bundler
+            .adaptor(&repository.packages(), &folder, &target)
+            .await?)
     }
 
     async fn install_missing(&self, wanted: Vec<(String, Package)>) -> Result<(), InstallError> {
@@ -272,21 +276,11 @@ impl Installer {
             log::info!("Skipping {} as already installed", package.alias());
             return Ok(());
         }
-        let (repository, partial) = (self.repository.clone(), package.clone());
-        // Only under the locks: npm writes `package.json` in place, and one that is half written would be replaced.
-        blocking(move || {
-            repository.ensure()?;
-            repository.remove_partial(&partial)
-        })
-        .await?;
         let began = Instant::now();
         log::info!("Will install {} version {}", package.name, package.version);
-        let installed = self.npm.install(self.repository.root(), package).await;
+        let installed = self.install_staged(package).await;
         (self.on_install)(installed.is_ok(), began.elapsed());
         installed?;
-        if !self.is_installed(package).await? {
-            return Err(WhyNotInstalled::NotThere);
-        }
         self.bundling
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -298,6 +292,41 @@ impl Installer {
             began.elapsed().as_secs_f64()
         );
         Ok(())
+    }
+
+    /// Has npm install a package beside the repository, which takes it over when it is good: until then nothing there changes.
+    async fn install_staged(&self, package: &Package) -> Result<(), WhyNotInstalled> {
+        let copying = if self.npm.runs_others() {
+            Copying::Content
+        } else {
+            Copying::Links
+        };
+        let (repository, wanted) = (self.repository.clone(), package.clone());
+        let is_locked = self.locks.is_some();
+        let staged = blocking(move || {
+            if is_locked {
+                repository.remove_stagings()?;
+            }
+            repository.stage(&wanted, copying)
+        })
+        .await?;
+        let installed = self.npm.install(staged.folder(), package).await;
+        let (repository, wanted) = (self.repository.clone(), package.clone());
+        let sources = self.tools.sources;
+        blocking(move || {
+            let adopted = installed.map_err(WhyNotInstalled::from).and_then(|()| {
+                if !staged.has(&wanted) {
+                    return Err(WhyNotInstalled::NotThere);
+                }
+                policy::check(&staged.lockfile(), sources, |place, version| {
+                    repository.version_at(place).as_deref() != Some(version)
+                })?;
+                Ok(repository.adopt(&staged, &wanted)?)
+            });
+            staged.remove()?;
+            adopted
+        })
+        .await
     }
 
     fn failed(&self, specifier: &str, why: WhyNotInstalled) -> InstallError {

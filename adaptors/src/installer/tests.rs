@@ -58,13 +58,13 @@ impl World {
         let options = Options {
             repository: self.path("repo"),
             lock: true,
-            node: self.path("node"),
+            tools: tools(self.path("node")),
         };
         let pace = Pace {
             retry: Duration::from_millis(5),
             ..Pace::default()
         };
-        let npm = Npm::at(self.path("npm"));
+        let npm = Npm::at(self.path("npm"), tools(self.path("node")));
         Arc::new(Installer::with(
             options,
             engine,
@@ -77,6 +77,15 @@ impl World {
     fn calls(&self) -> Vec<String> {
         let text = fs::read_to_string(self.path("calls")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
+    }
+}
+
+/// Without a sandbox: the programs are scripts that start others.
+fn tools(node: PathBuf) -> Tools {
+    Tools {
+        node,
+        sandbox: sandbox::SandboxMode::Off,
+        sources: policy::AllowedSources::default(),
     }
 }
 
@@ -307,6 +316,7 @@ fn with_bundler(world: &World) -> Arc<Installer> {
     let node = world.path("node");
     fs::write(&node, FAKE_BUNDLER).unwrap();
     fs::set_permissions(&node, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir(world.path("engine")).unwrap();
     world.installer_beside(watch::channel(Some(world.path("engine"))).1)
 }
 

@@ -18,7 +18,9 @@ use tokio::sync::{Semaphore, mpsc};
 use super::child::EngineChild;
 use super::messages::{EngineEvent, Execute, GetEngineStatus, Proceed, StopEngine, StopJob};
 use super::{EngineFailed, EnginePool};
-use crate::config::{EngineConfig, MemoryEnforcement, NodeConfig, Reuse, SandboxMode};
+use crate::config::{
+    AllowedSources, EngineConfig, MemoryEnforcement, NodeConfig, Reuse, SandboxMode,
+};
 use crate::events::Panic;
 use crate::metrics::Metrics;
 
@@ -104,6 +106,7 @@ fn node_config(home: &Path) -> NodeConfig {
         cache_dir: home.join("cache"),
         repo_dir: home.join("repo"),
         repo_lock: true,
+        adaptor_sources: AllowedSources::default(),
         monorepo_dir: None,
         preload: Vec::new(),
         warm: 1,

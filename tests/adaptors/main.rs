@@ -1,5 +1,7 @@
 //! Real adaptors through the whole program: which are installed, which are refused, and collections.
 
+mod installs;
+#[path = "../support/mod.rs"]
 mod support;
 
 use lightning_mock::RunState;
