@@ -1,10 +1,11 @@
 //! Facts that several actors hear. Commands are in the rooms of those who carry them out.
 
 use actix::prelude::*;
-use protocol::ids::{RunId, WorkloopId};
+use protocol::ids::RunId;
 use protocol::reasons::ExitReason;
 
 use crate::lightning::LightningConnection;
+use crate::metrics::UNREPORTED;
 
 /// The connection actor died and was started again: subscriptions and whatever was outstanding are gone.
 #[derive(Message, Clone)]
@@ -28,12 +29,41 @@ pub(crate) struct EngineLost {
 pub(crate) struct RunEnded {
     /// The run.
     pub(crate) run_id: RunId,
-    /// The group whose slot it used.
-    pub(crate) workloop: WorkloopId,
-    /// How it ended for Lightning; `None` when it could not be reported.
-    pub(crate) reason: Option<ExitReason>,
-    /// Whether Lightning had taken it away before it was executed (protocol spec, section 3.5).
-    pub(crate) taken_away: bool,
+    /// How.
+    pub(crate) end: End,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Lightning has its end.
+    Reported(ExitReason),
+    /// Lightning does not hear of it.
+    Unreported(Unreported),
+}
+
+/// Why Lightning does not hear how a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unreported {
+    /// It takes nothing of the run any more, or nobody is left who could tell it.
+    GivenUp,
+    /// It did not let the run be started, for it is not this worker's (protocol spec, section 3.5).
+    TakenAway,
+}
+
+impl End {
+    /// The reason as metrics and the log have it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Reported(reason) => reason.as_str(),
+            Self::Unreported(_) => UNREPORTED,
+        }
+    }
+
+    /// Whether another claim of the run counts, since this one came to nothing.
+    pub(crate) fn is_taken_away(self) -> bool {
+        self == Self::Unreported(Unreported::TakenAway)
+    }
 }
 
 /// Makes an actor panic, for the tests of supervision.

@@ -83,7 +83,7 @@ impl LightningConnection {
                 payload: _,
             } => {
                 if topic == Topic::queue() {
-                    if event == "work-available"
+                    if event == protocol::lightning::QueueEvent::WorkAvailable.name()
                         && self.channels.is_current_queue(join_ref.as_deref())
                     {
                         for workloop in self.channels.workloops() {

@@ -249,7 +249,7 @@ impl Handler<Claim> for LightningConnection {
                         Some(join_ref),
                         reference,
                         &Topic::queue(),
-                        "claim",
+                        protocol::lightning::QueueEvent::Claim.name(),
                         &payload,
                     );
                     None

@@ -9,7 +9,7 @@ use protocol::lightning::ClaimedRun;
 use tokio::sync::Semaphore;
 
 use super::machine::{
-    Chance, Count, Effect, End, Event, Figure, Notice, Origin, Outside, RunMachine, Unreported,
+    Chance, Count, Effect, Event, Figure, Notice, Origin, Outside, RunMachine,
 };
 use super::messages::{GetRunStatus, StopRun};
 use super::settings::Settings;
@@ -137,9 +137,7 @@ impl Run {
             Effect::Ended(end) => {
                 self.context.ended.do_send(RunEnded {
                     run_id: self.id.clone(),
-                    workloop: self.workloop.clone(),
-                    reason: end.reason(),
-                    taken_away: end == End::Unreported(Unreported::TakenAway),
+                    end,
                 });
                 ctx.stop();
             }

@@ -18,20 +18,6 @@ pub(super) enum Kind {
     Other,
 }
 
-/// Crashes under one report after which its payload is held to be at fault. Not fewer: a database that is away for some
-/// seconds crashes the channel under everything; with the waits between the joins these are 16 seconds.
-pub(super) const CRASHES_BEFORE_REFUSAL: u8 = 8;
-
-/// The same for a line of the log, where other reports are accepted.
-const CRASHES_OF_A_LINE: u8 = 3;
-
-/// The same for one that is followed by no other: 4 to 8 seconds. Its run must not be held up for longer than that.
-const CRASHES_OF_A_LONE_LINE: u8 = 7;
-
-/// Crashes under a batch of lines after which it is sent in halves. The second is the first that tells: a single one may
-/// have another cause.
-const CRASHES_BEFORE_SPLIT: u8 = 2;
-
 /// One report; its event and payload are those of the protocol spec, section 4.
 #[derive(Debug, Clone)]
 pub(super) enum Report {
@@ -65,23 +51,6 @@ impl Report {
     /// Step events have ids of ours: the server stores them once and crashes the channel on a repetition.
     pub(super) fn is_step_event(&self) -> bool {
         matches!(self, Self::StepStart(_) | Self::StepComplete(_))
-    }
-
-    /// Crashes under this report after which it is held to be at fault. `proven`: something else was accepted between them
-    /// again and again, so it is not Lightning that fails. `None` for the barest end of a run: it is tried until its
-    /// deadline.
-    pub(super) fn crashes_borne(&self, proven: bool) -> Option<u8> {
-        match self {
-            // Sent in parts it loses nothing.
-            Self::Logs(lines) if lines.lines.len() > 1 => Some(CRASHES_BEFORE_SPLIT),
-            Self::Logs(_) if proven => Some(CRASHES_OF_A_LINE),
-            Self::Logs(_) => Some(CRASHES_OF_A_LONE_LINE),
-            Self::RunComplete(end) if end.is_bare() => None,
-            Self::RunComplete(_)
-            | Self::StepComplete(_)
-            | Self::RunStart(_)
-            | Self::StepStart(_) => Some(CRASHES_BEFORE_REFUSAL),
-        }
     }
 
     /// The step that is left open when this report is refused.
@@ -258,7 +227,7 @@ pub(super) enum Repairs {
 
 impl RunEnd {
     /// Whether it names no data of the job.
-    fn is_bare(&self) -> bool {
+    pub(super) fn is_bare(&self) -> bool {
         self.event.final_state.is_none() && self.event.final_dataclip_id.is_none()
     }
 

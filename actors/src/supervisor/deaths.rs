@@ -9,7 +9,7 @@ use super::child::ActorEnd;
 use super::messages::Exit;
 use super::{State, Supervisor, start_engine};
 use crate::engine_pool::{EnginePool, StopJob};
-use crate::events::{EngineLost, RunEnded};
+use crate::events::{End, EngineLost, RunEnded, Unreported};
 use crate::metrics::WatchedActor;
 use crate::run::Origin;
 use crate::tell::Tell as _;
@@ -133,9 +133,7 @@ impl Supervisor {
         log::error!(run_id = id.as_str(); "run {id} is given up unreported{why}");
         ctx.notify(RunEnded {
             run_id: id.clone(),
-            workloop,
-            reason: None,
-            taken_away: false,
+            end: End::Unreported(Unreported::GivenUp),
         });
     }
 }

@@ -3,13 +3,11 @@
 use actix::prelude::*;
 use protocol::ids::{RunId, WorkloopId};
 use protocol::lightning::ClaimedRun;
-use protocol::reasons::ExitReason;
 
 use super::messages::{CancelRun, ClaimEverywhere, ClaimOutcome, Drain, Exit, StopNow};
 use super::{State, Supervisor};
 use crate::engine_pool::EngineFailed;
 use crate::events::RunEnded;
-use crate::metrics::UNREPORTED;
 use crate::run::{Origin, StopRun};
 use crate::tell::Tell as _;
 use crate::workloop::{ClaimNow, SlotFreed, WorkloopEvent};
@@ -70,14 +68,12 @@ impl Handler<RunEnded> for Supervisor {
         let Some(run) = self.runs.remove(&message.run_id) else {
             return;
         };
-        let reason = message.reason.map_or(UNREPORTED, ExitReason::as_str);
+        let RunEnded { run_id, end } = message;
         self.config
             .metrics
-            .run_ended(&message.workloop, reason, run.since.elapsed());
-        let RunEnded {
-            run_id, taken_away, ..
-        } = message;
-        self.slot_freed(run_id.clone(), &message.workloop, taken_away);
+            .run_ended(&run.workloop, end.word(), run.since.elapsed());
+        let taken_away = end.is_taken_away();
+        self.slot_freed(run_id.clone(), &run.workloop, taken_away);
         match self.again.remove(&run_id) {
             Some((run, group)) if taken_away => self.start_run(run, group, Origin::Claimed, ctx),
             Some((run, group)) => self.slot_freed(run.id, &group, false),

@@ -12,8 +12,9 @@ use protocol::reasons::ExitReason;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::engine_pool::{PrepareError, Prepared};
+use crate::events::End;
 use crate::lightning::{ChannelEvent, JoinTurn, Ticket};
-use crate::run::StopRun;
+use crate::run::messages::StopRun;
 
 /// Why a run is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,33 +99,6 @@ pub(in crate::run) struct Execution {
     /// JSON; empty for `{}`.
     pub(in crate::run) input: Bytes,
     pub(in crate::run) options: ExecuteOptions,
-}
-
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::run) enum End {
-    /// Lightning has its end.
-    Reported(ExitReason),
-    Unreported(Unreported),
-}
-
-/// Why Lightning does not hear how a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::run) enum Unreported {
-    /// Lightning takes nothing of it any more.
-    GivenUp,
-    /// Lightning did not let it be started, for it is not this worker's (protocol spec, section 3.5).
-    TakenAway,
-}
-
-impl End {
-    /// As it was reported.
-    pub(in crate::run) fn reason(self) -> Option<ExitReason> {
-        match self {
-            Self::Reported(reason) => Some(reason),
-            Self::Unreported(_) => None,
-        }
-    }
 }
 
 /// A line of the worker's own log.

@@ -7,13 +7,14 @@ use protocol::lightning::{FetchCredential, Refusal, RefusalMeaning, RunEvent, Ru
 use protocol::phoenix::{Payload, ReplyStatus, error_detail};
 
 use super::events::{Count, Effect, Figure, Timer, Turn};
-use super::{Deadline, Fact, RunMachine, State, Unreported, request};
+use super::lifecycle::cancelled;
+use super::{Deadline, Fact, RunMachine, State, request};
+use crate::events::Unreported;
 use crate::lightning::{Blame, ChannelEvent, JoinTurn, Ticket};
 use crate::run::channel::Joined;
 use crate::run::channel_memory::Restoring;
 use crate::run::fetch::Fetch;
 use crate::run::loading::exception;
-use crate::run::machine::lifecycle::cancelled;
 use crate::run::outbox;
 
 impl RunMachine {

@@ -8,10 +8,10 @@ use protocol::logs;
 use protocol::reasons::{ExitReason, Outcome};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::events::{Effect, End, Execution, Figure, Turn};
-use super::{Deadline, Fact, Farewell, RunMachine, State, Unreported, millis};
+use super::events::{Effect, Execution, Figure, Turn};
+use super::{Deadline, Fact, Farewell, RunMachine, State, millis};
 use crate::engine_pool::{CompileFailure, Prepared};
-use crate::metrics::UNREPORTED;
+use crate::events::{End, Unreported};
 use crate::run::loading::Loaded;
 
 pub(super) fn engine_lost() -> Outcome {
@@ -251,7 +251,7 @@ impl RunMachine {
     pub(super) fn done(&mut self, fact: Fact, end: End, turn: &mut Turn<'_>) {
         self.enter(fact, State::Done, turn);
         turn.perform(Effect::Leave);
-        let reason = end.reason().map_or(UNREPORTED, ExitReason::as_str);
+        let reason = end.word();
         let lasted = millis(turn.now.saturating_duration_since(self.born));
         turn.notice(
             Level::Info,

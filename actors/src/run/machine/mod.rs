@@ -22,9 +22,7 @@ use protocol::reasons::Outcome;
 
 pub(crate) use self::events::Origin;
 use self::events::Turn;
-pub(super) use self::events::{
-    Chance, Count, Effect, End, Event, Figure, Notice, Outside, Timer, Unreported,
-};
+pub(super) use self::events::{Chance, Count, Effect, Event, Figure, Notice, Outside, Timer};
 use super::channel::Channel;
 use super::channel_memory::ChannelMemory;
 use super::fetch::Fetch;
@@ -33,6 +31,7 @@ use super::messages::{RunPhase, RunStatus, StopRun};
 use super::outbox::Outbox;
 use super::reporter::Reporter;
 use super::settings::Settings;
+use crate::events::Unreported;
 use crate::lightning::{JoinTurn, Ticket};
 use crate::transitions::{self, Machine};
 

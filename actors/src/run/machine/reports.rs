@@ -5,8 +5,9 @@ use std::time::Duration;
 use log::Level;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::events::{Count, Effect, End, Timer, Turn};
-use super::{Fact, Flush, RunMachine, State, Unreported};
+use super::events::{Count, Effect, Timer, Turn};
+use super::{Fact, Flush, RunMachine, State};
+use crate::events::{End, Unreported};
 use crate::run::outbox;
 use crate::run::report::{Kind, Report, refusal};
 use crate::run::reporter::Outgoing;

@@ -7,7 +7,8 @@ use protocol::lightning::RunEvent;
 use protocol::token::unverified_expiry;
 
 use super::events::{Timer, Turn};
-use super::{Deadline, Fact, RunMachine, State, Unreported, millis};
+use super::{Deadline, Fact, RunMachine, State, millis};
+use crate::events::Unreported;
 use crate::run::channel::Joining;
 use crate::run::outbox::Silence;
 

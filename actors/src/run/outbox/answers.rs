@@ -6,8 +6,9 @@ use protocol::ids::DataclipId;
 use protocol::lightning::Refusal;
 
 use super::super::cause::{Cause, RETRY_WAITS};
-use super::super::report::{CRASHES_BEFORE_REFUSAL, Report};
+use super::super::report::Report;
 use super::super::verdict::{self, Verdict};
+use super::crashes::CRASHES_BEFORE_REFUSAL;
 use super::{ASSUMED, Delivery, Entry, Outbox, Outcome};
 use crate::lightning::Ticket;
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::super::cause::Cause;
-use super::{Delivery, Entry, Outbox, Outcome, Silence};
+use super::{Delivery, Entry, Outbox, Outcome, Silence, crashes};
 use crate::lightning::Ticket;
 
 /// A second one, for a database that comes and goes may look like the first.
@@ -90,7 +90,7 @@ impl Outbox {
     /// Holds a report to be at fault under which so much has crashed, else has it sent again.
     fn borne(&mut self, index: usize, crashes: u8, cause: Cause) -> Outcome {
         let entry = &self.entries[index];
-        let enough = entry.report.crashes_borne(entry.proofs >= PROOFS);
+        let enough = crashes::borne(&entry.report, entry.proofs >= PROOFS);
         if enough.is_some_and(|enough| crashes >= enough) {
             return self.failed(index, cause);
         }

@@ -11,6 +11,7 @@
 //! ```
 
 mod answers;
+mod crashes;
 mod losses;
 #[cfg(test)]
 mod model;

@@ -11,7 +11,8 @@ use protocol::lightning::{
 };
 use protocol::reasons::Outcome as Ended;
 
-use super::super::report::{CRASHES_BEFORE_REFUSAL, CompletedStep, Repairs, RunEnd};
+use super::super::report::{CompletedStep, Repairs, RunEnd};
+use super::crashes::CRASHES_BEFORE_REFUSAL;
 use super::*;
 
 pub(super) fn run_start() -> Report {

@@ -16,9 +16,10 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::super::RunMachine;
-use super::super::events::{Chance, Effect, End, Event, Origin, Outside, Timer};
+use super::super::events::{Chance, Effect, Event, Origin, Outside, Timer};
 use crate::config::{DeliveryConfig, FrameLimit, RunLimits};
 use crate::engine_pool::{CompileFailure, Prepared};
+use crate::events::End;
 use crate::lightning::{ChannelEvent, JoinTurn, Ticket};
 use crate::run::messages::RunPhase;
 use crate::run::settings::Settings;

@@ -6,8 +6,9 @@ use protocol::lightning::RunPush;
 use protocol::reasons::ExitReason;
 
 use super::bench::{Bench, INVALID};
+use crate::events::End;
 use crate::lightning::{Blame, ChannelEvent, JoinTurn, Ticket};
-use crate::run::machine::{End, Event, Timer};
+use crate::run::machine::{Event, Timer};
 use crate::run::messages::RunPhase;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -6,8 +6,9 @@ mod channel;
 use protocol::reasons::ExitReason;
 
 use self::bench::{Bench, DENIED, EXPIRED, INVALID, NOT_CLAIMED};
-use super::{End, Event, Origin, RunMachine, Timer, Unreported};
+use super::{Event, Origin, RunMachine, Timer};
 use crate::engine_pool::PrepareError;
+use crate::events::{End, Unreported};
 use crate::run::StopRun;
 use crate::run::messages::RunPhase;
 use crate::transitions::coverage::untaken;
