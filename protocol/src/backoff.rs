@@ -1,9 +1,42 @@
-//! How long to wait before the next claim, and before the next connection.
+//! How long to wait before the next claim, the next join, and the next connection.
 
 use std::time::Duration;
 
-/// How much longer each wait for a claim is than the one before (protocol spec, section 8.4).
-const GROWTH: f64 = 1.15;
+/// Waits that grow: each is longer than the one before by a factor, up to the longest.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Backoff {
+    first: Duration,
+    factor: f64,
+    longest: Duration,
+}
+
+impl Backoff {
+    /// Waits from `first` on; `factor` is not below 1.
+    pub const fn new(first: Duration, factor: f64, longest: Duration) -> Self {
+        Self {
+            first,
+            factor,
+            longest,
+        }
+    }
+
+    /// The wait after so many others.
+    pub fn after(self, waits: u32) -> Duration {
+        let factor = self.factor.powf(f64::from(waits));
+        self.capped(self.first.as_secs_f64() * factor)
+    }
+
+    /// The wait after this one.
+    pub fn longer(self, wait: Duration) -> Duration {
+        self.capped(wait.as_secs_f64() * self.factor)
+    }
+
+    /// Too long for a `Duration` is too long for the longest.
+    fn capped(self, seconds: f64) -> Duration {
+        let wait = Duration::try_from_secs_f64(seconds);
+        wait.map_or(self.longest, |wait| wait.min(self.longest))
+    }
+}
 
 /// A wait that makes no sense.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,8 +73,7 @@ fn check_order(min: Duration, max: Duration) -> Result<(), BackoffError> {
 /// The waits of a claim loop: starts at `min`, grows by 15 % per empty claim up to `max` (protocol spec, section 8.4).
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClaimBackoff {
-    min: Duration,
-    max: Duration,
+    waits: Backoff,
     next: Duration,
 }
 
@@ -53,8 +85,7 @@ impl ClaimBackoff {
     pub fn try_new(min: Duration, max: Duration) -> Result<Self, BackoffError> {
         check_order(min, max)?;
         Ok(Self {
-            min,
-            max,
+            waits: Backoff::new(min, 1.15, max),
             next: min,
         })
     }
@@ -81,12 +112,12 @@ impl ClaimBackoff {
 
     /// The shortest wait.
     pub fn min(&self) -> Duration {
-        self.min
+        self.waits.first
     }
 
     /// The longest wait.
     pub fn max(&self) -> Duration {
-        self.max
+        self.waits.longest
     }
 
     /// The wait before the next claim; the one after it will be longer.
@@ -96,15 +127,13 @@ impl ClaimBackoff {
     )]
     pub fn next(&mut self) -> Duration {
         let wait = self.next;
-        // Too long for a `Duration` is too long for the maximum.
-        let longer = Duration::try_from_secs_f64(wait.as_secs_f64() * GROWTH);
-        self.next = longer.map_or(self.max, |longer| longer.min(self.max));
+        self.next = self.waits.longer(wait);
         wait
     }
 
     /// Starts over at the shortest wait.
     pub fn reset(&mut self) {
-        self.next = self.min;
+        self.next = self.waits.first;
     }
 }
 
@@ -146,30 +175,36 @@ impl Obstacle {
 /// server that was away for seconds is found within a second, in the median.
 #[derive(Debug, Clone, Default)]
 pub struct ReconnectBackoff {
-    /// The longest that the next wait can be; `None` before the first.
-    ceiling: Option<Duration>,
+    /// The longest that the last wait could be; zero after the first one, which is drawn from all of its time, and `None`
+    /// before it.
+    last: Option<Duration>,
 }
 
 impl ReconnectBackoff {
-    const FIRST: Duration = Duration::from_secs(1);
-
     /// From 1 s to 5 s in half a minute.
-    const GROWTH: f64 = 1.1;
+    fn waits(obstacle: Obstacle) -> Backoff {
+        Backoff::new(Duration::from_secs(1), 1.1, obstacle.longest())
+    }
 
     /// The next wait; `random` is in `0..1`.
     pub fn next(&mut self, obstacle: Obstacle, random: f64) -> Duration {
-        let Some(ceiling) = self.ceiling else {
-            self.ceiling = Some(Self::FIRST);
-            return Self::FIRST.mul_f64(share(random));
+        let waits = Self::waits(obstacle);
+        let Some(last) = self.last else {
+            self.last = Some(Duration::ZERO);
+            return waits.first.mul_f64(share(random));
         };
-        let ceiling = ceiling.min(obstacle.longest());
-        self.ceiling = Some(ceiling.mul_f64(Self::GROWTH));
-        jittered(ceiling, random)
+        let wait = if last.is_zero() {
+            waits.first
+        } else {
+            waits.longer(last)
+        };
+        self.last = Some(wait);
+        jittered(wait, random)
     }
 
     /// Starts over: the connection works.
     pub fn reset(&mut self) {
-        self.ceiling = None;
+        self.last = None;
     }
 }
 
@@ -189,6 +224,16 @@ mod tests {
         assert_eq!(waits[16..19], [9358.0, 10_000.0, 10_000.0]);
         backoff.reset();
         assert_eq!(backoff.next(), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn waits_grow_up_to_the_longest() {
+        let second = Duration::from_secs(1);
+        let waits = Backoff::new(second, 2.0, 5 * second);
+        let seconds: Vec<_> = (0..5).map(|number| waits.after(number).as_secs()).collect();
+        assert_eq!(seconds, [1, 2, 4, 5, 5]);
+        assert_eq!(waits.after(u32::MAX), 5 * second);
+        assert_eq!(Backoff::new(2 * second, 2.0, second).after(0), second);
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub struct LightningConnection {
     pub(super) since: Instant,
     pub(super) generation: Generation,
     pub(super) backoff: ReconnectBackoff,
-    pub(super) queue_refusals: usize,
+    pub(super) queue_refusals: u32,
     pub(super) channels: Channels,
     /// Claimed runs whose workloop died before it took them.
     pub(super) inheritance: Vec<(WorkloopId, Vec<ClaimedRun>)>,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use bytes::Bytes;
-use protocol::backoff::jittered;
+use protocol::backoff::{Backoff, jittered};
 use protocol::ids::{Topic, WorkloopId};
 use protocol::lightning::{ClaimReply, ClaimedRun, Refusal};
 use protocol::phoenix::{Payload, ReplyStatus};
@@ -13,14 +13,9 @@ use super::channels::Claimant;
 use super::connection::{Connected, LightningConnection, QueueState, State};
 use super::messages::{Claim, ClaimError, QueueEvent, SubscribeQueue};
 
-/// The longest waits before the queue is joined again after a refusal, the last one repeated (protocol spec, section
-/// 1.5). Each is jittered: what refuses one worker refuses many.
-const REJOIN_DELAYS: [Duration; 4] = [
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-    Duration::from_secs(5),
-    Duration::from_secs(10),
-];
+/// The waits before the queue is joined again after a refusal, about those of the reference (protocol spec, section 1.5).
+/// Each is jittered: what refuses one worker refuses many.
+const REJOIN_WAITS: Backoff = Backoff::new(Duration::from_secs(1), 2.2, Duration::from_secs(10));
 
 /// A join that was not answered for so long is sent again; it replaces the first one, and nothing is lost with that.
 const JOIN_PATIENCE: Duration = Duration::from_secs(10);
@@ -83,9 +78,11 @@ impl LightningConnection {
             return;
         };
         connected.queue = QueueState::Waiting;
-        let delay = REJOIN_DELAYS[self.queue_refusals.min(REJOIN_DELAYS.len() - 1)];
-        let delay = jittered(delay, rand::random::<f64>());
-        self.queue_refusals += 1;
+        let delay = jittered(
+            REJOIN_WAITS.after(self.queue_refusals),
+            rand::random::<f64>(),
+        );
+        self.queue_refusals = self.queue_refusals.saturating_add(1);
         let generation = self.generation;
         ctx.run_later(delay, move |this, ctx| {
             let waiting = matches!(

@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use protocol::backoff::Backoff;
+
 use crate::lightning::Ticket;
 
-/// The first wait before a channel is joined again after two losses in a row; the first rejoin is immediate, as Phoenix
-/// allows (protocol spec, section 2.1).
-const REJOIN_DELAY: Duration = Duration::from_millis(250);
+/// The waits before a channel is joined again after two losses in a row begin with this; the first rejoin is immediate, as
+/// Phoenix allows (protocol spec, section 2.1).
+const FIRST_WAIT: Duration = Duration::from_millis(250);
 
 /// Silence shorter than this never makes the run join its channel anew, however small the message timeout is: a rejoin
 /// kills what the server was doing (protocol spec, section 10.3).
@@ -64,7 +66,8 @@ pub(super) struct Channel {
     /// What the next join is that is accepted.
     next: Joined,
     message_timeout: Duration,
-    longest_wait: Duration,
+    /// Before a rejoin, from the second on.
+    waits: Backoff,
 }
 
 impl Channel {
@@ -75,7 +78,7 @@ impl Channel {
             joins: 0,
             next: Joined::First,
             message_timeout,
-            longest_wait,
+            waits: Backoff::new(FIRST_WAIT, 2.0, longest_wait),
         }
     }
 
@@ -133,9 +136,7 @@ impl Channel {
     pub(super) fn rejoin_delay(&self) -> Duration {
         match self.joins {
             0 | 1 => Duration::ZERO,
-            joins => REJOIN_DELAY
-                .saturating_mul(1 << (joins - 2).min(16))
-                .min(self.longest_wait),
+            joins => self.waits.after(joins - 2),
         }
     }
 
