@@ -18,6 +18,7 @@ use super::socket::{self, Ended, Fault, Generation, Long, Outgoing, Socket};
 use crate::clock;
 use crate::config::{Identity, LightningConfig};
 use crate::metrics::Metrics;
+use crate::tell::Tell as _;
 
 pub(super) enum State {
     Connecting,
@@ -249,7 +250,7 @@ impl LightningConnection {
                 (_, Some((of, ticket))) if of == topic => Blame::TooLarge(*ticket),
                 (_, Some(_)) => Blame::Nobody,
             };
-            run.do_send(ChannelEvent::SocketDown(blame));
+            run.tell(ChannelEvent::SocketDown(blame));
         }
     }
 

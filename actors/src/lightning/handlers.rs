@@ -12,6 +12,7 @@ use super::messages::{
     ChannelEvent, ConnectionStatus, Disconnect, GetConnectionStatus, Join, JoinTurn, Leave, Push,
     Ticket,
 };
+use crate::tell::Tell as _;
 
 /// How long the last frames may take to be written at the end.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -52,7 +53,7 @@ impl LightningConnection {
         };
         self.send_text(Some(join_ref), join_ref, topic, JOIN, &payload);
         if let Some(run) = self.channels.run(topic) {
-            run.do_send(ChannelEvent::JoinSent { ticket });
+            run.tell(ChannelEvent::JoinSent { ticket });
         }
     }
 }

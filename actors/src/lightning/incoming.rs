@@ -13,6 +13,7 @@ use super::connection::{LightningConnection, State};
 use super::messages::{ChannelEvent, ClaimError, QueueEvent};
 use super::queue::claim_outcome;
 use super::socket::{SocketEvent, SocketEventKind};
+use crate::tell::Tell as _;
 
 impl Handler<SocketEvent> for LightningConnection {
     type Result = ();
@@ -87,14 +88,14 @@ impl LightningConnection {
                         && self.channels.is_current_queue(join_ref.as_deref())
                     {
                         for workloop in self.channels.workloops() {
-                            workloop.do_send(QueueEvent::WorkAvailable);
+                            workloop.tell(QueueEvent::WorkAvailable);
                         }
                     }
                 } else if self.channels.is_current_run(&topic, join_ref.as_deref())
                     && let Some(run) = self.channels.run(&topic)
                 {
                     match RunPush::from_name(&event) {
-                        Some(push) => run.do_send(ChannelEvent::Pushed(push)),
+                        Some(push) => run.tell(ChannelEvent::Pushed(push)),
                         None => {
                             log::debug!(run_id = topic.run_id().as_ref().map(RunId::as_str); "ignored the event {event} on {topic}");
                         }
@@ -122,7 +123,7 @@ impl LightningConnection {
                 self.metrics.answered(event, sent.elapsed());
                 self.smooth(sent.elapsed());
                 if let Some(run) = self.channels.run(&topic) {
-                    run.do_send(ChannelEvent::Reply {
+                    run.tell(ChannelEvent::Reply {
                         ticket,
                         status,
                         response,
@@ -138,7 +139,7 @@ impl LightningConnection {
                 let outcome = claim_outcome(&status, &response);
                 let gone = matches!(&outcome, Err(ClaimError::Refused(refusal)) if refusal.meaning() == RefusalMeaning::ChannelGone);
                 if let Some(subscriber) = self.channels.workloop(&workloop) {
-                    subscriber.do_send(QueueEvent::RoundTrip(smoothed));
+                    subscriber.tell(QueueEvent::RoundTrip(smoothed));
                 }
                 self.claim_answered(workloop, claimant, outcome, ctx);
                 if gone {
@@ -174,7 +175,7 @@ impl LightningConnection {
                 self.queue_ended(how, ctx);
             }
         } else if let Some((run, unanswered)) = self.channels.run_ended(topic, join_ref) {
-            run.do_send(if crashed {
+            run.tell(if crashed {
                 ChannelEvent::Crashed { unanswered }
             } else {
                 ChannelEvent::Closed

@@ -12,6 +12,7 @@ use protocol::phoenix::{Payload, ReplyStatus};
 use super::channels::Claimant;
 use super::connection::{Connected, LightningConnection, QueueState, State};
 use super::messages::{Claim, ClaimError, QueueEvent, SubscribeQueue};
+use crate::tell::Tell as _;
 
 /// The waits before the queue is joined again after a refusal, about those of the reference (protocol spec, section 1.5).
 /// Each is jittered: what refuses one worker refuses many.
@@ -101,14 +102,14 @@ impl LightningConnection {
     pub(super) fn queue_lost(&mut self) {
         for (workloop, ticket) in self.channels.queue_ended() {
             if let Some(subscriber) = self.channels.workloop(&workloop) {
-                subscriber.do_send(QueueEvent::ClaimAnswered {
+                subscriber.tell(QueueEvent::ClaimAnswered {
                     ticket,
                     outcome: Err(ClaimError::ConnectionLost),
                 });
             }
         }
         for workloop in self.channels.workloops() {
-            workloop.do_send(QueueEvent::Lost);
+            workloop.tell(QueueEvent::Lost);
         }
     }
 
@@ -128,7 +129,7 @@ impl LightningConnection {
             self.last_error = None;
             log::debug!("joined {}", Topic::queue());
             for workloop in self.channels.workloops() {
-                workloop.do_send(QueueEvent::Joined);
+                workloop.tell(QueueEvent::Joined);
             }
         } else {
             let why = protocol::phoenix::error_detail("phx_join", response);
@@ -163,7 +164,7 @@ impl LightningConnection {
             (Claimant::Earlier, Err(_)) => return,
         };
         if kept.is_empty() {
-            subscriber.do_send(message);
+            subscriber.tell(message);
             return;
         }
         let taken = subscriber.send(message).into_actor(self);
@@ -222,7 +223,7 @@ impl Handler<SubscribeQueue> for LightningConnection {
             .subscribe_workloop(workloop.clone(), subscriber.clone());
         self.inherits(&workloop, ctx);
         if joined {
-            subscriber.do_send(QueueEvent::Joined);
+            subscriber.tell(QueueEvent::Joined);
         }
     }
 }
@@ -258,7 +259,7 @@ impl Handler<Claim> for LightningConnection {
         if let Some(error) = refused
             && let Some(subscriber) = self.channels.workloop(&workloop)
         {
-            subscriber.do_send(QueueEvent::ClaimAnswered {
+            subscriber.tell(QueueEvent::ClaimAnswered {
                 ticket,
                 outcome: Err(error),
             });

@@ -25,6 +25,7 @@ use super::deflate::{self, Agreed, InflateError, Inflater, OFFER};
 use super::fragments::{self, Fragments};
 use super::liveness::Progress;
 use super::writing::{feed, write_long, write_text};
+use crate::tell::Tell as _;
 
 /// As the reference's client: a larger message closes the socket with 1009 (protocol spec, section 1.1).
 pub(super) const MAX_MESSAGE_BYTES: usize = 100 * 1024 * 1024;
@@ -257,9 +258,9 @@ async fn read(
                 }
             },
         };
-        events.do_send(SocketEvent { generation, kind });
+        events.tell(SocketEvent { generation, kind });
     };
-    events.do_send(SocketEvent {
+    events.tell(SocketEvent {
         generation,
         kind: SocketEventKind::Ended(ended),
     });

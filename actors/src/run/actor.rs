@@ -8,9 +8,7 @@ use protocol::ids::{RunId, Topic, WorkloopId};
 use protocol::lightning::ClaimedRun;
 use tokio::sync::Semaphore;
 
-use super::machine::{
-    Chance, Count, Effect, Event, Figure, Notice, Origin, Outside, RunMachine,
-};
+use super::machine::{Chance, Count, Effect, Event, Figure, Notice, Origin, Outside, RunMachine};
 use super::messages::{GetRunStatus, StopRun};
 use super::settings::Settings;
 use crate::clock;
@@ -18,6 +16,7 @@ use crate::config::Config;
 use crate::engine_pool::{EngineEvent, EnginePool, Execute, Prepare, Proceed, StopJob};
 use crate::events::{ConnectionReplaced, EngineLost, RunEnded};
 use crate::lightning::{ChannelEvent, Join, Leave, LightningConnection, Push};
+use crate::tell::Tell as _;
 
 /// What a run needs from its surroundings.
 #[derive(Clone)]
@@ -80,7 +79,7 @@ impl Run {
                 ticket,
                 payload,
                 turn,
-            } => connection.do_send(Join {
+            } => connection.tell(Join {
                 topic: self.topic.clone(),
                 ticket,
                 payload,
@@ -91,13 +90,13 @@ impl Run {
                 ticket,
                 event,
                 payload,
-            } => connection.do_send(Push {
+            } => connection.tell(Push {
                 topic: self.topic.clone(),
                 ticket,
                 event,
                 payload,
             }),
-            Effect::Leave => connection.do_send(Leave {
+            Effect::Leave => connection.tell(Leave {
                 topic: self.topic.clone(),
             }),
             Effect::Prepare(plan) => {
@@ -113,7 +112,7 @@ impl Run {
                     }
                 }));
             }
-            Effect::Execute(execution) => engine.do_send(Execute {
+            Effect::Execute(execution) => engine.tell(Execute {
                 run_id: self.id.clone(),
                 workloop: self.workloop.clone(),
                 project_id: execution.plan.project_id.clone(),
@@ -123,10 +122,10 @@ impl Run {
                 events: ctx.address().recipient(),
                 budget: Arc::clone(&self.budget),
             }),
-            Effect::Proceed => engine.do_send(Proceed {
+            Effect::Proceed => engine.tell(Proceed {
                 run_id: self.id.clone(),
             }),
-            Effect::StopJob => engine.do_send(StopJob {
+            Effect::StopJob => engine.tell(StopJob {
                 run_id: self.id.clone(),
             }),
             Effect::Arm { timer, after } => {
@@ -135,7 +134,7 @@ impl Run {
             Effect::Log(notice) => self.log(&notice),
             Effect::Count(count) => self.count(count),
             Effect::Ended(end) => {
-                self.context.ended.do_send(RunEnded {
+                self.context.ended.tell(RunEnded {
                     run_id: self.id.clone(),
                     end,
                 });
