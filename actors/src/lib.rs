@@ -26,3 +26,4 @@ pub mod workloop;
 
 mod clock;
 mod transitions;
+mod watched;

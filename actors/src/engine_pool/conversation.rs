@@ -40,10 +40,6 @@ impl Conversation {
         }
     }
 
-    pub(super) fn run(&self) -> &RunId {
-        &self.run
-    }
-
     /// Whether nothing of the run was told yet: its job, which begins after that, cannot have done anything.
     pub(super) fn is_untouched(&self) -> bool {
         self.stage == Stage::Loading
@@ -52,6 +48,11 @@ impl Conversation {
     /// The run was told to begin.
     pub(super) fn proceed(&mut self) {
         self.proceeded = true;
+    }
+
+    /// Whether the run was told to begin.
+    pub(super) fn may_begin(&self) -> bool {
+        self.proceeded
     }
 
     /// Whether the child has said how the run ended.

@@ -10,16 +10,18 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 use indexmap::IndexMap;
-use protocol::engine::EngineFailure;
+use protocol::engine::{EngineFailure, RunProgress};
 use protocol::ids::{ProjectId, RunId};
 use sandbox::{Cgroups, Root};
 
-use super::child::{Abandon, ChildId, ChildUpdated, EngineChild, Retire, RunOn, Warm};
+use super::child::{Abandon, ChildId, EngineChild, Retire, RunOn, Warm};
 use super::launch::Launch;
-use super::messages::{ChildStatus, Execute, Proceed, StopJob};
+use super::messages::{ChildStatus, EngineEvent, Execute, Proceed, StopJob};
+use super::pool::EnginePool;
 use super::process;
 use crate::config::{NodeConfig, Reuse};
 use crate::metrics::Metrics;
+use crate::watched::{ActorEnd, start_watched};
 
 /// Adaptor folders that spare threads load; the most recently used ones.
 const WARM_ADAPTORS: usize = 4;
@@ -51,12 +53,15 @@ struct Entry {
     /// How many runs had ended in all children when its last one did: the smaller, the longer it has had to warm up.
     idle_since: u64,
     runs: u64,
+    /// Why its process has died.
+    why: Option<String>,
 }
 
 /// A run in work, with what was asked of it so far: a child that dies before it has begun may not have heard it.
-#[derive(Debug, Clone, Copy)]
 struct Assigned {
     child: ChildId,
+    /// Hears of the run's end should its child be lost.
+    listener: Recipient<EngineEvent>,
     proceeded: bool,
     stopped: bool,
     /// Children that have died with it.
@@ -114,17 +119,17 @@ impl Children {
     }
 
     /// Starts an unassigned child, unless there is one or no room for it.
-    pub(super) fn spawn_spare(&mut self, pool: &Recipient<ChildUpdated>) {
+    pub(super) fn spawn_spare(&mut self, ctx: &mut Context<EnginePool>) {
         let spare = self
             .children
             .values()
             .any(|child| child.used == Use::Free && child.project.is_none());
         if !spare && !self.draining && self.children.len() <= self.capacity {
-            self.spawn(pool);
+            self.spawn(ctx);
         }
     }
 
-    fn spawn(&mut self, pool: &Recipient<ChildUpdated>) -> Option<ChildId> {
+    fn spawn(&mut self, ctx: &mut Context<EnginePool>) -> Option<ChildId> {
         let engine_dir = self.engine_dir.clone()?;
         self.next += 1;
         let id = ChildId(self.next);
@@ -148,14 +153,16 @@ impl Children {
             cgroups: self.cgroups.clone(),
         };
         let start = Box::new(move |budget, events| process::start(&launch, budget, events));
-        let address = EngineChild::new(
+        let child = EngineChild::new(
             id,
-            self.config.clone(),
-            pool.clone(),
+            &self.config,
+            ctx.address().recipient(),
             self.metrics.clone(),
             start,
-        )
-        .start();
+        );
+        let address = start_watched(child, ctx, move |end, pool: &mut EnginePool, ctx| {
+            pool.child_ended(id, &end, ctx);
+        });
         if self.config.warm > 0 && !self.recent.is_empty() {
             address.do_send(Warm(self.recent.clone()));
         }
@@ -169,6 +176,7 @@ impl Children {
                 project: None,
                 idle_since: 0,
                 runs: 0,
+                why: None,
             },
         );
         Some(id)
@@ -177,7 +185,7 @@ impl Children {
     /// Gives a run to a child of its project or one that no project has used, else to a new one. Of several, to that which
     /// can begin at once: it has a warm thread, or has had the longest time to load one. So runs that follow closely use
     /// more and more children, and others one.
-    pub(super) fn execute(&mut self, execution: Execute, pool: &Recipient<ChildUpdated>) {
+    pub(super) fn execute(&mut self, execution: Execute, ctx: &mut Context<EnginePool>) {
         let project = execution.project_id.clone();
         let any = self.config.reuse == Reuse::Always;
         let is_own = |child: &Entry| any || child.project.as_ref() == Some(&project);
@@ -193,7 +201,7 @@ impl Children {
             .map(|(id, _)| *id);
         let chosen = chosen.or_else(|| {
             self.make_room();
-            self.spawn(pool)
+            self.spawn(ctx)
         });
         let run_id = execution.run_id.clone();
         self.remember_adaptors(&execution);
@@ -213,11 +221,13 @@ impl Children {
         child.warm = false;
         child.project = Some(project);
         child.runs += 1;
+        let listener = execution.events.clone();
         self.assigned
             .entry(run_id)
             .and_modify(|assigned| assigned.child = id)
             .or_insert(Assigned {
                 child: id,
+                listener,
                 proceeded: false,
                 stopped: false,
                 deaths: 0,
@@ -315,7 +325,7 @@ impl Children {
         id: ChildId,
         run: &RunId,
         reusable: bool,
-        pool: &Recipient<ChildUpdated>,
+        ctx: &mut Context<EnginePool>,
     ) {
         self.assigned.remove(run);
         self.ended += 1;
@@ -334,7 +344,7 @@ impl Children {
                 }
             }
         }
-        self.spawn_spare(pool);
+        self.spawn_spare(ctx);
     }
 
     /// A run came back from a child that was dead or dying when it got it.
@@ -342,7 +352,7 @@ impl Children {
         &mut self,
         id: ChildId,
         execution: Execute,
-        pool: &Recipient<ChildUpdated>,
+        ctx: &mut Context<EnginePool>,
     ) {
         if let Some(child) = self.children.get_mut(&id) {
             child.used = Use::Retired;
@@ -366,7 +376,7 @@ impl Children {
             execution.refuse(Some(EngineFailure::LoadingKills));
         } else {
             log::warn!(run_id = run_id.as_str(); "the engine child of run {run_id} died before it began: trying another");
-            self.execute(execution, pool);
+            self.execute(execution, ctx);
             if proceeded {
                 self.proceed(Proceed { run_id });
             }
@@ -374,23 +384,50 @@ impl Children {
     }
 
     /// A child's process is dead: what was sent to it until now comes back, and it gets nothing more.
-    pub(super) fn dead(&mut self, id: ChildId) {
+    pub(super) fn dead(&mut self, id: ChildId, why: String) {
         if let Some(child) = self.children.get_mut(&id) {
+            child.why = Some(why);
             child.used = Use::Retired;
             child.address.do_send(Abandon);
         }
     }
 
-    pub(super) fn gone(&mut self, id: ChildId, pool: &Recipient<ChildUpdated>) {
-        let ready = self
-            .children
-            .shift_remove(&id)
-            .is_some_and(|child| child.ready.is_some());
-        self.assigned.retain(|_, assigned| assigned.child != id);
-        // One that never answered is replaced by the validation, or on demand.
-        if ready {
-            self.spawn_spare(pool);
+    /// A child's actor has ended, and why its process did. Its run, if it still had one, was lost with it.
+    pub(super) fn gone(
+        &mut self,
+        id: ChildId,
+        end: &ActorEnd,
+        ctx: &mut Context<EnginePool>,
+    ) -> String {
+        if let ActorEnd::Panicked(what) = end {
+            log::error!("the actor of engine child {} panicked: {what}", id.0);
         }
+        let lost = self.assigned.extract_if(|_, assigned| assigned.child == id);
+        for (run_id, assigned) in lost {
+            if *end == ActorEnd::Stopped {
+                // It has told its run itself.
+                continue;
+            }
+            let failure = (!assigned.stopped).then(|| RunProgress::WorkflowError {
+                error: EngineFailure::ChildLost.into(),
+            });
+            for progress in failure.into_iter().chain([RunProgress::Ended]) {
+                assigned.listener.do_send(EngineEvent {
+                    run_id: run_id.clone(),
+                    progress,
+                    permit: None,
+                });
+            }
+        }
+        let child = self.children.shift_remove(&id);
+        let was_ready = child.as_ref().is_some_and(|child| child.ready.is_some());
+        // One that never answered is replaced by the validation, or on demand.
+        if was_ready {
+            self.spawn_spare(ctx);
+        }
+        child
+            .and_then(|child| child.why)
+            .unwrap_or_else(|| "its actor died".to_owned())
     }
 
     pub(super) fn retire_all(&mut self) {

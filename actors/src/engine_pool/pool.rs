@@ -12,7 +12,7 @@ use protocol::versions::EngineVersions;
 use sandbox::{Cgroups, Root};
 use tokio::sync::{oneshot, watch};
 
-use super::child::{ChildUpdate, ChildUpdated};
+use super::child::{ChildId, ChildUpdate, ChildUpdated};
 use super::compile::{CompiledPlan, compile_plan};
 use super::installer::{AdaptorInstaller, Install};
 use super::messages::{
@@ -24,6 +24,7 @@ use super::node::Children;
 use super::recorded::RecordedEngine;
 use crate::config::{Config, EngineConfig, MemoryEnforcement, NodeConfig, SandboxMode};
 use crate::metrics::Metrics;
+use crate::watched::ActorEnd;
 
 /// Threads of the mock engine: enough for both cores of a small machine.
 const MOCK_THREADS: usize = 2;
@@ -118,7 +119,7 @@ impl EnginePool {
                 Ok(directory) => {
                     engine.folder.send_replace(Some(directory.clone()));
                     engine.children.use_engine(directory);
-                    engine.children.spawn_spare(&ctx.address().recipient());
+                    engine.children.spawn_spare(ctx);
                 }
                 Err(why) => this.validation_failed(why.to_string(), ctx),
             }
@@ -208,6 +209,15 @@ impl EnginePool {
             wait.as_millis()
         );
         ctx.run_later(wait, |this, ctx| this.validate(ctx));
+    }
+
+    /// The actor of a child has ended, however it did.
+    pub(super) fn child_ended(&mut self, id: ChildId, end: &ActorEnd, ctx: &mut Context<Self>) {
+        if let Some(Backend::Node(engine)) = &mut self.backend {
+            let why = engine.children.gone(id, end, ctx);
+            self.validation_failed(why, ctx);
+        }
+        self.finish_draining();
     }
 
     fn finish_draining(&mut self) {
@@ -435,7 +445,7 @@ impl Handler<Execute> for EnginePool {
             Some(Backend::Mock(engine)) => engine.execute(message),
             Some(Backend::Recorded(engine)) => engine.execute(&message),
             Some(Backend::Node(engine)) => {
-                engine.children.execute(message, &ctx.address().recipient());
+                engine.children.execute(message, ctx);
             }
             None => message.refuse(None),
         }
@@ -476,7 +486,6 @@ impl Handler<ChildUpdated> for EnginePool {
             return;
         };
         let id = message.id;
-        let pool = ctx.address().recipient();
         match message.update {
             ChildUpdate::Ready { pid, node, runtime } => {
                 engine.children.ready(id, pid);
@@ -489,14 +498,9 @@ impl Handler<ChildUpdated> for EnginePool {
                     .send_replace(Some(Handshake { node, runtime }));
             }
             ChildUpdate::Warmed => engine.children.warmed(id),
-            ChildUpdate::Idle { run, reusable } => engine.children.idle(id, &run, reusable, &pool),
-            ChildUpdate::Declined(execution) => engine.children.declined(id, *execution, &pool),
-            ChildUpdate::Dead => engine.children.dead(id),
-            ChildUpdate::Gone { why } => {
-                engine.children.gone(id, &pool);
-                self.validation_failed(why, ctx);
-                self.finish_draining();
-            }
+            ChildUpdate::Idle { run, reusable } => engine.children.idle(id, &run, reusable, ctx),
+            ChildUpdate::Declined(execution) => engine.children.declined(id, *execution, ctx),
+            ChildUpdate::Dead { why } => engine.children.dead(id, why),
         }
     }
 }

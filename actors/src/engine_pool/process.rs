@@ -1,9 +1,10 @@
 //! An engine child's process: the tasks that read and write it, and what they have to know of the run in it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::process::ExitStatus;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use tokio::io::{
 };
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::launch::Launch;
 use super::memory;
@@ -26,18 +27,20 @@ const STDERR_TAIL: usize = 4096;
 const LONGEST_LINE: usize = 2000;
 /// What an event costs of a run's budget besides its body.
 const EVENT_OVERHEAD: usize = 256;
+/// How long events may still arrive after the process has ended: its group is killed with it, so only a process that left the
+/// group can keep the descriptor open.
+const LEFTOVERS: Duration = Duration::from_secs(30);
 
 /// What the tasks tell the child's actor.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) enum FromProcess {
     Frame(Frame, Option<OwnedSemaphorePermit>),
-    /// The events have ended; why, if not by the end of the stream.
-    EventsEnded(Option<String>),
-    /// The process has closed its descriptor of commands.
-    CommandsClosed,
-    /// It has written to it.
-    CommandsWritten,
+    /// The process did what its side of the wire never does; what.
+    Broke(String),
+    /// It has closed a descriptor, or has ended; which.
+    Closed(&'static str),
+    /// It is dead, and all that it had said was passed on.
     Exited(Option<ExitStatus>),
 }
 
@@ -52,21 +55,23 @@ pub(super) struct Allowance {
 
 /// The run in a child, as far as the tasks that read from the child need to know it.
 #[derive(Debug, Default)]
-pub(super) struct Guest {
+pub(super) struct ActiveRun {
     /// Of the run in work.
     pub(super) allowance: Option<Allowance>,
     /// The run in work, else the one before it.
     pub(super) last: Option<RunId>,
+    /// The end of what the process wrote to stderr in that run, or before the first one: evidence of how it died.
+    pub(super) errors: String,
 }
 
 /// Shared between the child and the tasks that read from it.
-pub(super) type SharedGuest = Rc<RefCell<Guest>>;
+pub(super) type SharedRun = Rc<RefCell<ActiveRun>>;
 
 /// A started process. Dropping it kills the process.
 pub(super) struct Process {
     pub(super) control: Control,
     commands: mpsc::UnboundedSender<Bytes>,
-    stderr: Rc<RefCell<String>>,
+    exited: Rc<Cell<bool>>,
 }
 
 impl Process {
@@ -82,9 +87,9 @@ impl Process {
         self.control.limit_memory(memory::most_bytes(limit_mb));
     }
 
-    /// The end of what the process wrote to stderr.
-    pub(super) fn stderr(&self) -> String {
-        self.stderr.borrow().clone()
+    /// Whether it is dead, though something of it may still be on its way.
+    pub(super) fn has_exited(&self) -> bool {
+        self.exited.get()
     }
 }
 
@@ -94,38 +99,57 @@ impl Process {
 /// A text that names what could not be started.
 pub(super) fn start(
     launch: &Launch,
-    guest: SharedGuest,
+    active: SharedRun,
     recipient: Recipient<FromProcess>,
 ) -> Result<Process, String> {
     let Confined {
         control,
         sockets,
         stdout,
-        stderr: errors,
+        stderr,
         reaper,
     } = sandbox::spawn(&launch.spec()?).map_err(|error| format!("an engine child: {error}"))?;
     let sockets = sockets.ok_or("an engine child has no sockets")?;
     let pid = control.pid();
     let (commands, queue) = mpsc::unbounded_channel();
-    let stderr = Rc::new(RefCell::new(String::new()));
     if let Some(output) = stdout {
-        actix_rt::spawn(log_lines(output, pid, Rc::clone(&guest), None));
+        actix_rt::spawn(log_lines(output, pid, Rc::clone(&active), Output::Stdout));
     }
-    if let Some(output) = errors {
-        let tail = Some(Rc::clone(&stderr));
-        actix_rt::spawn(log_lines(output, pid, Rc::clone(&guest), tail));
+    if let Some(output) = stderr {
+        actix_rt::spawn(log_lines(output, pid, Rc::clone(&active), Output::Stderr));
     }
     let (answers, writer) = sockets.commands.into_split();
     actix_rt::spawn(write(writer, queue));
     actix_rt::spawn(watch(answers, recipient.clone()));
-    actix_rt::spawn(read(sockets.events, guest, recipient.clone()));
+    let exited = Rc::new(Cell::new(false));
+    let (all_heard, hearing) = oneshot::channel::<()>();
+    let (has_exited, events) = (Rc::clone(&exited), recipient.clone());
     actix_rt::spawn(async move {
-        recipient.do_send(FromProcess::Exited(reaper.reap().await));
+        let broken = read(sockets.events, active, &events).await;
+        // The end of a process ends the stream too.
+        if !has_exited.get() {
+            events.do_send(match broken {
+                Some(why) => FromProcess::Broke(why),
+                None => FromProcess::Closed("it closed its descriptor of events"),
+            });
+        }
+        drop(all_heard);
+    });
+    let has_exited = Rc::clone(&exited);
+    actix_rt::spawn(async move {
+        let status = reaper.reap().await;
+        has_exited.set(true);
+        if tokio::time::timeout(LEFTOVERS, hearing).await.is_err() {
+            log::debug!(
+                "something that left the group of engine child {pid} keeps its events open"
+            );
+        }
+        recipient.do_send(FromProcess::Exited(status));
     });
     Ok(Process {
         control,
         commands,
-        stderr,
+        exited,
     })
 }
 
@@ -141,15 +165,20 @@ async fn write(mut socket: OwnedWriteHalf, mut queue: mpsc::UnboundedReceiver<By
 /// A process that reads commands never answers there: whatever happens on the socket is job code's doing, or its end.
 async fn watch(mut socket: OwnedReadHalf, events: Recipient<FromProcess>) {
     events.do_send(match socket.read(&mut [0; 1]).await {
-        Ok(0) | Err(_) => FromProcess::CommandsClosed,
-        Ok(_) => FromProcess::CommandsWritten,
+        Ok(0) | Err(_) => FromProcess::Closed("it closed its descriptor of commands"),
+        Ok(_) => FromProcess::Broke("it wrote to its descriptor of commands".to_owned()),
     });
 }
 
-async fn read(mut socket: UnixStream, guest: SharedGuest, events: Recipient<FromProcess>) {
+/// Passes on what the process says, up to its end; why that came, if not by the end of the stream.
+async fn read(
+    mut socket: UnixStream,
+    active: SharedRun,
+    events: &Recipient<FromProcess>,
+) -> Option<String> {
     let mut decoder = FrameDecoder::new(FrameLimits::default());
-    let ended = loop {
-        let body = guest
+    loop {
+        let body = active
             .borrow()
             .allowance
             .as_ref()
@@ -160,38 +189,39 @@ async fn read(mut socket: UnixStream, guest: SharedGuest, events: Recipient<From
         });
         match decoder.next_frame() {
             Ok(Some(frame)) => {
-                let permit = afford(&guest, frame.body.len()).await;
+                let permit = acquire_budget(&active, frame.body.len()).await;
                 events.do_send(FromProcess::Frame(frame, permit));
                 continue;
             }
             Ok(None) => {}
-            Err(error) => break Some(error.to_string()),
+            Err(error) => return Some(error.to_string()),
         }
         match socket.read_buf(decoder.buffer()).await {
-            Ok(0) => break None,
+            Ok(0) => return None,
             Ok(_) => {}
-            Err(error) => break Some(format!("reading failed: {error}")),
+            Err(error) => return Some(format!("reading failed: {error}")),
         }
-    };
-    events.do_send(FromProcess::EventsEnded(ended));
+    }
 }
 
 /// Waits until the run's outbox can hold this event: meanwhile the descriptor is not read, so the job waits in its write. The
 /// run's time goes on: a job that writes faster than Lightning takes it is a slow job.
-async fn afford(guest: &SharedGuest, bytes: usize) -> Option<OwnedSemaphorePermit> {
-    let semaphore = guest.borrow().allowance.as_ref()?.budget.clone();
+async fn acquire_budget(active: &SharedRun, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    let semaphore = active.borrow().allowance.as_ref()?.budget.clone();
     // An event larger than the whole budget takes what there is.
     let most = semaphore.available_permits().max(EVENT_OVERHEAD);
     let wanted = u32::try_from((bytes + EVENT_OVERHEAD).min(most)).unwrap_or(u32::MAX);
     semaphore.acquire_many_owned(wanted).await.ok()
 }
 
-async fn log_lines(
-    output: impl AsyncRead + Unpin,
-    pid: u32,
-    guest: SharedGuest,
-    tail: Option<Rc<RefCell<String>>>,
-) {
+/// What a process writes lines to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Output {
+    Stdout,
+    Stderr,
+}
+
+async fn log_lines(output: impl AsyncRead + Unpin, pid: u32, active: SharedRun, kind: Output) {
     let mut reader = BufReader::new(output);
     let mut line = Vec::new();
     loop {
@@ -211,8 +241,8 @@ async fn log_lines(
         }
         let text = String::from_utf8_lossy(&line);
         let text = text.trim_end();
-        if let Some(tail) = &tail {
-            let mut tail = tail.borrow_mut();
+        if kind == Output::Stderr {
+            let tail = &mut active.borrow_mut().errors;
             tail.push_str(text);
             tail.push('\n');
             if tail.len() > STDERR_TAIL {
@@ -223,7 +253,7 @@ async fn log_lines(
                 tail.drain(..cut);
             }
         }
-        if let Some(run) = &guest.borrow().last {
+        if let Some(run) = &active.borrow().last {
             log::trace!(target: "engine", run_id = run.as_str(); "engine child {pid} wrote {} bytes to its output in run {run}, which may hold its data", text.len());
         } else {
             let shown: String = text.chars().take(LONGEST_LINE).collect();

@@ -1,14 +1,9 @@
-//! Children that are watched: how one ended, and whether it may be started again.
-//!
-//! actix's own `Supervisor` does not restart after a panic, and keeps the dead instance's fields otherwise. Here a child's
-//! context is a task whose end is awaited: it tells a stop, a panic (with its text) and a kill apart.
+//! Whether a child that has died may be started again, and when.
 
-use std::any::Any;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use actix::dev::ContextFutureSpawner as _;
-use actix::prelude::*;
+pub(super) use crate::watched::{ActorEnd, start_watched};
 
 /// Deaths of one child within [`WITHIN`] after which the supervisor gives up (architecture, Supervision).
 const MOST_DEATHS: usize = 5;
@@ -16,51 +11,6 @@ const WITHIN: Duration = Duration::from_secs(60);
 
 /// The first wait before a restart; it doubles with each death that is still remembered.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
-
-/// How a child ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum ActorEnd {
-    /// By `ctx.stop()`.
-    Stopped,
-    Panicked(String),
-    Killed,
-}
-
-/// Starts `actor` on this arbiter; `on_end` runs in the parent when it has ended, however it did.
-pub(super) fn start_watched<P, A>(
-    actor: A,
-    parent: &mut Context<P>,
-    on_end: impl FnOnce(ActorEnd, &mut P, &mut Context<P>) + 'static,
-) -> Addr<A>
-where
-    P: Actor<Context = Context<P>>,
-    A: Actor<Context = Context<A>>,
-{
-    let context = Context::new();
-    let address = context.address();
-    let task = actix::spawn(context.into_future(actor));
-    actix::fut::wrap_future::<_, P>(task)
-        .map(move |joined, this, ctx| {
-            let ended = match joined.map_err(tokio::task::JoinError::try_into_panic) {
-                Ok(()) => ActorEnd::Stopped,
-                Err(Ok(payload)) => ActorEnd::Panicked(panic_text(&*payload)),
-                Err(Err(_)) => ActorEnd::Killed,
-            };
-            on_end(ended, this, ctx);
-        })
-        .spawn(parent);
-    address
-}
-
-fn panic_text(payload: &(dyn Any + Send)) -> String {
-    if let Some(text) = payload.downcast_ref::<&str>() {
-        (*text).to_owned()
-    } else if let Some(text) = payload.downcast_ref::<String>() {
-        text.clone()
-    } else {
-        "a panic without a text".to_owned()
-    }
-}
 
 /// The deaths of one child, and what they allow.
 #[derive(Debug, Default)]

@@ -51,8 +51,6 @@ pub(in crate::engine_pool) enum ChildUpdate {
     Idle { run: RunId, reusable: bool },
     /// It cannot execute this run, of which nothing was told yet.
     Declined(Box<Execute>),
-    /// The process is dead. The child stays to decline what is on its way to it, until it is abandoned.
-    Dead,
-    /// The child is gone.
-    Gone { why: String },
+    /// The process is dead; why. The child stays to decline what is on its way to it, until it is abandoned.
+    Dead { why: String },
 }

@@ -1,14 +1,16 @@
 //! `EngineChild`: one Node process, one run at a time.
 //!
-//! *Owns* the process, its sockets, and the time of the run that it executes.
+//! *Owns* the process and its sockets. What it does next is decided in `machine.rs` (what there is), `states.rs` and
+//! `steps.rs` (what follows from what); `table.rs` has all transitions:
 //!
 //! ```text
-//! Spawning ──ready──▶ Idle ──RunOn──▶ Busy ──exit──▶ Idle
-//!    └──no handshake, death, violation, time over and deaf──▶ Dying ──Abandon──▶ (stopped)
+//! Spawning ──▶ Handshake ──ready──▶ Idle ◀──thread ended── Busy ──stop, time over──▶ Stopping ──thread ended──▶ Idle
+//!                                    └──────execute──────▶ Busy
+//! any ──retire──▶ Retiring      any ──violation, too late, too large──▶ Dying      any ──process dead──▶ Gone
 //! ```
 //!
-//! *Accepts* [`RunOn`], [`Proceed`], [`StopJob`], [`Retire`]. *Emits* [`EngineEvent`]s to the run, [`ChildUpdated`] to the
-//! pool. *If it dies* the process is killed with it, and the pool ends its run.
+//! *Accepts* [`RunOn`], [`Proceed`], [`StopJob`], [`Warm`], [`Retire`], [`Abandon`]. *Emits* [`EngineEvent`]s to the run,
+//! [`ChildUpdated`] to the pool. *If it dies* the process is killed with it, and the pool, which watches it, ends its run.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -16,142 +18,239 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use bytes::Bytes;
 use protocol::engine::{
-    ChildOptions, Command, EngineFailure, ExecuteOptions, NodeOptions, encode_frame,
+    ChildEvent, ChildOptions, Command, ExecuteOptions, Frame, NodeOptions, RunProgress,
+    encode_frame,
 };
-use sandbox::Control;
+use protocol::ids::RunId;
+use protocol::size::Mebibytes;
+use tokio::sync::OwnedSemaphorePermit;
 
-mod busy;
-mod ends;
-mod heard;
-mod limits;
+mod execution;
+mod exit;
+mod machine;
 mod messages;
+mod states;
+mod steps;
+mod table;
 
-use self::busy::{Busy, Stop};
+#[cfg(test)]
+mod tests;
+
+use self::exit::ProcessExit;
+use self::machine::{Effect, Event, Files, Machine, Order, Timer};
 pub(super) use self::messages::{Abandon, ChildId, ChildUpdate, ChildUpdated, Retire, RunOn, Warm};
-use super::memory;
-use super::messages::{Proceed, StopJob};
-use super::process::{Allowance, FromProcess, Guest, Process, SharedGuest};
+use super::messages::{EngineEvent, Execute, Proceed, StopJob};
+use super::process::{ActiveRun, Allowance, FromProcess, Process, SharedRun};
+use crate::clock;
 use crate::config::NodeConfig;
 use crate::metrics::Metrics;
 
-/// How long a child may take to end itself once its sockets have ended, before it is killed.
-const DEAF: Duration = Duration::from_secs(1);
-/// How long it may take to end a thread: a cancelled job stops within a second, of which the kill needs some.
-const UNSTOPPED: Duration = Duration::from_millis(800);
-/// How long the thread of a run that is over may take to end. A job can keep it from it, and would hold a process for ever.
-const OVERSTAY: Duration = Duration::from_secs(5);
-/// How long events may still arrive after the process has ended: its group is killed with it, so only a process that left the
-/// group can keep the descriptor open.
-const LEFTOVERS: Duration = Duration::from_secs(30);
-
-/// How often the size of a busy child is looked at: a job fills 100 MiB in this time at most.
-const WATCH: Duration = Duration::from_millis(100);
-
 /// Bytes that what stands for withheld values takes at most, a state for each leaf of a large workflow.
-const REDACTED_BODY: usize = 1 << 20;
-/// The MB of all limits, bytes.
-const MIB: f64 = 1_048_576.0;
+const REDACTED_BODY: u64 = 1 << 20;
 
-/// The oldest Node that the engine program and the runtime work with.
-const OLDEST_NODE: u32 = 20;
-
-enum State {
-    Spawning,
-    Idle,
-    Busy(Box<Busy>),
-    Dying,
-}
-
-/// The pool hears of the end when the child is dropped, so that it does also when the actor panics.
-impl Drop for EngineChild {
-    fn drop(&mut self) {
-        let why = if self.why.is_empty() {
-            "its actor died".to_owned()
-        } else {
-            std::mem::take(&mut self.why)
-        };
-        self.metrics.child_exited();
-        self.tell_pool(ChildUpdate::Gone { why });
-    }
-}
+/// Starts the process.
+type Start = Box<dyn Fn(SharedRun, Recipient<FromProcess>) -> Result<Process, String>>;
 
 /// See the module's documentation.
 pub(super) struct EngineChild {
     id: ChildId,
-    config: NodeConfig,
+    warm: usize,
+    handshake: Duration,
     options: NodeOptions,
     pool: Recipient<ChildUpdated>,
     metrics: Metrics,
-    born: Instant,
+    start: Start,
+    machine: Machine,
     process: Option<Process>,
-    guest: SharedGuest,
-    state: State,
-    is_ready: bool,
-    retiring: bool,
-    events_ended: bool,
-    exited: Option<Option<std::process::ExitStatus>>,
-    why: String,
-    start: Box<dyn Fn(SharedGuest, Recipient<FromProcess>) -> Result<Process, String>>,
+    active: SharedRun,
+    /// Who hears of the run that was admitted last.
+    listener: Option<(RunId, Recipient<EngineEvent>)>,
 }
 
 impl EngineChild {
     pub(super) fn new(
         id: ChildId,
-        config: NodeConfig,
+        config: &NodeConfig,
         pool: Recipient<ChildUpdated>,
         metrics: Metrics,
-        start: Box<dyn Fn(SharedGuest, Recipient<FromProcess>) -> Result<Process, String>>,
+        start: Start,
     ) -> Self {
         Self {
             id,
-            options: node_options(&config),
-            config,
+            warm: config.warm,
+            handshake: config.validation_timeout,
+            options: node_options(config),
             pool,
             metrics,
-            born: Instant::now(),
-            process: None,
-            guest: SharedGuest::default(),
-            state: State::Spawning,
-            is_ready: false,
-            retiring: false,
-            events_ended: false,
-            exited: None,
-            why: String::new(),
             start,
+            machine: Machine::new(Instant::now()),
+            process: None,
+            active: SharedRun::default(),
+            listener: None,
         }
     }
 
-    fn tell_pool(&self, update: ChildUpdate) {
-        self.pool.do_send(ChildUpdated {
-            id: self.id,
-            update,
-        });
+    fn on(&mut self, event: Event, ctx: &mut Context<Self>) {
+        let effects = self.machine.on(event, Instant::now());
+        let mut events = Vec::new();
+        for effect in effects {
+            events.extend(self.perform(effect, ctx));
+        }
+        for event in events {
+            self.on(event, ctx);
+        }
     }
 
-    fn send(&self, command: &Command<'_>, body: &Bytes) -> Result<(), String> {
-        let parts = encode_frame(command, body).map_err(|error| error.to_string())?;
+    /// Performs an effect, which may have something to say at once.
+    fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) -> Option<Event> {
+        match effect {
+            Effect::Send(order) => return self.send(&order).err().map(Event::Unsendable),
+            Effect::Admit => self.admit(),
+            Effect::Dismiss => self.active.borrow_mut().allowance = None,
+            Effect::CloseBudget => {
+                if let Some(allowance) = &self.active.borrow().allowance {
+                    allowance.budget.close();
+                }
+            }
+            Effect::Tell(progress, permit) => self.tell(progress, permit),
+            Effect::Warn(text) => self.tell(
+                RunProgress::Log {
+                    level: Some("warn".to_owned()),
+                    name: "RTE".to_owned(),
+                    time: clock::now(),
+                    message: Bytes::from(serde_json::json!([text]).to_string()),
+                },
+                None,
+            ),
+            Effect::Report(update) => self.report(update),
+            Effect::Measure(run) => {
+                let resident = self
+                    .process
+                    .as_ref()
+                    .and_then(|process| process.control.resident());
+                return Some(Event::Measured {
+                    run,
+                    resident: resident.unwrap_or_default(),
+                });
+            }
+            Effect::Arm(timer, wait) => {
+                ctx.run_later(wait, move |this, ctx| {
+                    // One that is dead has closed all that it had.
+                    let closed = matches!(timer, Timer::Closed(_));
+                    if !(closed && this.process.as_ref().is_some_and(Process::has_exited)) {
+                        this.on(Event::Elapsed(timer), ctx);
+                    }
+                });
+            }
+            Effect::Kill(why) => {
+                log::debug!(run_id = self.run(); "killing engine child {}: {why}", self.pid());
+                if let Some(process) = &mut self.process {
+                    process.control.kill();
+                }
+            }
+            Effect::Complain { level, run, what } => {
+                log::log!(level, run_id = run.as_ref().map(RunId::as_str); "engine child {}: {what}", self.pid());
+            }
+            Effect::CountSpawn(after) => self.metrics.child_spawned(after),
+            Effect::CountLoad { warm, after } => self.metrics.run_loaded(warm, after),
+        }
+        None
+    }
+
+    fn send(&self, order: &Order) -> Result<(), String> {
+        let nothing = Bytes::new();
+        let execution = self.machine.execution();
+        let (command, body) = match (order, execution) {
+            (Order::Warm(adaptors), _) => (
+                Command::Warm {
+                    threads: self.warm,
+                    adaptors,
+                },
+                &nothing,
+            ),
+            (Order::Execute, Some(execution)) => {
+                let request = &execution.request;
+                let command = Command::Execute {
+                    run: &request.run_id,
+                    plan: &request.plan,
+                    options: ChildOptions {
+                        run: &request.options,
+                        node: &self.options,
+                    },
+                };
+                (command, &request.input)
+            }
+            (Order::Execute, None) => return Ok(()),
+            (Order::Go(run), _) => (Command::Go { run }, &nothing),
+            (Order::Cancel(run), _) => (Command::Cancel { run }, &nothing),
+            (Order::Shutdown, _) => (Command::Shutdown, &nothing),
+        };
+        let parts = encode_frame(&command, body).map_err(|error| error.to_string())?;
         if let Some(process) = &self.process {
             parts.into_iter().for_each(|part| process.send(part));
         }
         Ok(())
     }
 
-    fn kill(&mut self, why: String) {
-        log::debug!(run_id = self.run(); "killing engine child {}: {why}", self.pid());
-        if self.why.is_empty() {
-            self.why = why;
-        }
-        if let Some(process) = &mut self.process {
-            process.control.kill();
+    fn admit(&mut self) {
+        let Some(execution) = self.machine.execution() else {
+            return;
+        };
+        let Execute {
+            run_id,
+            options,
+            events,
+            budget,
+            ..
+        } = &execution.request;
+        self.listener = Some((run_id.clone(), events.clone()));
+        *self.active.borrow_mut() = ActiveRun {
+            allowance: Some(Allowance {
+                budget: budget.clone(),
+                body: largest_body(options),
+            }),
+            last: Some(run_id.clone()),
+            errors: String::new(),
+        };
+        if let Some(process) = &self.process {
+            process.limit_memory(options.memory_limit_mb);
         }
     }
 
-    /// The run that it executes.
-    fn run(&self) -> Option<&str> {
-        match &self.state {
-            State::Busy(busy) => Some(busy.execution.run_id.as_str()),
-            State::Spawning | State::Idle | State::Dying => None,
+    fn tell(&self, progress: RunProgress, permit: Option<OwnedSemaphorePermit>) {
+        if let Some((run_id, listener)) = &self.listener {
+            listener.do_send(EngineEvent {
+                run_id: run_id.clone(),
+                progress,
+                permit,
+            });
         }
+    }
+
+    fn report(&self, update: ChildUpdate) {
+        self.pool.do_send(ChildUpdated {
+            id: self.id,
+            update,
+        });
+    }
+
+    fn read(&mut self, frame: &Frame, permit: Option<OwnedSemaphorePermit>) -> Event {
+        match ChildEvent::from_frame(frame) {
+            Ok(ChildEvent::Exit { run, exit }) => {
+                let process = self.process.as_ref();
+                let has_files = process.is_some_and(|process| process.control.has_files());
+                let files = if has_files { Files::Some } else { Files::None };
+                Event::ThreadEnded { run, exit, files }
+            }
+            Ok(event) => Event::Said(event, permit),
+            Err(error) => Event::Broke(error.to_string()),
+        }
+    }
+
+    /// The run in work, for log lines.
+    fn run(&self) -> Option<&str> {
+        let execution = self.machine.execution()?;
+        Some(execution.run().as_str())
     }
 
     fn pid(&self) -> u32 {
@@ -162,15 +261,18 @@ impl EngineChild {
     }
 }
 
+/// Counted however it ends, also when it is its pool that ends.
+impl Drop for EngineChild {
+    fn drop(&mut self) {
+        self.metrics.child_exited();
+    }
+}
+
 /// What the largest event of a run with these limits carries, bytes.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a float cast saturates, and no limit is below zero"
-)]
-fn largest_body(limits: &ExecuteOptions) -> usize {
-    let limit = limits.payload_limit_mb.max(limits.log_payload_limit_mb) * MIB;
-    (limit as usize).saturating_add(REDACTED_BODY)
+fn largest_body(options: &ExecuteOptions) -> usize {
+    let limit = options.payload_limit_mb.max(options.log_payload_limit_mb);
+    let bytes = Mebibytes::new(limit).bytes().saturating_add(REDACTED_BODY);
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 /// What every execution has from the configuration.
@@ -185,34 +287,19 @@ fn node_options(config: &NodeConfig) -> NodeOptions {
     }
 }
 
-fn is_new_enough(node: &str) -> bool {
-    node.split('.')
-        .next()
-        .and_then(|major| major.parse::<u32>().ok())
-        .is_some_and(|major| major >= OLDEST_NODE)
-}
-
 impl Actor for EngineChild {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        match (self.start)(Rc::clone(&self.guest), ctx.address().recipient()) {
-            Ok(process) => self.process = Some(process),
-            Err(why) => {
-                self.why = why;
-                self.gone();
-                return;
+        match (self.start)(Rc::clone(&self.active), ctx.address().recipient()) {
+            Ok(process) => {
+                let pid = process.control.pid();
+                let patience = self.handshake;
+                self.process = Some(process);
+                self.on(Event::Spawned { pid, patience }, ctx);
             }
+            Err(why) => self.on(Event::SpawnFailed(why), ctx),
         }
-        let patience = self.config.validation_timeout;
-        ctx.run_later(patience, move |this, _| {
-            if !this.is_ready {
-                this.kill(format!(
-                    "it did not answer within {} ms",
-                    patience.as_millis()
-                ));
-            }
-        });
     }
 }
 
@@ -220,78 +307,28 @@ impl Handler<FromProcess> for EngineChild {
     type Result = ();
 
     fn handle(&mut self, message: FromProcess, ctx: &mut Self::Context) {
-        match message {
-            FromProcess::Frame(frame, permit) => self.heard(&frame, permit, ctx),
-            FromProcess::EventsEnded(why) => {
-                self.events_ended = true;
-                match why {
-                    _ if self.exited.is_some() => self.gone(),
-                    Some(why) => self.broke_protocol(&why),
-                    None => self.closed("it closed its descriptor of events".to_owned(), ctx),
-                }
-            }
-            FromProcess::CommandsClosed => {
-                self.closed("it closed its descriptor of commands".to_owned(), ctx);
-            }
-            FromProcess::CommandsWritten => {
-                self.broke_protocol("it wrote to its descriptor of commands");
-            }
-            FromProcess::Exited(status) => {
-                self.exited = Some(status);
-                if self.events_ended {
-                    self.gone();
-                } else {
-                    // A process that it started may keep the descriptor open.
-                    ctx.run_later(LEFTOVERS, |this, _| {
-                        if !this.events_ended {
-                            this.events_ended = true;
-                            this.gone();
-                        }
-                    });
-                }
-            }
-        }
+        let event = match message {
+            FromProcess::Frame(frame, permit) => self.read(&frame, permit),
+            FromProcess::Broke(what) => Event::Broke(what),
+            FromProcess::Closed(what) => Event::Closed(what.to_owned()),
+            FromProcess::Exited(status) => Event::Exited(ProcessExit {
+                status,
+                killed_for_memory: self
+                    .process
+                    .as_ref()
+                    .is_some_and(|process| process.control.was_killed_for_memory()),
+                stderr: std::mem::take(&mut self.active.borrow_mut().errors),
+            }),
+        };
+        self.on(event, ctx);
     }
 }
 
 impl Handler<RunOn> for EngineChild {
     type Result = ();
 
-    fn handle(&mut self, RunOn(execution): RunOn, ctx: &mut Self::Context) {
-        if !matches!(self.state, State::Spawning | State::Idle) || self.retiring {
-            self.tell_pool(ChildUpdate::Declined(Box::new(execution)));
-            return;
-        }
-        let limits = &execution.options;
-        let command = Command::Execute {
-            run: &execution.run_id,
-            plan: &execution.plan,
-            options: ChildOptions {
-                run: limits,
-                node: &self.options,
-            },
-        };
-        if let Some(process) = &self.process {
-            process.limit_memory(limits.memory_limit_mb);
-        }
-        let sent = self.send(&command, &execution.input);
-        *self.guest.borrow_mut() = Guest {
-            allowance: Some(Allowance {
-                budget: execution.budget.clone(),
-                body: largest_body(limits),
-            }),
-            last: Some(execution.run_id.clone()),
-        };
-        let mut busy = Busy::new(execution);
-        match sent {
-            Ok(()) => self.state = State::Busy(Box::new(busy)),
-            Err(why) => {
-                busy.fail(EngineFailure::Unavailable(why));
-                let run = busy.execution.run_id.clone();
-                drop(busy);
-                self.run_ended(run, false, ctx);
-            }
-        }
+    fn handle(&mut self, RunOn(request): RunOn, ctx: &mut Self::Context) {
+        self.on(Event::Execute(Box::new(request)), ctx);
     }
 }
 
@@ -299,32 +336,7 @@ impl Handler<Proceed> for EngineChild {
     type Result = ();
 
     fn handle(&mut self, message: Proceed, ctx: &mut Self::Context) {
-        let State::Busy(busy) = &mut self.state else {
-            return;
-        };
-        if *busy.conversation.run() != message.run_id {
-            return;
-        }
-        busy.conversation.proceed();
-        let control = self.process.as_ref().map(|process| &process.control);
-        busy.resident = control.and_then(Control::resident).unwrap_or_default();
-        let timeout = busy.execution.options.timeout;
-        let run = message.run_id;
-        if let Err(error) = self.send(&Command::Go { run: &run }, &Bytes::new()) {
-            self.kill(error);
-            return;
-        }
-        let watched = run.clone();
-        ctx.run_later(WATCH, move |this, ctx| this.watch(watched, ctx));
-        if let Some(timeout) = timeout {
-            let warned = run.clone();
-            ctx.run_later(timeout.mul_f64(memory::NEAR), move |this, _| {
-                this.warn_of_time(&warned, timeout);
-            });
-            ctx.run_later(timeout, move |this, ctx| {
-                this.stop_run(&run, Stop::TimedOut, ctx);
-            });
-        }
+        self.on(Event::Proceed(message.run_id), ctx);
     }
 }
 
@@ -332,34 +344,15 @@ impl Handler<StopJob> for EngineChild {
     type Result = ();
 
     fn handle(&mut self, message: StopJob, ctx: &mut Self::Context) {
-        self.stop_run(&message.run_id, Stop::Asked, ctx);
+        self.on(Event::Stop(message.run_id), ctx);
     }
 }
 
 impl Handler<Warm> for EngineChild {
     type Result = ();
 
-    fn handle(&mut self, Warm(adaptors): Warm, _: &mut Self::Context) {
-        if !matches!(self.state, State::Dying) && !self.retiring {
-            let command = Command::Warm {
-                threads: self.config.warm,
-                adaptors: &adaptors,
-            };
-            if let Err(error) = self.send(&command, &Bytes::new()) {
-                log::debug!("an engine child cannot be warmed: {error}");
-            }
-        }
-    }
-}
-
-impl Handler<Abandon> for EngineChild {
-    type Result = ();
-
-    fn handle(&mut self, _: Abandon, ctx: &mut Self::Context) {
-        self.state = State::Dying;
-        // The tasks that read the process hold this actor's address, so that it would outlive its pool, and the process with it.
-        self.process = None;
-        ctx.stop();
+    fn handle(&mut self, Warm(adaptors): Warm, ctx: &mut Self::Context) {
+        self.on(Event::Warm(adaptors), ctx);
     }
 }
 
@@ -367,6 +360,16 @@ impl Handler<Retire> for EngineChild {
     type Result = ();
 
     fn handle(&mut self, _: Retire, ctx: &mut Self::Context) {
-        self.retire(ctx);
+        self.on(Event::Retire, ctx);
+    }
+}
+
+impl Handler<Abandon> for EngineChild {
+    type Result = ();
+
+    fn handle(&mut self, _: Abandon, ctx: &mut Self::Context) {
+        // The tasks that read the process hold this actor's address, so that it would outlive its pool, and the process with it.
+        self.process = None;
+        ctx.stop();
     }
 }

@@ -5,6 +5,8 @@ import child from "node:child_process";
 import fs from "node:fs";
 import net from "node:net";
 
+const OUT_OF_MEMORY = "FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory\n";
+
 const now = () => String(Date.now() * 1000);
 
 function frame(header, body = "") {
@@ -86,7 +88,20 @@ function go(run) {
     },
     oom() {
       send(start);
-      fs.writeSync(2, "FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory\n");
+      fs.writeSync(2, OUT_OF_MEMORY);
+      process.kill(process.pid, "SIGABRT");
+    },
+    shouts() {
+      send(start);
+      fs.writeSync(2, OUT_OF_MEMORY);
+      process.exit(7);
+    },
+    mutters() {
+      fs.writeSync(2, OUT_OF_MEMORY);
+      behaviours.good();
+    },
+    aborts() {
+      send(start);
       process.kill(process.pid, "SIGABRT");
     },
     thread() {

@@ -278,6 +278,8 @@ async fn a_child_that_dies_ends_its_run_as_what_killed_it() {
         ("dies", "ExitError: Process exited with code: null"),
         ("leaves", "ExitError: Process exited with code: 7"),
         ("oom", "OOMError: Run exceeded maximum memory usage"),
+        // Job code can write what V8 writes.
+        ("shouts", "ExitError: Process exited with code: 7"),
         ("thread", "ExitError: Worker thread exited with code: 3"),
     ] {
         assert_eq!(world.told(run).await, ["started", "start a", end], "{run}");
@@ -288,6 +290,23 @@ async fn a_child_that_dies_ends_its_run_as_what_killed_it() {
                 .contains(&"over".to_owned())
         );
     }
+    world.stop().await;
+}
+
+#[actix_rt::test]
+async fn what_one_run_wrote_to_stderr_is_no_evidence_about_the_next() {
+    let world = World::new();
+    world.ready().await;
+    let first = world.told("mutters").await;
+    assert!(first.contains(&"over".to_owned()), "{first:?}");
+    assert_eq!(
+        world.told("aborts").await,
+        [
+            "started",
+            "start a",
+            "ExitError: Process exited with code: null"
+        ]
+    );
     world.stop().await;
 }
 
