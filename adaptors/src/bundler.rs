@@ -47,18 +47,18 @@ impl Bundler {
         }
     }
 
-    /// Bundles an adaptor that is installed in `folder`, among those of `packages`, into `target`, whose parent is made if need
-    /// be.
+    /// Bundles an adaptor that is installed in `folder`, below that of the `repository`, into `target`, whose parent is made if
+    /// need be.
     ///
     /// # Errors
     /// Why there is none; the adaptor may be one that a bundle could change.
     pub(crate) async fn adaptor(
         &self,
-        packages: &Path,
+        repository: &Path,
         folder: &Path,
         target: &Path,
     ) -> Result<(), BundleError> {
-        self.bundle("adaptor", Some((packages, folder)), target)
+        self.bundle("adaptor", Some((repository, folder)), target)
             .await
     }
 
@@ -111,9 +111,10 @@ impl Bundler {
         let mut args: Vec<OsString> =
             vec![self.engine_folder.join("bundle.mjs").into(), what.into()];
         let mut readable = vec![self.engine_folder.clone()];
-        if let Some((packages, folder)) = adaptor {
+        if let Some((repository, folder)) = adaptor {
             args.push(folder.into());
-            readable.push(packages.to_owned());
+            // All of it: esbuild finds `node_modules` by listing the folder that they are in.
+            readable.push(repository.to_owned());
         }
         args.push(target.into());
         let spec = Spec {

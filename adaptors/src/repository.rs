@@ -67,7 +67,7 @@ impl Repository {
     }
 
     /// Where all packages are.
-    pub(crate) fn packages(&self) -> PathBuf {
+    fn packages(&self) -> PathBuf {
         self.root.join(PACKAGES)
     }
 

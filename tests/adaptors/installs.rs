@@ -317,6 +317,26 @@ fn the_registry_of_the_users_own_configuration_is_asked_with_its_token() {
 }
 
 #[test]
+fn an_adaptor_is_bundled_in_the_sandbox() {
+    let world = World::new();
+    let main = json!({"main": "index.js"});
+    world
+        .registry
+        .offer("plain", &main, &[("index.js", "exports.x = 1;")]);
+    let own = format!("export {{ x }} from \"plain\"; {}", FILES[0].1);
+    let files = [FILES[1], ("index.js", &*own)];
+    world.registry.offer(
+        "@openfn/language-good",
+        &manifest(&json!({"plain": "1.0.0"})),
+        &files,
+    );
+    let worker = world.worker(&["--sandbox", "strict"]);
+    let run = world.run("@openfn/language-good");
+    assert_eq!(run.state, RunState::Success, "{run:#?}");
+    worker.waits_for_line("bundled @openfn/language-good_1.0.0");
+}
+
+#[test]
 fn a_file_of_the_machine_does_not_come_into_a_bundle() {
     let world = World::new();
     for (name, text) in [

@@ -225,9 +225,7 @@ impl Installer {
         }
         let repository = &self.repository;
         let (folder, target) = (repository.folder(package), repository.bundle(package));
-        Ok(bundler
-            .adaptor(&repository.packages(), &folder, &target)
-            .await?)
+        Ok(bundler.adaptor(repository.root(), &folder, &target).await?)
     }
 
     async fn install_missing(&self, wanted: Vec<(String, Package)>) -> Result<(), InstallError> {
