@@ -14,7 +14,7 @@ use super::client::{TlsError, http_client, url};
 use super::liveness::{AnswersHeartbeats, Due, Liveness, PING_INTERVAL};
 use super::messages::{Blame, ChannelEvent, ConnectionState, JoinTurn};
 use super::recorder::Microphone;
-use super::socket::{self, Ended, Fault, Generation, Long, Outgoing, Socket};
+use super::socket::{self, Fault, Generation, Long, Outgoing, Socket, SocketEnd};
 use crate::clock;
 use crate::config::{Identity, LightningConfig};
 use crate::metrics::Metrics;
@@ -223,9 +223,9 @@ impl LightningConnection {
         });
     }
 
-    pub(super) fn lost(&mut self, ended: Ended, ctx: &mut Context<Self>) {
+    pub(super) fn lost(&mut self, ended: SocketEnd, ctx: &mut Context<Self>) {
         self.microphone.lost(&ended);
-        let Ended { why, fault, .. } = ended;
+        let SocketEnd { why, fault, .. } = ended;
         let wait = self
             .backoff
             .next(Obstacle::TurnedAway, rand::random::<f64>());

@@ -20,7 +20,7 @@ use protocol::recording::{
     CLOSED_BY_WORKER, Direction, Header, Loss, Message, Record, Redactor, What,
 };
 
-use super::socket::{Ended, SocketEventKind};
+use super::socket::{SocketEnd, SocketEventKind};
 use crate::clock;
 
 /// What may wait for the writer.
@@ -169,7 +169,7 @@ impl Microphone {
         }
     }
 
-    pub(super) fn lost(&self, ended: &Ended) {
+    pub(super) fn lost(&self, ended: &SocketEnd) {
         let (why, code) = (ended.why.clone(), ended.code);
         self.what(|| What::Lost(Loss { why, code }));
     }

@@ -58,12 +58,12 @@ pub(super) enum SocketEventKind {
     /// A ping, pong or fragment: only a sign of life.
     Life,
     /// The last event of a socket.
-    Ended(Ended),
+    Ended(SocketEnd),
 }
 
 /// How a socket ended.
 #[derive(Debug)]
-pub(super) struct Ended {
+pub(super) struct SocketEnd {
     pub(super) why: String,
     pub(super) fault: Fault,
     /// The code of Lightning's close frame.
@@ -81,7 +81,7 @@ pub(super) enum Fault {
     Size,
 }
 
-impl From<String> for Ended {
+impl From<String> for SocketEnd {
     fn from(why: String) -> Self {
         Self {
             why,
@@ -350,8 +350,8 @@ fn protocol_error(error: &ProtocolError) -> String {
     format!("the connection failed: {error}")
 }
 
-fn closed(reason: Option<&CloseReason>) -> Ended {
-    Ended {
+fn closed(reason: Option<&CloseReason>) -> SocketEnd {
+    SocketEnd {
         why: close_text(reason),
         code: reason.map(|reason| reason.code.into()),
         fault: match reason.map(|reason| reason.code) {

@@ -12,7 +12,7 @@ use super::cause::Cause;
 
 /// The kinds of reports that the run acts on when they are delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum Milestone {
     RunStart,
     RunComplete,
     Other,
@@ -40,11 +40,11 @@ impl Report {
         }
     }
 
-    pub(super) fn kind(&self) -> Kind {
+    pub(super) fn milestone(&self) -> Milestone {
         match self {
-            Self::RunStart(_) => Kind::RunStart,
-            Self::RunComplete(_) => Kind::RunComplete,
-            Self::StepStart(_) | Self::Logs(_) | Self::StepComplete(_) => Kind::Other,
+            Self::RunStart(_) => Milestone::RunStart,
+            Self::RunComplete(_) => Milestone::RunComplete,
+            Self::StepStart(_) | Self::Logs(_) | Self::StepComplete(_) => Milestone::Other,
         }
     }
 

@@ -33,7 +33,7 @@ pub(super) enum Outgoing {
 }
 
 /// A step that has ended, with what was made of it.
-struct Ended {
+struct EndedStep {
     step: FinishedStep,
     state: Option<Bytes>,
     mem: Option<Memory>,
@@ -221,7 +221,7 @@ impl Reporter {
             RunProgress::JobComplete { step, mem, state } => {
                 let outcome = reasons::step_outcome(None, step.state_error.as_ref());
                 self.step_ended(
-                    Ended {
+                    EndedStep {
                         step,
                         state,
                         mem,
@@ -233,7 +233,7 @@ impl Reporter {
             RunProgress::JobError { step, error, state } => {
                 let outcome = reasons::step_outcome(Some(&error), step.state_error.as_ref());
                 self.step_ended(
-                    Ended {
+                    EndedStep {
                         step,
                         state,
                         mem: None,
@@ -304,8 +304,8 @@ impl Reporter {
         }
     }
 
-    fn step_ended(&mut self, ended: Ended, new_id: NewId<'_>) -> Vec<Outgoing> {
-        let Ended {
+    fn step_ended(&mut self, ended: EndedStep, new_id: NewId<'_>) -> Vec<Outgoing> {
+        let EndedStep {
             step,
             state,
             mem,

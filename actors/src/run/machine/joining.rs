@@ -15,7 +15,7 @@ use crate::run::channel::Joined;
 use crate::run::channel_memory::Restoring;
 use crate::run::fetch::Fetch;
 use crate::run::loading::exception;
-use crate::run::outbox;
+use crate::run::outbox::FollowUp;
 
 impl RunMachine {
     pub(super) fn channel_told(&mut self, event: ChannelEvent, turn: &mut Turn<'_>) {
@@ -137,7 +137,7 @@ impl RunMachine {
         let outcome = match blame {
             Blame::Nobody => {
                 self.outbox.link_lost();
-                outbox::Outcome::Resend
+                FollowUp::Resend
             }
             Blame::Frame => self.outbox.socket_crashed(),
             Blame::TooLarge(ticket) => {
@@ -169,7 +169,7 @@ impl RunMachine {
         }
         self.requests_lost();
         let outcome = self.outbox.channel_crashed(unanswered);
-        let rejoins = outcome == outbox::Outcome::Rejoin;
+        let rejoins = outcome == FollowUp::Rejoin;
         // Nothing can be sent until it is joined again; a culprit that is found makes that join an early one.
         self.channel.lost();
         self.report_settled(outcome, turn);
@@ -339,10 +339,10 @@ impl RunMachine {
         if let (Some(refusal), Some(event)) = (refusal, event) {
             turn.count(Count::Refused(event));
             let next = match &outcome {
-                outbox::Outcome::Resend => Some("what it objects to is mended and sent again"),
-                outbox::Outcome::Retry(_) => Some("it is sent again in a moment"),
-                outbox::Outcome::Split => Some("its lines are sent in halves"),
-                outbox::Outcome::Delivered(_) => Some("it counts as delivered"),
+                FollowUp::Resend => Some("what it objects to is mended and sent again"),
+                FollowUp::Retry(_) => Some("it is sent again in a moment"),
+                FollowUp::Split => Some("its lines are sent in halves"),
+                FollowUp::Delivered(_) => Some("it counts as delivered"),
                 // Every other outcome has a line of its own.
                 _ => None,
             };

@@ -8,8 +8,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::events::{Count, Effect, Timer, Turn};
 use super::{Fact, Flush, RunMachine, State};
 use crate::events::{End, Unreported};
-use crate::run::outbox;
-use crate::run::report::{Kind, Report, refusal};
+use crate::run::outbox::FollowUp;
+use crate::run::report::{Milestone, Report, refusal};
 use crate::run::reporter::Outgoing;
 
 impl RunMachine {
@@ -109,23 +109,23 @@ impl RunMachine {
         }
     }
 
-    pub(super) fn report_settled(&mut self, outcome: outbox::Outcome, turn: &mut Turn<'_>) {
-        if outcome != outbox::Outcome::Unknown {
+    pub(super) fn report_settled(&mut self, outcome: FollowUp, turn: &mut Turn<'_>) {
+        if outcome != FollowUp::Unknown {
             self.act_on(outcome, turn);
             self.send(turn);
         }
     }
 
-    fn act_on(&mut self, outcome: outbox::Outcome, turn: &mut Turn<'_>) {
+    fn act_on(&mut self, outcome: FollowUp, turn: &mut Turn<'_>) {
         match outcome {
-            outbox::Outcome::Unknown | outbox::Outcome::Resend => {}
-            outbox::Outcome::Delivered(kind) => {
+            FollowUp::Unknown | FollowUp::Resend => {}
+            FollowUp::Delivered(milestone) => {
                 self.channel.works();
-                self.delivered(kind, turn);
+                self.delivered(milestone, turn);
             }
-            outbox::Outcome::Retry(wait) => turn.arm(Timer::Resend, wait),
-            outbox::Outcome::Split => self.channel.works(),
-            outbox::Outcome::Withheld {
+            FollowUp::Retry(wait) => turn.arm(Timer::Resend, wait),
+            FollowUp::Split => self.channel.works(),
+            FollowUp::Withheld {
                 dataclip,
                 too_large,
             } => {
@@ -144,8 +144,8 @@ impl RunMachine {
                     self.outbox.push_before_end(Report::Logs(line), end);
                 }
             }
-            outbox::Outcome::Rejoin => self.rejoin(turn),
-            outbox::Outcome::LinesDropped(lines, why) => {
+            FollowUp::Rejoin => self.rejoin(turn),
+            FollowUp::LinesDropped(lines, why) => {
                 self.channel.works();
                 turn.count(Count::LinesDropped(lines));
                 turn.log(
@@ -156,11 +156,11 @@ impl RunMachine {
                     ),
                 );
             }
-            outbox::Outcome::Abandoned(why) => {
+            FollowUp::Abandoned(why) => {
                 let why = format!("Lightning says that it is not this worker's: {why}");
                 self.give_up(Unreported::TakenAway, &why, turn);
             }
-            outbox::Outcome::Refused { event, why, open } => {
+            FollowUp::Refused { event, why, open } => {
                 turn.log_about(
                     Level::Error,
                     event,
@@ -173,27 +173,27 @@ impl RunMachine {
                 self.reporter.refused(open);
                 self.stop_job(refusal(event, &why), turn);
             }
-            outbox::Outcome::GaveUp(why) => {
+            FollowUp::GaveUp(why) => {
                 let why = format!("Lightning refuses every form of its end: {why}");
                 self.give_up(Unreported::GivenUp, &why, turn);
             }
         }
     }
 
-    fn delivered(&mut self, kind: Kind, turn: &mut Turn<'_>) {
-        match kind {
-            Kind::RunStart if matches!(self.state, State::Starting) => {
+    fn delivered(&mut self, milestone: Milestone, turn: &mut Turn<'_>) {
+        match milestone {
+            Milestone::RunStart if matches!(self.state, State::Starting) => {
                 self.enter(Fact::StartAccepted, State::Executing, turn);
                 turn.perform(Effect::Proceed);
             }
-            Kind::RunComplete => {
+            Milestone::RunComplete => {
                 let end = self
                     .reporter
                     .reason()
                     .map_or(End::Unreported(Unreported::GivenUp), End::Reported);
                 self.done(Fact::EndAccepted, end, turn);
             }
-            Kind::RunStart | Kind::Other => {}
+            Milestone::RunStart | Milestone::Other => {}
         }
     }
 }

@@ -9,7 +9,7 @@ use super::super::cause::{Cause, RETRY_WAITS};
 use super::super::report::Report;
 use super::super::verdict::{self, Verdict};
 use super::crashes::CRASHES_BEFORE_REFUSAL;
-use super::{ASSUMED, Delivery, Entry, Outbox, Outcome};
+use super::{ASSUMED, Delivery, Entry, FollowUp, Outbox};
 use crate::lightning::Ticket;
 
 impl Outbox {
@@ -19,9 +19,9 @@ impl Outbox {
         ticket: Ticket,
         error: Option<Refusal>,
         now: Instant,
-    ) -> Outcome {
+    ) -> FollowUp {
         let Some(index) = self.unsent(ticket) else {
-            return Outcome::Unknown;
+            return FollowUp::Unknown;
         };
         match error {
             None => self.delivered(index),
@@ -30,10 +30,10 @@ impl Outbox {
     }
 
     /// The report with this ticket was not sent: its frame is larger than Lightning takes.
-    pub(in crate::run) fn not_sent(&mut self, ticket: Ticket) -> Outcome {
+    pub(in crate::run) fn not_sent(&mut self, ticket: Ticket) -> FollowUp {
         match self.unsent(ticket) {
             Some(index) => self.failed(index, Cause::FrameTooLarge),
-            None => Outcome::Unknown,
+            None => FollowUp::Unknown,
         }
     }
 
@@ -103,10 +103,10 @@ impl Outbox {
         )
     }
 
-    fn delivered(&mut self, index: usize) -> Outcome {
+    fn delivered(&mut self, index: usize) -> FollowUp {
         self.settle(index);
         let Some(entry) = self.entries.remove(index) else {
-            return Outcome::Unknown;
+            return FollowUp::Unknown;
         };
         self.delivered += 1;
         if matches!(entry.report, Report::Logs(_)) {
@@ -114,10 +114,10 @@ impl Outbox {
         }
         self.assumed
             .retain(|assumed| !verdict::proves(&entry.report, &assumed.report));
-        Outcome::Delivered(entry.report.kind())
+        FollowUp::Delivered(entry.report.milestone())
     }
 
-    pub(super) fn assume_delivered(&mut self, index: usize) -> Outcome {
+    pub(super) fn assume_delivered(&mut self, index: usize) -> FollowUp {
         self.settle(index);
         if let Some(mut entry) = self.entries.remove(index) {
             // What it says is kept in case it has to be said again, the job need not wait for that.
@@ -127,7 +127,7 @@ impl Outbox {
                 self.assumed.pop_front();
             }
         }
-        Outcome::Rejoin
+        FollowUp::Rejoin
     }
 
     pub(super) fn settle(&mut self, index: usize) {
@@ -136,16 +136,16 @@ impl Outbox {
         }
     }
 
-    fn refused(&mut self, index: usize, refusal: Refusal, now: Instant) -> Outcome {
+    fn refused(&mut self, index: usize, refusal: Refusal, now: Instant) -> FollowUp {
         let cause = Cause::Refused(refusal);
         if let Some(missing) = self.missing_for(index, &cause) {
             self.say_again(missing);
             self.unsettled = self.unsettled.max(index + 1);
-            return Outcome::Resend;
+            return FollowUp::Resend;
         }
         if self.may_miss_another(index, &cause) {
             self.unsettled = self.unsettled.max(index + 1);
-            return Outcome::Resend;
+            return FollowUp::Resend;
         }
         let denied = self.assumed.iter().position(|assumed| {
             verdict::denies(&cause, &self.entries[index].report, &assumed.report)
@@ -160,24 +160,24 @@ impl Outbox {
                 .partition_point(|entry| entry.place < assumed.place);
             self.entries.insert(place, assumed);
             self.unsettled = self.unsettled.max(index + 2);
-            return Outcome::Resend;
+            return FollowUp::Resend;
         }
         if cause.may_pass()
             && let Some(wait) = self.hold(index, now)
         {
-            return Outcome::Retry(wait);
+            return FollowUp::Retry(wait);
         }
         self.failed(index, cause)
     }
 
     /// Does with a report that is not there, and will not be as it is, what can be done.
-    pub(super) fn failed(&mut self, index: usize, cause: Cause) -> Outcome {
+    pub(super) fn failed(&mut self, index: usize, cause: Cause) -> FollowUp {
         let entry = &mut self.entries[index];
         match verdict::judge(&entry.report, entry.resent, &cause) {
             Verdict::Delivered => self.delivered(index),
             Verdict::ChannelGone => {
                 self.link_lost();
-                Outcome::Rejoin
+                FollowUp::Rejoin
             }
             Verdict::Repaired(report) => {
                 let named = |report: &Report| match report {
@@ -189,12 +189,12 @@ impl Outbox {
                 match withheld {
                     Some(dataclip) => {
                         self.withhold(&dataclip);
-                        Outcome::Withheld {
+                        FollowUp::Withheld {
                             dataclip,
                             too_large: cause.is_too_large(),
                         }
                     }
-                    None => Outcome::Resend,
+                    None => FollowUp::Resend,
                 }
             }
             Verdict::Split(first, second) => {
@@ -208,20 +208,20 @@ impl Outbox {
                 if index < self.unsettled {
                     self.unsettled += 1;
                 }
-                Outcome::Split
+                FollowUp::Split
             }
             Verdict::Drop(lines) => {
                 self.settle(index);
                 self.entries.remove(index);
-                Outcome::LinesDropped(lines, cause)
+                FollowUp::LinesDropped(lines, cause)
             }
-            Verdict::NotOurs => Outcome::Abandoned(cause),
-            Verdict::EndRun => Outcome::Refused {
+            Verdict::NotOurs => FollowUp::Abandoned(cause),
+            Verdict::EndRun => FollowUp::Refused {
                 event: entry.report.event(),
                 open: entry.report.open_step(),
                 why: cause,
             },
-            Verdict::GiveUp => Outcome::GaveUp(cause),
+            Verdict::GiveUp => FollowUp::GaveUp(cause),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::super::cause::Cause;
-use super::{Delivery, Entry, Outbox, Outcome, Silence, crashes};
+use super::{Delivery, Entry, FollowUp, Outbox, Silence, crashes};
 use crate::lightning::Ticket;
 
 /// A second one, for a database that comes and goes may look like the first.
@@ -28,13 +28,13 @@ impl Outbox {
     }
 
     /// Lightning closed the socket over a frame, which may have been ours.
-    pub(in crate::run) fn socket_crashed(&mut self) -> Outcome {
+    pub(in crate::run) fn socket_crashed(&mut self) -> FollowUp {
         let is_in_flight = |entry: &Entry| matches!(entry.state, Delivery::InFlight { .. });
         let suspect = self.entries.iter().position(is_in_flight);
         let alone = self.in_flight == 1;
         self.link_lost();
         let Some(index) = suspect.filter(|_| alone) else {
-            return Outcome::Resend;
+            return FollowUp::Resend;
         };
         let entry = &mut self.entries[index];
         entry.sockets = entry.sockets.saturating_add(1);
@@ -44,12 +44,12 @@ impl Outbox {
     }
 
     /// Lightning closed the socket because the frame of the report with this ticket was too large for it.
-    pub(in crate::run) fn frame_too_large(&mut self, ticket: Ticket) -> Outcome {
+    pub(in crate::run) fn frame_too_large(&mut self, ticket: Ticket) -> FollowUp {
         let culprit = self.index_of(ticket);
         self.link_lost();
         match culprit {
             Some(index) => self.failed(index, Cause::FrameTooLarge),
-            None => Outcome::Resend,
+            None => FollowUp::Resend,
         }
     }
 
@@ -60,7 +60,7 @@ impl Outbox {
 
     /// The channel crashed with these pushes unanswered: the first of them is the suspect (protocol spec, section 10.3),
     /// unless it is none of ours.
-    pub(in crate::run) fn channel_crashed(&mut self, unanswered: &[Ticket]) -> Outcome {
+    pub(in crate::run) fn channel_crashed(&mut self, unanswered: &[Ticket]) -> FollowUp {
         let suspect = unanswered.first().and_then(|ticket| self.index_of(*ticket));
         self.unsettled = self.unsettled.max(self.in_flight);
         self.in_flight = 0;
@@ -70,7 +70,7 @@ impl Outbox {
             }
         }
         let Some(index) = suspect else {
-            return Outcome::Resend;
+            return FollowUp::Resend;
         };
         let entry = &mut self.entries[index];
         let alone = unanswered.len() == 1;
@@ -79,7 +79,7 @@ impl Outbox {
         }
         entry.resent = true;
         if !alone {
-            return Outcome::Resend;
+            return FollowUp::Resend;
         }
         entry.crashes = entry.crashes.saturating_add(1);
         let crashes = entry.crashes;
@@ -88,13 +88,13 @@ impl Outbox {
     }
 
     /// Holds a report to be at fault under which so much has crashed, else has it sent again.
-    fn borne(&mut self, index: usize, crashes: u8, cause: Cause) -> Outcome {
+    fn borne(&mut self, index: usize, crashes: u8, cause: Cause) -> FollowUp {
         let entry = &self.entries[index];
         let enough = crashes::borne(&entry.report, entry.proofs >= PROOFS);
         if enough.is_some_and(|enough| crashes >= enough) {
             return self.failed(index, cause);
         }
-        Outcome::Resend
+        FollowUp::Resend
     }
 
     /// Whether the oldest report in flight has been unanswered for too long. A busy server is waited for: only much

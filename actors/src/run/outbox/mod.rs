@@ -26,7 +26,7 @@ use protocol::lightning::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::cause::Cause;
-use super::report::{Kind, LogLines, Report};
+use super::report::{LogLines, Milestone, Report};
 use crate::lightning::Ticket;
 
 /// How many reports that were taken as delivered are kept in case they have to be said again.
@@ -86,9 +86,9 @@ enum Delivery {
 
 /// What the run has to do after an answer or a crash.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum FollowUp {
     /// The report was accepted, or was there already.
-    Delivered(Kind),
+    Delivered(Milestone),
     /// Nothing but sending what waits.
     Resend,
     /// The same report is sent again after this time: what Lightning has said may pass.

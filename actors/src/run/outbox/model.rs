@@ -241,11 +241,11 @@ impl World {
         self.outbox.link_lost();
     }
 
-    fn settled(&mut self, outcome: &Outcome) {
+    fn settled(&mut self, outcome: &FollowUp) {
         match outcome {
-            Outcome::Delivered(Kind::RunComplete) => self.ended = true,
-            Outcome::Delivered(_) | Outcome::Resend | Outcome::Retry(_) | Outcome::Unknown => {}
-            Outcome::Rejoin => self.lose(0),
+            FollowUp::Delivered(Milestone::RunComplete) => self.ended = true,
+            FollowUp::Delivered(_) | FollowUp::Resend | FollowUp::Retry(_) | FollowUp::Unknown => {}
+            FollowUp::Rejoin => self.lose(0),
             other => panic!("the run suffered: {other:?}"),
         }
     }

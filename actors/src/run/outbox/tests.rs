@@ -9,7 +9,7 @@ use protocol::ids::{JobId, RunId, StepId};
 use protocol::lightning::{
     LogLine, OutputDataclip, Refusal, RunComplete, RunStart, StepComplete, StepStart, Timestamp,
 };
-use protocol::reasons::Outcome as Ended;
+use protocol::reasons::Outcome;
 
 use super::super::report::{CompletedStep, Repairs, RunEnd};
 use super::crashes::CRASHES_BEFORE_REFUSAL;
@@ -32,7 +32,7 @@ pub(super) fn step_start(id: &str, input: Option<&str>) -> Report {
 }
 
 pub(super) fn step_complete(id: &str, dataclip: &str) -> Report {
-    let mut event = StepComplete::new(StepId::new(id), JobId::new("a"), Ended::success());
+    let mut event = StepComplete::new(StepId::new(id), JobId::new("a"), Outcome::success());
     event.output_dataclip_id = Some(DataclipId::new(dataclip));
     event.output_dataclip = Some(OutputDataclip::empty());
     Report::StepComplete(Box::new(CompletedStep {
@@ -46,7 +46,7 @@ fn step() -> Report {
 }
 
 fn end() -> Report {
-    let event = RunComplete::new(&Ended::success());
+    let event = RunComplete::new(&Outcome::success());
     Report::RunComplete(Box::new(RunEnd {
         event,
         repairs: Repairs::None,
@@ -55,7 +55,7 @@ fn end() -> Report {
 
 /// An end that names its dataclip.
 pub(super) fn run_end(dataclip: &str) -> Report {
-    let mut event = RunComplete::new(&Ended::success());
+    let mut event = RunComplete::new(&Outcome::success());
     event.final_dataclip_id = Some(DataclipId::new(dataclip));
     Report::RunComplete(Box::new(RunEnd {
         event,
@@ -118,7 +118,7 @@ fn nothing_overtakes_the_start_and_the_end_comes_last() {
     assert_eq!(send(&mut outbox, 1), ["run:start"]);
     assert_eq!(
         outbox.answered(Ticket(1), None, Instant::now()),
-        Outcome::Delivered(Kind::RunStart)
+        FollowUp::Delivered(Milestone::RunStart)
     );
     assert_eq!(send(&mut outbox, 2), ["step:start", "run:log"]);
     outbox.answered(Ticket(2), None, Instant::now());
@@ -127,7 +127,7 @@ fn nothing_overtakes_the_start_and_the_end_comes_last() {
     assert_eq!(send(&mut outbox, 4), ["run:complete"]);
     assert_eq!(
         outbox.answered(Ticket(4), None, Instant::now()),
-        Outcome::Delivered(Kind::RunComplete)
+        FollowUp::Delivered(Milestone::RunComplete)
     );
 }
 
@@ -164,7 +164,7 @@ fn an_answer_from_before_the_loss_is_to_nothing() {
     outbox.link_lost();
     assert_eq!(
         outbox.answered(Ticket(1), None, Instant::now()),
-        Outcome::Unknown
+        FollowUp::Unknown
     );
 }
 
@@ -174,7 +174,7 @@ fn a_repeated_step_event_that_crashes_the_channel_was_there() {
     send(&mut outbox, 1);
     outbox.link_lost();
     assert_eq!(send(&mut outbox, 10), ["step:start"]);
-    assert_eq!(outbox.channel_crashed(&[Ticket(10)]), Outcome::Rejoin);
+    assert_eq!(outbox.channel_crashed(&[Ticket(10)]), FollowUp::Rejoin);
     assert_eq!(send(&mut outbox, 20), ["run:log"]);
 }
 
@@ -187,13 +187,13 @@ fn a_repeated_start_that_is_refused_for_being_there_already_was_there_and_a_firs
     send(&mut again, 10);
     assert_eq!(
         again.answered(Ticket(10), Some(Refusal::from_words(words)), Instant::now()),
-        Outcome::Delivered(Kind::RunStart)
+        FollowUp::Delivered(Milestone::RunStart)
     );
     let mut first = outbox(vec![run_start()]);
     send(&mut first, 1);
     assert!(matches!(
         first.answered(Ticket(1), Some(Refusal::from_words(words)), Instant::now()),
-        Outcome::Refused { .. }
+        FollowUp::Refused { .. }
     ));
 }
 
@@ -208,7 +208,7 @@ fn a_step_that_was_not_there_after_all_is_said_again() {
     let words = r#"{"errors":{"step_id":["must be associated with the run"]}}"#;
     assert_eq!(
         outbox.answered(Ticket(20), Some(Refusal::from_words(words)), Instant::now()),
-        Outcome::Resend
+        FollowUp::Resend
     );
     assert_eq!(send(&mut outbox, 30), ["step:start"]);
 }
@@ -226,7 +226,7 @@ fn a_step_that_was_not_there_is_said_before_a_line_that_the_server_passed_over()
     let words = r#"{"errors":{"step_id":["must be associated with the run"]}}"#;
     assert_eq!(
         outbox.answered(Ticket(21), Some(Refusal::from_words(words)), Instant::now()),
-        Outcome::Resend
+        FollowUp::Resend
     );
     outbox.link_lost();
     assert_eq!(send(&mut outbox, 30), ["step:start"]);
@@ -243,7 +243,7 @@ fn a_step_that_the_server_passed_over_is_said_again_and_so_is_what_was_refused_f
     let words = r#"{"errors":{"step_id":["must be associated with the run"]}}"#;
     assert_eq!(
         outbox.answered(Ticket(2), Some(Refusal::from_words(words)), Instant::now()),
-        Outcome::Resend
+        FollowUp::Resend
     );
     assert!(send(&mut outbox, 10).is_empty(), "one line is in flight");
     outbox.answered(Ticket(3), None, Instant::now());
@@ -259,7 +259,7 @@ fn an_input_that_lightning_does_not_know_is_left_out() {
     let words = r#"{"errors":{"input_dataclip_id":["is not known"]}}"#;
     assert_eq!(
         outbox.answered(Ticket(1), Some(Refusal::from_words(words)), Instant::now()),
-        Outcome::Resend
+        FollowUp::Resend
     );
     let Some(Report::StepStart(step)) = outbox.next(Ticket(2), Instant::now()) else {
         panic!()
@@ -281,7 +281,7 @@ fn only_the_bad_line_of_a_batch_is_lost() {
             Some(Refusal::from_words("is invalid")),
             Instant::now()
         ),
-        Outcome::Split
+        FollowUp::Split
     );
     assert_eq!(send(&mut outbox, 2).len(), 2);
     assert!(matches!(
@@ -290,11 +290,11 @@ fn only_the_bad_line_of_a_batch_is_lost() {
             Some(Refusal::from_words("is invalid")),
             Instant::now()
         ),
-        Outcome::LinesDropped(1, _)
+        FollowUp::LinesDropped(1, _)
     ));
     assert_eq!(
         outbox.answered(Ticket(3), None, Instant::now()),
-        Outcome::Delivered(Kind::Other)
+        FollowUp::Delivered(Milestone::Other)
     );
 }
 
@@ -305,7 +305,7 @@ fn a_run_that_is_somebody_elses_is_abandoned_and_other_refusals_end_it() {
     let words = "cannot mark run started that has not been claimed by a worker";
     assert!(matches!(
         taken.answered(Ticket(1), Some(Refusal::from_words(words)), Instant::now()),
-        Outcome::Abandoned(_)
+        FollowUp::Abandoned(_)
     ));
     let mut refused = outbox(vec![run_start()]);
     send(&mut refused, 1);
@@ -315,7 +315,7 @@ fn a_run_that_is_somebody_elses_is_abandoned_and_other_refusals_end_it() {
             Some(Refusal::from_words("is invalid")),
             Instant::now()
         ),
-        Outcome::Refused {
+        FollowUp::Refused {
             event: "run:start",
             ..
         }
@@ -329,7 +329,7 @@ fn an_end_that_is_there_already_is_done_and_a_refused_one_is_tried_in_other_form
     let words = r#"{"errors":{"state":["already in completed state"]}}"#;
     assert_eq!(
         there.answered(Ticket(1), Some(Refusal::from_words(words)), Instant::now()),
-        Outcome::Delivered(Kind::RunComplete)
+        FollowUp::Delivered(Milestone::RunComplete)
     );
     let mut refused = outbox(vec![end()]);
     send(&mut refused, 1);
@@ -339,7 +339,7 @@ fn an_end_that_is_there_already_is_done_and_a_refused_one_is_tried_in_other_form
             Some(Refusal::from_words("is invalid")),
             Instant::now()
         ),
-        Outcome::Resend
+        FollowUp::Resend
     );
     let Some(Report::RunComplete(end)) = refused.next(Ticket(2), Instant::now()) else {
         panic!()
@@ -351,7 +351,7 @@ fn an_end_that_is_there_already_is_done_and_a_refused_one_is_tried_in_other_form
             Some(Refusal::from_words("is invalid")),
             Instant::now()
         ),
-        Outcome::GaveUp(_)
+        FollowUp::GaveUp(_)
     ));
 }
 
@@ -390,16 +390,16 @@ fn a_report_over_which_every_socket_is_closed_is_given_up_and_others_are_not() {
     let mut outbox = outbox(vec![step_complete("s", "d"), Report::Logs(lines(1))]);
     send(&mut outbox, 1);
     // Two were on their way: it says nothing about either.
-    assert_eq!(outbox.socket_crashed(), Outcome::Resend);
+    assert_eq!(outbox.socket_crashed(), FollowUp::Resend);
     for socket in 1..u64::from(CRASHES_BEFORE_REFUSAL) {
         assert_eq!(send(&mut outbox, 10 * socket), ["step:complete"]);
-        assert_eq!(outbox.socket_crashed(), Outcome::Resend);
+        assert_eq!(outbox.socket_crashed(), FollowUp::Resend);
     }
     assert!(outbox.is_suspected());
     assert_eq!(send(&mut outbox, 1000), ["step:complete"]);
     assert_eq!(
         outbox.socket_crashed(),
-        Outcome::Withheld {
+        FollowUp::Withheld {
             dataclip: DataclipId::new("d"),
             too_large: false
         }

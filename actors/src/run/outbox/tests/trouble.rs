@@ -10,7 +10,7 @@ use super::*;
 const BUSY: &str = r#"{"reason":"busy"}"#;
 
 /// Answers this ticket with these words.
-fn refuse(outbox: &mut Outbox, ticket: u64, words: &str, now: Instant) -> Outcome {
+fn refuse(outbox: &mut Outbox, ticket: u64, words: &str, now: Instant) -> FollowUp {
     outbox.answered(Ticket(ticket), Some(Refusal::from_words(words)), now)
 }
 
@@ -39,7 +39,10 @@ fn what_may_pass_is_tried_again_after_a_while_and_nothing_overtakes_it() {
     let mut now = Instant::now();
     for (ticket, wait) in (1..).zip(RETRY_WAITS) {
         assert!(outbox.next(Ticket(ticket), now).is_some());
-        assert_eq!(refuse(&mut outbox, ticket, BUSY, now), Outcome::Retry(wait));
+        assert_eq!(
+            refuse(&mut outbox, ticket, BUSY, now),
+            FollowUp::Retry(wait)
+        );
         assert!(outbox.next(Ticket(100), now).is_none());
         now += wait;
     }
@@ -47,7 +50,7 @@ fn what_may_pass_is_tried_again_after_a_while_and_nothing_overtakes_it() {
     assert_eq!(last, Some("step:start"));
     assert!(matches!(
         refuse(&mut outbox, 50, BUSY, now),
-        Outcome::Refused {
+        FollowUp::Refused {
             event: "step:start",
             ..
         }
@@ -61,14 +64,17 @@ fn lines_that_are_refused_one_after_the_other_are_waited_for_once() {
     let mut now = Instant::now();
     for (ticket, wait) in (1..).zip(RETRY_WAITS) {
         outbox.next(Ticket(ticket), now);
-        assert_eq!(refuse(&mut outbox, ticket, BUSY, now), Outcome::Retry(wait));
+        assert_eq!(
+            refuse(&mut outbox, ticket, BUSY, now),
+            FollowUp::Retry(wait)
+        );
         now += wait;
     }
     for ticket in [10, 11] {
         assert!(outbox.next(Ticket(ticket), now).is_some());
         let outcome = refuse(&mut outbox, ticket, BUSY, now);
         assert!(
-            matches!(outcome, Outcome::LinesDropped(1, _)),
+            matches!(outcome, FollowUp::LinesDropped(1, _)),
             "{outcome:?}"
         );
     }
@@ -77,7 +83,7 @@ fn lines_that_are_refused_one_after_the_other_are_waited_for_once() {
     accept(&mut outbox, 20);
     assert!(outbox.next(Ticket(21), now).is_some());
     let outcome = refuse(&mut outbox, 21, BUSY, now);
-    assert_eq!(outcome, Outcome::Retry(RETRY_WAITS[0]), "one was accepted");
+    assert_eq!(outcome, FollowUp::Retry(RETRY_WAITS[0]), "one was accepted");
 }
 
 #[test]
@@ -86,13 +92,13 @@ fn a_line_that_is_refused_before_its_step_is_settled_is_kept_and_judged_afterwar
     assert_eq!(send(&mut outbox, 1).len(), 2);
     let invalid = r#"{"errors":{"message":["is invalid"]}}"#;
     let now = Instant::now();
-    assert_eq!(refuse(&mut outbox, 2, invalid, now), Outcome::Resend);
+    assert_eq!(refuse(&mut outbox, 2, invalid, now), FollowUp::Resend);
     assert!(send(&mut outbox, 10).is_empty(), "the step is on its way");
     accept(&mut outbox, 1);
     assert_eq!(send(&mut outbox, 10), ["run:log"]);
     assert!(matches!(
         refuse(&mut outbox, 10, invalid, now),
-        Outcome::LinesDropped(1, _)
+        FollowUp::LinesDropped(1, _)
     ));
 }
 
@@ -112,7 +118,7 @@ fn crash_under(outbox: &mut Outbox, bad: &str) -> (usize, usize) {
             continue;
         }
         crashes += 1;
-        if let Outcome::LinesDropped(lines, _) = outbox.channel_crashed(&[Ticket(ticket)]) {
+        if let FollowUp::LinesDropped(lines, _) = outbox.channel_crashed(&[Ticket(ticket)]) {
             lost += lines;
         }
     }
@@ -150,12 +156,12 @@ fn a_line_is_not_given_up_because_a_database_was_away_twice() {
     }
     for ticket in [1, 2] {
         outbox.next(Ticket(ticket), Instant::now());
-        assert_eq!(outbox.channel_crashed(&[Ticket(ticket)]), Outcome::Resend);
+        assert_eq!(outbox.channel_crashed(&[Ticket(ticket)]), FollowUp::Resend);
     }
     outbox.next(Ticket(3), Instant::now());
     accept(&mut outbox, 3);
     outbox.next(Ticket(4), Instant::now());
-    assert_eq!(outbox.channel_crashed(&[Ticket(4)]), Outcome::Resend);
+    assert_eq!(outbox.channel_crashed(&[Ticket(4)]), FollowUp::Resend);
     outbox.next(Ticket(5), Instant::now());
     accept(&mut outbox, 5);
     assert!(outbox.entries.is_empty());
@@ -172,12 +178,12 @@ fn a_lone_line_is_given_up_later_and_a_step_event_is_not_overtaken() {
                 .map(Report::event),
             Some("run:log")
         );
-        assert_eq!(outbox.channel_crashed(&[Ticket(ticket)]), Outcome::Resend);
+        assert_eq!(outbox.channel_crashed(&[Ticket(ticket)]), FollowUp::Resend);
     }
     outbox.next(Ticket(7), Instant::now());
     assert!(matches!(
         outbox.channel_crashed(&[Ticket(7)]),
-        Outcome::LinesDropped(1, _)
+        FollowUp::LinesDropped(1, _)
     ));
     assert_eq!(send(&mut outbox, 8), ["step:complete"]);
 }
@@ -188,7 +194,7 @@ fn a_completion_that_is_too_large_loses_its_dataclip_and_says_so() {
     send(&mut outbox, 1);
     assert_eq!(
         outbox.not_sent(Ticket(1)),
-        Outcome::Withheld {
+        FollowUp::Withheld {
             dataclip: DataclipId::new("d"),
             too_large: true
         }
@@ -207,7 +213,7 @@ fn the_largest_report_of_a_socket_that_was_closed_for_its_size_is_repaired_at_on
     send(&mut outbox, 1);
     assert!(matches!(
         outbox.frame_too_large(Ticket(2)),
-        Outcome::Withheld {
+        FollowUp::Withheld {
             too_large: true,
             ..
         }
@@ -223,7 +229,7 @@ fn an_end_that_is_too_large_loses_its_state_and_keeps_the_name_of_its_dataclip()
     end.event.final_state = FinalState::from_json("{}".into());
     let mut outbox = outbox(vec![Report::RunComplete(end)]);
     send(&mut outbox, 1);
-    assert_eq!(outbox.not_sent(Ticket(1)), Outcome::Resend);
+    assert_eq!(outbox.not_sent(Ticket(1)), FollowUp::Resend);
     let Some(Report::RunComplete(end)) = outbox.next(Ticket(2), Instant::now()) else {
         panic!()
     };
