@@ -6,6 +6,9 @@ ARG NODE_IMAGE=node:24-bookworm-slim
 # --- The program -------------------------------------------------------------
 FROM ${RUST_IMAGE} AS build
 WORKDIR /src
+# Cargo features beside the worker itself. None by default: `demo` brings a mock Lightning, which production has no use for.
+# With it: `docker build --build-arg FEATURES=demo`.
+ARG FEATURES=""
 
 # Dependencies alone first, so that this layer is made again only when a manifest or the lock file changes: the packages of
 # the workspace are empty here, and benches, which name files that an empty package does not have, are left out.
@@ -20,13 +23,13 @@ COPY sandbox/Cargo.toml sandbox/
 RUN for package in . actors adaptors benches/load compiler lightning-mock protocol sandbox; do \
       sed -i '/^\[\[bench\]\]/,/^$/d' "$package/Cargo.toml" && mkdir -p "$package/src" && touch "$package/src/lib.rs" && echo 'fn main() {}' > "$package/src/main.rs"; \
     done && \
-    cargo build --release --locked --package ws-worker --bin ws-worker && \
+    cargo build --release --locked --package ws-worker --bin ws-worker --no-default-features --features "$FEATURES" && \
     rm -rf src actors adaptors benches compiler lightning-mock protocol sandbox
 
 COPY . .
 # cargo goes by modification times, and those of a checkout may be older than the empty files above.
 RUN find . -path ./target -prune -o -name '*.rs' -exec touch {} + && \
-    cargo build --release --locked --package ws-worker --bin ws-worker
+    cargo build --release --locked --package ws-worker --bin ws-worker --no-default-features --features "$FEATURES"
 
 # --- The engine and its packages ---------------------------------------------
 FROM ${NODE_IMAGE} AS engine

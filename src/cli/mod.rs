@@ -2,6 +2,10 @@
 
 pub mod check;
 pub mod compile;
+#[cfg(feature = "demo")]
+pub mod demo;
+#[cfg(not(feature = "demo"))]
+#[path = "no_demo.rs"]
 pub mod demo;
 mod flags;
 pub mod replay;
@@ -40,6 +44,7 @@ pub enum Command {
     #[command(alias = "server")]
     Start(Flags),
     /// Run a sample workflow here and now: mock Lightning, worker and engine in one process
+    #[cfg_attr(not(feature = "demo"), command(hide = true))]
     Demo(demo::DemoArgs),
     /// Play a recording (`start --record`) to this worker and show where it answers otherwise
     Replay(replay::ReplayArgs),

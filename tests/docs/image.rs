@@ -88,3 +88,20 @@ fn the_bases_are_pinned_and_fit_the_project() {
         assert!(dockerfile.lines().any(|found| found == line), "{line}");
     }
 }
+
+#[test]
+fn the_image_has_no_test_gear_unless_it_is_asked_for() {
+    let dockerfile = read(&root("Dockerfile"));
+    assert!(dockerfile.contains("ARG FEATURES=\"\"\n"));
+    let builds: Vec<&str> = dockerfile
+        .lines()
+        .filter(|line| line.trim_start().starts_with("cargo build "))
+        .collect();
+    assert_eq!(builds.len(), 2);
+    for build in builds {
+        assert!(
+            build.contains("--no-default-features --features \"$FEATURES\""),
+            "{build}"
+        );
+    }
+}

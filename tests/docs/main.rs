@@ -13,6 +13,7 @@ mod image;
 mod imports;
 mod kubernetes;
 mod metrics;
+mod workflow;
 
 use std::fs;
 use std::io::{Read as _, Write as _};
