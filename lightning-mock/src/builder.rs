@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::rt::net::TcpStream;
@@ -29,11 +30,11 @@ pub enum StartError {
     /// The port is taken, or the address is not this machine's.
     #[error("cannot listen on {host}:{port}")]
     Listen {
-        /// The address.
+        /// The address that was asked for.
         host: String,
-        /// The port.
+        /// The port that was asked for; 0 is any free one.
         port: u16,
-        /// What the system said.
+        /// Why the system refused it.
         source: io::Error,
     },
     /// The key for run tokens.
@@ -44,7 +45,7 @@ pub enum StartError {
     Thread(#[source] io::Error),
 }
 
-/// Entry points.
+/// Where a test begins: a builder, or a server at once.
 #[derive(Debug)]
 pub struct MockLightning;
 
@@ -63,7 +64,7 @@ impl MockLightning {
     }
 }
 
-/// Settings of the server.
+/// How the server is to behave; each setting has the default of the real server, or none.
 #[derive(Debug, Clone)]
 pub struct Builder {
     host: String,
@@ -98,6 +99,7 @@ impl Default for Builder {
                 max_frame_bytes: 11_000_000,
                 roll_back: RollBack::Never,
                 compression: false,
+                idle: Duration::from_secs(60),
             },
             collections: Vec::new(),
             chaos: Chaos::default(),
@@ -194,6 +196,13 @@ impl Builder {
         self
     }
 
+    /// Close a socket on which nothing arrives for this long; 60 s, as Phoenix does, unless set. The npm mock never does.
+    #[must_use]
+    pub fn idle(mut self, time: Duration) -> Self {
+        self.rules.idle = time;
+        self
+    }
+
     /// Answer as OpenFn's npm mock does: replies named `chan_reply_<ref>`, dataclips as arrays of numbers, no answer
     /// to heartbeats and leaves, one run a claim, its own checks of `step:complete` and `run:complete`.
     #[must_use]
@@ -216,14 +225,14 @@ impl Builder {
         self
     }
 
-    /// A stored credential.
+    /// Stores a credential before the start, for any run to fetch.
     #[must_use]
     pub fn credential(mut self, id: impl Into<String>, body: Value) -> Self {
         self.credentials.insert(id.into(), body);
         self
     }
 
-    /// A stored dataclip.
+    /// Stores a dataclip before the start, for any run to fetch.
     #[must_use]
     pub fn dataclip(mut self, id: impl Into<String>, body: Value) -> Self {
         self.dataclips.insert(id.into(), body);

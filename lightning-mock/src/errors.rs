@@ -85,6 +85,19 @@ pub(crate) fn optional_timestamp(payload: &Map<String, Value>) -> Result<Option<
     }
 }
 
+/// Whether a text anywhere in a value holds U+0000, which PostgreSQL stores neither as `text` nor in `jsonb` (protocol
+/// spec, W27).
+pub(crate) fn holds_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(holds_nul),
+        Value::Object(fields) => fields
+            .iter()
+            .any(|(name, field)| name.contains('\0') || holds_nul(field)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,9 +21,9 @@ use crate::world::{Inflated, Shared, World, now};
 #[derive(Debug, thiserror::Error)]
 #[error("waited {waited:?} for {what}; {found}")]
 pub struct WaitError {
-    /// How long.
+    /// The time that was allowed.
     pub waited: Duration,
-    /// What for.
+    /// What was waited for, in words.
     pub what: String,
     /// What was there instead.
     pub found: String,
@@ -229,7 +229,7 @@ impl MockServer {
         self.shared.read(|world| world.inflated)
     }
 
-    /// Connections that are open.
+    /// How many sockets are open now.
     pub fn connections(&self) -> usize {
         self.shared.read(|world| world.sockets.len())
     }
@@ -281,13 +281,13 @@ impl MockServer {
         self.shared.with(|world| world.hang(time));
     }
 
-    /// Stores a dataclip.
+    /// Stores a dataclip, or replaces it.
     pub fn add_dataclip(&self, id: &str, body: Value) {
         self.shared
             .with(|world| world.store.dataclips.insert(id.to_owned(), Some(body)));
     }
 
-    /// Stores a credential.
+    /// Stores a credential, or replaces it: what is fetched from now on is the new one.
     pub fn add_credential(&self, id: &str, body: Value) {
         self.shared
             .with(|world| world.store.credentials.insert(id.to_owned(), body));

@@ -14,21 +14,21 @@ pub enum PlanError {
     Type {
         /// Where it is, e.g. `jobs[0].body`.
         key: String,
-        /// What it must be.
+        /// The type that it must have.
         expected: &'static str,
     },
     /// An edge or the start names a node that does not exist.
     #[error("`{key}` of the plan names {node:?}, which is no job or trigger of it")]
     UnknownNode {
-        /// Where it is.
+        /// The key that names the node, e.g. `edges[0].target_job_id`.
         key: String,
-        /// The id.
+        /// The id that no node has.
         node: String,
     },
     /// Two nodes share an id.
     #[error("two nodes of the plan have the id {0:?}")]
     DuplicateNode(String),
-    /// The run exists.
+    /// The plan has the id of a run that exists.
     #[error("a run with the id {0:?} exists already")]
     DuplicateRun(String),
 }

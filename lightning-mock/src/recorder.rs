@@ -24,7 +24,7 @@ pub struct RecordedEvent {
     pub time: u64,
     /// Counts up from 1 with each connection.
     pub socket: u64,
-    /// Who sent it.
+    /// Which side sent it, or that it is about the socket itself.
     pub direction: Direction,
     /// The frame's `join_ref`.
     pub join_ref: Option<String>,
@@ -32,7 +32,7 @@ pub struct RecordedEvent {
     pub reference: Option<String>,
     /// The topic; empty for changes of a socket.
     pub topic: String,
-    /// The event.
+    /// The event's name; of a socket, `connected` or `disconnected`.
     pub event: String,
     /// The payload. For a binary reply `{"status":…,"response":<the data as JSON, or null>}`.
     pub payload: Value,

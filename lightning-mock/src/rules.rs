@@ -38,4 +38,6 @@ pub(crate) struct Rules {
     pub(crate) max_frame_bytes: usize,
     pub(crate) roll_back: RollBack,
     pub(crate) compression: bool,
+    /// A socket on which nothing arrives for so long is closed.
+    pub(crate) idle: Duration,
 }

@@ -30,7 +30,7 @@ pub(crate) enum Out {
     Binary(Bytes),
     /// End the connection without a close frame.
     Cut,
-    /// Close with this code.
+    /// Close the socket with this code of RFC 6455.
     Close(u16),
     /// Send these after a while.
     Later(Duration, Vec<Out>),

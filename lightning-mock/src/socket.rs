@@ -4,7 +4,7 @@
 //! ends with the connection. If it dies, its channels die, and runs stay as they are, like on the server.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorContext as _, AsyncContext as _, Handler, StreamHandler};
 use actix_http::ws::Item;
@@ -28,6 +28,8 @@ pub(crate) struct Socket {
     session: Session,
     parts: BytesMut,
     announcing: bool,
+    /// When something last arrived.
+    heard: Instant,
 }
 
 impl Socket {
@@ -42,6 +44,7 @@ impl Socket {
             session: Session::new(id),
             parts: BytesMut::new(),
             announcing: false,
+            heard: Instant::now(),
         }
     }
 
@@ -109,6 +112,16 @@ impl Actor for Socket {
             world.sockets.insert(self.id, address.recipient());
             self.note(world, "connected");
         });
+        let (idle, quirks) = self
+            .shared
+            .read(|world| (world.rules.idle, world.rules.quirks));
+        if !quirks {
+            context.run_interval(idle / 4, move |socket, context| {
+                if socket.heard.elapsed() >= idle {
+                    socket.end(Some(1000), context);
+                }
+            });
+        }
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
@@ -123,6 +136,7 @@ impl Actor for Socket {
 
 impl StreamHandler<Result<ws::Message, ProtocolError>> for Socket {
     fn handle(&mut self, message: Result<ws::Message, ProtocolError>, context: &mut Self::Context) {
+        self.heard = Instant::now();
         match message {
             Ok(ws::Message::Text(text)) => self.receive(&text, context),
             Ok(ws::Message::Continuation(part)) => self.join_parts(part, context),

@@ -20,7 +20,7 @@ use crate::store::Store;
 /// What was received compressed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Inflated {
-    /// Messages.
+    /// How many messages came compressed.
     pub messages: u64,
     /// Their bytes on the wire.
     pub sent_bytes: u64,
@@ -103,7 +103,7 @@ impl Shared {
         result
     }
 
-    /// Reads the world.
+    /// Reads the world; nobody who waits is woken.
     pub(crate) fn read<T>(&self, look: impl FnOnce(&World) -> T) -> T {
         look(&self.lock())
     }

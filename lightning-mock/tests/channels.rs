@@ -238,6 +238,16 @@ async fn workers_are_told_of_new_runs_if_announced() {
 }
 
 #[actix_web::test]
+async fn a_socket_on_which_nothing_arrives_is_closed() {
+    let idle = std::time::Duration::from_millis(200);
+    let mock = MockLightning::builder().idle(idle).start().await.unwrap();
+    let mut worker = Worker::connect(&mock).await;
+    assert!(
+        matches!(worker.next().await, Some(Frame::Close(Some(reason))) if reason.code == CloseCode::Normal)
+    );
+}
+
+#[actix_web::test]
 async fn connections_are_cut_or_closed_on_demand() {
     let mock = MockLightning::builder().start().await.unwrap();
     let mut worker = Worker::connect(&mock).await;

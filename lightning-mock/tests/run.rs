@@ -260,6 +260,36 @@ async fn a_repeated_step_or_dataclip_id_crashes_the_channel() {
 }
 
 #[actix_web::test]
+async fn text_that_the_database_cannot_store_crashes_the_channel() {
+    let mock = MockLightning::builder().start().await.unwrap();
+    mock.enqueue(plan()).unwrap();
+    let mut worker = Worker::connect(&mock).await;
+    let mut join = worker.claim_and_join().await;
+    let step = json!({ "step_id": STEP, "job_id": "a" });
+    worker.call(&join, RUN, "step:start", step).await;
+    for extra in [
+        json!({ "output_dataclip_id": CLIP, "output_dataclip": "{\"data\":[\"\\u0000\"]}" }),
+        json!({ "output_dataclip_id": CLIP, "output_dataclip": "{\"\\u0000\":1}" }),
+        json!({ "error_message": "\0" }),
+    ] {
+        let mut complete = json!({ "step_id": STEP, "reason": "fail" });
+        complete
+            .as_object_mut()
+            .unwrap()
+            .extend(extra.as_object().unwrap().clone());
+        worker
+            .push(Some(&join), RUN, "step:complete", complete)
+            .await;
+        assert_eq!(worker.frame().await[3], json!("phx_error"), "{extra}");
+        (join, _) = worker
+            .join(RUN, json!({ "token": mock.run_token("r1").unwrap() }))
+            .await;
+    }
+    let step = mock.run("r1").unwrap().steps[0].clone();
+    assert_eq!((step.reason, step.output_dataclip_id), (None, None));
+}
+
+#[actix_web::test]
 async fn zero_persistence_wipes_the_input_and_keeps_no_output() {
     let mock = MockLightning::builder().start().await.unwrap();
     let mut plan = plan();

@@ -6,7 +6,8 @@ use uuid::Uuid;
 
 use super::{Outcome, RunChannel};
 use crate::errors::{
-    BLANK, field_error, is_uuid, optional_text, optional_timestamp, required_text, required_uuid,
+    BLANK, field_error, holds_nul, is_uuid, optional_text, optional_timestamp, required_text,
+    required_uuid,
 };
 use crate::store::{LogView, RunState, RunView, StepView, Store};
 
@@ -110,7 +111,7 @@ impl RunChannel {
         })
     }
 
-    /// Crashes on a dataclip that is no JSON, and on a dataclip id that is stored already.
+    /// Crashes on a dataclip that is no JSON or cannot be stored, and on a dataclip id that is stored already.
     pub(super) fn step_complete(
         &mut self,
         store: &mut Store,
@@ -170,6 +171,7 @@ impl RunChannel {
             (Some(id), _) if !keeps => Ok(Output::Clip(id.to_owned(), None)),
             (None, Some(_)) if !keeps => Ok(Output::None),
             (Some(id), Some(text)) => match serde_json::from_str(text) {
+                Ok(body) if !self.quirks && holds_nul(&body) => Ok(Output::Crash),
                 Ok(Value::Object(mut body)) => {
                     body.shift_remove("configuration");
                     Ok(Output::Clip(id.to_owned(), Some(Value::Object(body))))

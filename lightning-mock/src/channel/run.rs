@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::Outcome;
-use crate::errors::{BLANK, field_error};
+use crate::errors::{BLANK, field_error, holds_nul};
 use crate::store::{RunView, Store};
 
 /// The credential id that is never answered, as with OpenFn's own mock.
@@ -50,6 +50,12 @@ impl RunChannel {
         let Some(run) = store.runs.get(&self.run_id) else {
             return Outcome::Crash;
         };
+        let mut errors = ["error_type", "error_message"]
+            .into_iter()
+            .filter_map(|field| payload.get(field));
+        if !self.quirks && errors.any(holds_nul) {
+            return Outcome::Crash;
+        }
         match event {
             "fetch:plan" => Outcome::Ok(run.plan.clone()),
             "fetch:dataclip" => self.fetch_dataclip(store, payload),

@@ -31,7 +31,7 @@ pub struct Statistics {
     pub max_active_by_queue: BTreeMap<String, usize>,
     /// The most active runs at once, by the claiming group's queues joined with `>`.
     pub max_active_by_group: BTreeMap<String, usize>,
-    /// Runs that ended.
+    /// Runs that have ended, in whatever state.
     pub finished: usize,
     #[serde(skip)]
     active_by_queue: BTreeMap<String, usize>,
@@ -150,7 +150,7 @@ impl Store {
         claimed
     }
 
-    /// Ends an active run.
+    /// Ends an active run, and notes the time.
     pub(crate) fn finish(&mut self, id: &str, state: RunState) {
         let Some(run) = self.runs.get_mut(id) else {
             return;

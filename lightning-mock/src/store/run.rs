@@ -78,11 +78,11 @@ impl fmt::Display for RunState {
 /// A run, as `GET /run/:id` shows it. Times are microseconds since the epoch.
 #[derive(Debug, Clone, Serialize)]
 pub struct RunView {
-    /// Its id.
+    /// The id, a UUID unless the posted plan named another.
     pub id: String,
     /// The queue that it waits in.
     pub queue: String,
-    /// Where it stands.
+    /// How far the run has come.
     pub state: RunState,
     /// `reason` of `run:complete`.
     pub reason: Option<String>,
@@ -108,7 +108,7 @@ pub struct RunView {
     pub claimed_for: Option<Vec<String>>,
     /// How often it was claimed.
     pub claims: u32,
-    /// When it was enqueued.
+    /// When it was enqueued, in microseconds since the epoch, as all times here are.
     pub inserted_at: u64,
     /// When it was claimed.
     pub claimed_at: Option<u64>,
@@ -148,7 +148,7 @@ impl RunView {
 pub struct StepView {
     /// The id that the worker gave it.
     pub id: String,
-    /// Its job.
+    /// The job that the step executes.
     pub job_id: String,
     /// `input_dataclip_id` of `step:start`.
     pub input_dataclip_id: Option<String>,
@@ -174,7 +174,7 @@ pub struct StepView {
     pub duration: Option<Value>,
 }
 
-/// One log line.
+/// A log line as it was stored.
 #[derive(Debug, Clone, Serialize)]
 pub struct LogView {
     /// The parts, as sent.
@@ -183,9 +183,9 @@ pub struct LogView {
     pub text: String,
     /// `source`, at most 8 characters.
     pub source: Option<String>,
-    /// `level`.
+    /// One of the six levels of the protocol spec, section 5.1.
     pub level: String,
-    /// The worker's time.
+    /// The worker's time, in microseconds since the epoch.
     pub timestamp: u64,
     /// The step that it belongs to.
     pub step_id: Option<String>,

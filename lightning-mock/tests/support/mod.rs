@@ -84,7 +84,7 @@ impl Worker {
         reference
     }
 
-    /// The next text frame.
+    /// The next text frame, for which it waits.
     pub async fn frame(&mut self) -> Value {
         match self.next().await {
             Some(Frame::Text(text)) => serde_json::from_slice(&text).unwrap(),
