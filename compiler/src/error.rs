@@ -21,7 +21,7 @@ pub enum CompileError {
     Syntax {
         /// What is wrong, in the words of the reference's parser.
         text: String,
-        /// Where it is wrong.
+        /// Where the token or node begins that is at fault.
         at: Position,
     },
     /// `$` is used where it cannot become a function of state.
@@ -58,7 +58,7 @@ pub enum CompileError {
     /// The host had no thread or no stack for a deeply nested job, or the compiler failed.
     #[error("the compiler failed: {text} (1:0)")]
     Internal {
-        /// What failed.
+        /// What failed, for a report of a defect in the compiler.
         text: String,
     },
 }

@@ -65,7 +65,7 @@ pub struct CompileOptions<'a> {
     pub name: Option<&'a str>,
     /// The step's adaptors, in order.
     pub adaptors: &'a [Adaptor],
-    /// Names never to import.
+    /// Names that are never imported, such as those that a workflow's globals define.
     pub ignore: &'a [String],
 }
 
@@ -81,10 +81,10 @@ pub struct Operation {
     pub order: u32,
 }
 
-/// A compiled job.
+/// What a step is executed from: the module, its source map, its index of operations.
 #[derive(Debug, Clone)]
 pub struct Compiled {
-    /// The ES module.
+    /// The ES module whose default export is the array of operations.
     pub code: String,
     /// A version-3 source map as JSON text, with the operations under `operations`.
     pub source_map: String,

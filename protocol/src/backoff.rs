@@ -50,9 +50,9 @@ pub enum BackoffError {
     /// min > max.
     #[error("the minimum ({min} s) is larger than the maximum ({max} s)")]
     Order {
-        /// The minimum as given.
+        /// The minimum, as it was written.
         min: String,
-        /// The maximum as given.
+        /// The maximum, as it was written.
         max: String,
     },
 }

@@ -20,7 +20,7 @@ macro_rules! text_id {
                 Self(text.into())
             }
 
-            /// The text.
+            /// The id as it is on the wire.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -74,7 +74,7 @@ impl Visitor<'_> for TextVisitor {
 }
 
 text_id! {
-    /// A run.
+    /// The id of a run, which is also the plan's.
     RunId;
     /// One execution of a job within a run; made by the worker.
     StepId;
@@ -82,9 +82,9 @@ text_id! {
     JobId;
     /// A stored state.
     DataclipId;
-    /// A credential to fetch.
+    /// The id that a job's `configuration` has until its credential is fetched.
     CredentialId;
-    /// A project.
+    /// The project that a run belongs to. Unless told otherwise, no engine child serves two.
     ProjectId;
     /// A queue group: its token as configured, e.g. `manual>*:4`.
     WorkloopId;

@@ -37,7 +37,7 @@ pub enum TokenError {
     /// A claim is missing or wrong.
     #[error("its claim {claim} {why}")]
     Claim {
-        /// The claim.
+        /// The name of the claim.
         claim: &'static str,
         /// What is wrong with it.
         why: String,

@@ -9,11 +9,11 @@ use serde_json::Value;
 pub struct EngineVersions {
     /// Node.js, without a leading v.
     pub node: Option<String>,
-    /// The engine.
+    /// The version that the engine gives itself.
     pub engine: String,
-    /// The compiler.
+    /// The version of the compiler that jobs were compiled with.
     pub compiler: String,
-    /// `@openfn/runtime`.
+    /// The installed version of `@openfn/runtime`.
     pub runtime: Option<String>,
     /// Adaptor name → versions in order of first use.
     pub adaptors: IndexMap<String, Vec<String>>,

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 
 use crate::ids::WorkloopId;
 
-/// One queue group.
+/// A group of queues with slots of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workloop {
     /// The token text, with its position behind it where an earlier group has the same token.
@@ -39,32 +39,32 @@ pub enum WorkloopError {
     /// Nothing but white space.
     #[error("Workloop configuration cannot be empty")]
     Empty,
-    /// No colon.
+    /// The token has no colon, and so no count.
     #[error("Invalid token \"{token}\": missing :<count> suffix")]
     MissingCount {
-        /// The token.
+        /// The token as it was written.
         token: String,
     },
-    /// Not a canonical integer.
+    /// The count has a sign, a leading zero, a fraction or letters.
     #[error("Invalid count \"{count}\" in token \"{token}\": must be a positive integer")]
     NotAnInteger {
-        /// The count as written.
+        /// What stands behind the last colon.
         count: String,
-        /// The token.
+        /// The token as it was written.
         token: String,
     },
-    /// Zero.
+    /// A count of 0.
     #[error("Invalid count \"{count}\" in token \"{token}\": must be >= 1")]
     TooSmall {
-        /// The count as written.
+        /// What stands behind the last colon.
         count: String,
-        /// The token.
+        /// The token as it was written.
         token: String,
     },
-    /// `a>>b:1`, `:5`.
+    /// A name is missing, as in `a>>b:1` and `:5`.
     #[error("Empty queue name in token \"{token}\"")]
     EmptyName {
-        /// The token.
+        /// The token as it was written.
         token: String,
     },
     /// A character that no queue name has.
@@ -74,13 +74,13 @@ pub enum WorkloopError {
     BadName {
         /// The name as written.
         name: String,
-        /// The token.
+        /// The token as it was written.
         token: String,
     },
     /// `*` before another name, or twice.
     #[error("Wildcard \"*\" must be the last element in token \"{token}\"")]
     WildcardNotLast {
-        /// The token.
+        /// The token as it was written.
         token: String,
     },
 }
@@ -91,9 +91,9 @@ pub enum WorkloopWarning {
     /// A name twice in one token.
     #[error("Warning: duplicate queue name \"{name}\" in token \"{token}\"")]
     DuplicateName {
-        /// The name.
+        /// The name that stands there twice.
         name: String,
-        /// The token.
+        /// The token as it was written.
         token: String,
     },
     /// Two tokens with the same queue list.

@@ -15,11 +15,11 @@ use crate::source::to_u32;
 /// What the translation must know of the tree, when there is one.
 #[derive(Default)]
 pub(super) struct Facts {
-    /// Lists of parameters.
+    /// Parameter lists, each with its brackets.
     pub(super) parameters: Vec<Span>,
     /// Arrow functions, and where their bodies begin if they are no expressions.
     pub(super) arrows: Vec<(Span, Option<u32>)>,
-    /// Declarations that are exported.
+    /// Declarations behind `export`, from that word on.
     pub(super) exports: Vec<Span>,
     /// `delete` expressions and what they delete.
     pub(super) deletions: Vec<(Span, Span)>,
@@ -36,9 +36,9 @@ pub(super) struct Facts {
     pub(super) regexes: Vec<(Span, String)>,
     /// The parameters of functions, and the ends of the functions.
     pub(super) functions: Vec<(Span, u32)>,
-    /// Methods of classes.
+    /// Whole methods of classes, for errors that are found behind them.
     pub(super) methods: Vec<Span>,
-    /// Declarations with `await using`.
+    /// `await using` declarations, whose missing initialiser has words of its own.
     pub(super) awaits_using: Vec<Span>,
     /// Declarations of `eval` and `arguments`.
     pub(super) bindings: Vec<Span>,

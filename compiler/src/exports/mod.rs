@@ -39,7 +39,7 @@ pub enum ExportsError {
     /// A file is there and cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Unreadable {
-        /// The file.
+        /// The file, as it was looked for.
         path: PathBuf,
         /// Why it cannot be read.
         source: io::Error,
@@ -47,7 +47,7 @@ pub enum ExportsError {
     /// `package.json` is not JSON.
     #[error("{} is not valid JSON: {source}", path.display())]
     BadPackage {
-        /// The file.
+        /// The file, as it was looked for.
         path: PathBuf,
         /// What is wrong with it.
         source: serde_json::Error,
@@ -61,7 +61,7 @@ pub enum ExportsError {
     /// The declarations are longer or nested more deeply than any real ones.
     #[error("the type definitions in {} are too long or nested too deeply", path.display())]
     TooLarge {
-        /// The file.
+        /// The file, as it was looked for.
         path: PathBuf,
     },
 }

@@ -33,7 +33,7 @@ pub(crate) struct Misuse {
     pub(crate) offset: u32,
 }
 
-/// What the transform found.
+/// The edits that lazy state asks for, and what later transforms must know of them.
 #[derive(Default)]
 pub(crate) struct LazyState {
     pub(crate) edits: Vec<Edit>,

@@ -19,7 +19,7 @@ use crate::scope::Scope;
 pub(super) struct Declared {
     /// `$`, which then is no lazy state.
     pub(super) root: bool,
-    /// `state`.
+    /// Whether the one parameter is called `state`.
     pub(super) state: bool,
 }
 

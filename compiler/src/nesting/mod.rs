@@ -35,7 +35,7 @@ pub(crate) struct Nesting {
     pub(crate) rereading: u64,
 }
 
-/// Scans a text.
+/// Scans a text once, in time linear in its length.
 pub(crate) fn measure(text: &str) -> Nesting {
     let mut scan = Scan::new(text);
     while scan.next().is_some() {}
@@ -55,7 +55,7 @@ enum Kind {
     Head,
     /// Arguments, an index, an array.
     List,
-    /// `${…}`.
+    /// `${…}` in a template.
     Substitution,
 }
 

@@ -83,7 +83,7 @@ impl OutputDataclip {
         self.0.len()
     }
 
-    /// The JSON text.
+    /// The state as JSON text, not yet escaped into a string.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("made of JSON or of a string, both of which are UTF-8")
     }
@@ -105,7 +105,7 @@ impl FinalState {
         cleaned(state).map(Self)
     }
 
-    /// The JSON text.
+    /// The state as JSON, as it is sent.
     pub fn as_bytes(&self) -> &Bytes {
         &self.0
     }

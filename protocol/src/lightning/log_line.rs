@@ -23,7 +23,7 @@ pub struct LogLine {
     pub source: String,
     /// One of `debug info success always warn error`.
     pub level: String,
-    /// When it was logged.
+    /// When it was logged; required, and what lines are shown in the order of.
     pub timestamp: Timestamp,
     /// The step that was active.
     #[serde(default)]
@@ -117,9 +117,9 @@ impl Serialize for LogLine {
 /// The payload of `run:log`.
 #[derive(Debug)]
 pub struct RunLog<'a> {
-    /// The run.
+    /// The run, which the npm mock goes by and the server ignores.
     pub run_id: &'a RunId,
-    /// The line.
+    /// The line, whose fields stand beside the run's id.
     pub line: &'a LogLine,
 }
 
@@ -136,7 +136,7 @@ impl Serialize for RunLog<'_> {
 /// The payload of `run:batch_logs`.
 #[derive(Debug)]
 pub struct BatchLogs<'a> {
-    /// The run.
+    /// The run, which the npm mock goes by and the server ignores.
     pub run_id: &'a RunId,
     /// The lines, in order.
     pub logs: &'a [LogLine],

@@ -11,14 +11,14 @@ const PIECE: usize = 64 << 10;
 /// The payload of a push, a JSON object.
 #[derive(Debug)]
 pub enum PushPayload {
-    /// All of it.
+    /// JSON in one piece.
     Whole(Bytes),
     /// It ends with a long state.
     Long(LongPayload),
 }
 
 impl PushPayload {
-    /// Bytes of the JSON.
+    /// How long the JSON is, in bytes.
     pub fn bytes(&self) -> usize {
         match self {
             Self::Whole(json) => json.len(),
@@ -37,7 +37,7 @@ impl From<Vec<u8>> for PushPayload {
 /// as a whole.
 #[derive(Debug, Clone)]
 pub struct LongPayload {
-    /// Up to the state.
+    /// The JSON up to where the state begins.
     open: Vec<u8>,
     state: State,
 }
@@ -47,7 +47,7 @@ pub struct LongPayload {
 pub(super) enum State {
     /// As a string that holds JSON.
     Escaped(OutputDataclip),
-    /// As JSON.
+    /// As the JSON that it is.
     Raw(FinalState),
 }
 

@@ -51,7 +51,7 @@ pub struct ClaimRequest {
 /// A run that is this worker's now.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClaimedRun {
-    /// The run.
+    /// The run that is this worker's from now on.
     pub id: RunId,
     /// The run token, which opens the run's channel.
     pub token: String,
@@ -83,7 +83,7 @@ struct Runs {
 /// An answer to a claim that is no list of runs.
 #[derive(Debug, thiserror::Error)]
 pub enum ClaimReplyError {
-    /// Bytes instead of JSON.
+    /// The reply is binary, which a claim's never is.
     #[error("it is binary")]
     Binary,
     /// Something else than `{"runs":[{"id","token"}]}`.

@@ -38,7 +38,7 @@ pub enum RunEvent {
 }
 
 impl RunEvent {
-    /// All of them.
+    /// All events, in the order in which a run can first send them.
     pub const ALL: [Self; 9] = [
         Self::FetchPlan,
         Self::FetchDataclip,
@@ -116,14 +116,14 @@ pub struct FetchDataclip {
 /// The payload of `fetch:credential`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct FetchCredential {
-    /// The credential.
+    /// The id that a job's `credential_id` names.
     pub id: CredentialId,
 }
 
 /// The payload of `run:start`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunStart {
-    /// See [`crate::versions`].
+    /// What the run is executed with, from [`crate::versions`]. The server ignores it.
     pub versions: IndexMap<String, serde_json::Value>,
     /// When the run began.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -133,9 +133,9 @@ pub struct RunStart {
 /// The payload of `step:start`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StepStart {
-    /// Made by the worker.
+    /// Made by the worker, once: the server refuses it a second time.
     pub step_id: StepId,
-    /// The job.
+    /// The job that the step executes, of the run's snapshot.
     pub job_id: JobId,
     /// When the step began.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -148,7 +148,7 @@ pub struct StepStart {
 /// Memory figures of a step, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Memory {
-    /// Heap used.
+    /// Bytes of heap that the step's isolate used.
     pub job: u64,
     /// Resident size of the process.
     pub system: u64,
@@ -160,14 +160,14 @@ pub struct Memory {
 /// The payload of `step:complete`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StepComplete {
-    /// The step.
+    /// The id of its `step:start`.
     pub step_id: StepId,
-    /// Its job.
+    /// The job of its `step:start`.
     pub job_id: JobId,
     /// Absent after an error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mem: Option<Memory>,
-    /// Milliseconds.
+    /// How long the step took, in milliseconds; absent where it was closed by the run's error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration: Option<u64>,
     /// Any number that is unique in the run's child.
@@ -185,10 +185,10 @@ pub struct StepComplete {
     /// Absent when the dataclip is withheld or not to be kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_dataclip: Option<OutputDataclip>,
-    /// `DATACLIP_TOO_LARGE`.
+    /// `DATACLIP_TOO_LARGE` where the output was withheld for its size, else absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_dataclip_error: Option<String>,
-    /// See [`crate::js::size_mb`].
+    /// Size of the state, as [`crate::js::size_mb`] writes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dataclip_size_mb: Option<String>,
     /// How the step ended.

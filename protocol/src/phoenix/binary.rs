@@ -20,9 +20,9 @@ pub enum BinaryError {
     /// A part that one byte cannot measure.
     #[error("the {part} of a binary frame has {bytes} bytes, 255 are possible")]
     Long {
-        /// Which part.
+        /// The part whose length must fit into one byte.
         part: &'static str,
-        /// How long it is.
+        /// Its length.
         bytes: usize,
     },
 }

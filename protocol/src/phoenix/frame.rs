@@ -53,18 +53,18 @@ pub struct Frame {
     pub join_ref: Option<String>,
     /// The frame's own ref; `None` in pushes of the server.
     pub reference: Option<String>,
-    /// The topic.
+    /// The channel that the frame belongs to; `phoenix` for heartbeats.
     pub topic: Topic,
-    /// The event.
+    /// What it is about, e.g. `phx_reply` or `run:start`.
     pub event: String,
-    /// The payload.
+    /// JSON, or the bytes of a binary frame.
     pub payload: Payload,
 }
 
 /// Why a frame cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
-    /// Not UTF-8.
+    /// A text part of a binary frame is no UTF-8.
     #[error("a text frame is not UTF-8")]
     NotUtf8(#[source] std::str::Utf8Error),
     /// Not a JSON array of five elements of the right types.

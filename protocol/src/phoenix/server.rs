@@ -39,34 +39,34 @@ pub enum ServerMessage {
         join_ref: Option<String>,
         /// The ref of the push; empty if the frame has none, which answers nothing.
         reference: String,
-        /// How it went.
+        /// Whether the push was accepted.
         status: ReplyStatus,
         /// Any JSON value, or the data of a binary reply.
         response: Payload,
     },
     /// `phx_close`: the channel ended in order.
     ChannelClosed {
-        /// Its topic.
+        /// The channel's topic.
         topic: Topic,
-        /// Its join.
+        /// The ref of the join that it belongs to; others of the topic are out of date.
         join_ref: Option<String>,
     },
     /// `phx_error`: the channel's process crashed; outstanding pushes get no reply.
     ChannelCrashed {
-        /// Its topic.
+        /// The channel's topic.
         topic: Topic,
-        /// Its join.
+        /// The ref of the join that it belongs to; others of the topic are out of date.
         join_ref: Option<String>,
     },
     /// Any other event.
     Push {
-        /// Its topic.
+        /// The channel's topic.
         topic: Topic,
         /// Its join; `None` for a broadcast.
         join_ref: Option<String>,
-        /// Its name.
+        /// The event's name, e.g. `work-available`.
         event: String,
-        /// Its payload.
+        /// What came with it.
         payload: Payload,
     },
 }

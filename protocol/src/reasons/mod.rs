@@ -19,9 +19,9 @@ use crate::plan::ExecutionPlan;
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum ExitReason {
-    /// As it should.
+    /// All operations have run.
     Success,
-    /// Job code failed.
+    /// Job code failed; the run goes on along edges that allow it.
     Fail,
     /// Job code could not run, or died.
     Crash,
@@ -62,16 +62,16 @@ impl fmt::Display for ExitReason {
 /// How a step or run ended, as reported; the errors are null on success.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// The reason.
+    /// The word that Lightning makes a state of.
     pub reason: ExitReason,
-    /// The kind of error.
+    /// What Lightning groups errors by, e.g. `RuntimeError`.
     pub error_type: Option<String>,
-    /// Its text.
+    /// What the author of the job reads.
     pub error_message: Option<String>,
 }
 
 impl Outcome {
-    /// No error.
+    /// The outcome of a step or run without an error.
     pub fn success() -> Self {
         Self {
             reason: ExitReason::Success,

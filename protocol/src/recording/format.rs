@@ -20,7 +20,7 @@ pub const CLOSED_BY_WORKER: &str = "the worker closed the connection";
 /// The first line of each file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
-    /// See [`VERSION`].
+    /// The [`VERSION`] of the format.
     pub recording: u32,
     /// The version of the worker.
     pub worker: String,
@@ -37,15 +37,15 @@ pub struct Header {
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// When.
+    /// When it happened, by the worker's clock.
     pub time: Timestamp,
     /// On which socket: they are numbered in the order in which they were opened. 0 where there is none.
     pub socket: u64,
-    /// What.
+    /// The frame, or what became of the socket.
     pub what: What,
 }
 
-/// What happened.
+/// What a record is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
     /// The socket was opened.
@@ -67,14 +67,14 @@ pub enum What {
 pub enum Message {
     /// Text, normally JSON.
     Text(String),
-    /// Binary.
+    /// A binary frame, which is base64 in the file.
     Binary(Bytes),
 }
 
 /// How a socket ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loss {
-    /// In words.
+    /// Why, in the words of the worker's log.
     pub why: String,
     /// The code of Lightning's close frame, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -212,9 +212,9 @@ impl Record {
 /// A recording that was read.
 #[derive(Debug, Clone)]
 pub struct Recording {
-    /// Of the first file.
+    /// The header of the first file; those that it was rotated into repeat it.
     pub header: Header,
-    /// In order.
+    /// All records, in the order of their times.
     pub records: Vec<Record>,
 }
 
@@ -227,15 +227,15 @@ pub enum RecordingError {
     /// It is of another version.
     #[error("it is of version {0} of the format; this worker reads version {VERSION}")]
     Version(u32),
-    /// It is empty.
+    /// There is not even a header.
     #[error("it is empty")]
     Empty,
     /// A line that cannot be read.
     #[error("line {line} cannot be read: {why}")]
     Line {
-        /// Which, from 1.
+        /// The number of the line, from 1.
         line: usize,
-        /// Why.
+        /// What is wrong with it.
         why: String,
     },
 }

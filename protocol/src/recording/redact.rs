@@ -19,9 +19,9 @@ const REMEMBERED: usize = 8192;
 /// Who sent a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// Lightning.
+    /// Lightning sent it.
     In,
-    /// This worker.
+    /// The worker sent it.
     Out,
 }
 
