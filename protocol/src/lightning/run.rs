@@ -75,7 +75,8 @@ impl RunEvent {
 /// The events that a server pushes on a run's channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RunPush {
-    /// Somebody cancels the run. No version of Lightning that was seen sends it (section 3.5).
+    /// Somebody cancels the run. No version of Lightning that was seen sends it (protocol spec, section
+    /// 3.5).
     Cancel,
 }
 
