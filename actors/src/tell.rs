@@ -22,6 +22,7 @@ where
     M: Message + Send + 'static,
     M::Result: Send,
 {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
     fn tell(&self, message: M) {
         if self.connected() {
             self.do_send(message);
@@ -36,6 +37,7 @@ where
     M: Message + Send + 'static,
     M::Result: Send,
 {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
     fn tell(&self, message: M) {
         if self.connected() {
             self.do_send(message);

@@ -13,6 +13,8 @@ use protocol::versions::EngineVersions;
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::tell::Tell as _;
+
 /// Asks for everything a run needs from the engine's side: adaptors installed, jobs compiled.
 #[derive(Message)]
 #[rtype(result = "Result<Prepared, PrepareError>")]
@@ -91,7 +93,7 @@ impl Execute {
             error: failure.into(),
         });
         for progress in failure.into_iter().chain([RunProgress::Ended]) {
-            self.events.do_send(EngineEvent {
+            self.events.tell(EngineEvent {
                 run_id: self.run_id.clone(),
                 progress,
                 permit: None,

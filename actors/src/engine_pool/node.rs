@@ -21,6 +21,7 @@ use super::pool::EnginePool;
 use super::process;
 use crate::config::{NodeConfig, Reuse};
 use crate::metrics::Metrics;
+use crate::tell::Tell as _;
 use crate::watched::{ActorEnd, start_watched};
 
 /// Adaptor folders that spare threads load; the most recently used ones.
@@ -164,7 +165,7 @@ impl Children {
             pool.child_ended(id, &end, ctx);
         });
         if self.config.warm > 0 && !self.recent.is_empty() {
-            address.do_send(Warm(self.recent.clone()));
+            address.tell(Warm(self.recent.clone()));
         }
         self.children.insert(
             id,
@@ -232,9 +233,9 @@ impl Children {
                 stopped: false,
                 deaths: 0,
             });
-        child.address.do_send(RunOn(execution));
+        child.address.tell(RunOn(execution));
         if self.config.warm > 0 && self.config.reuse != Reuse::Never {
-            child.address.do_send(Warm(self.recent.clone()));
+            child.address.tell(Warm(self.recent.clone()));
         }
     }
 
@@ -254,7 +255,7 @@ impl Children {
             .find(|child| child.used == Use::Free)
         {
             child.used = Use::Retired;
-            child.address.do_send(Retire);
+            child.address.tell(Retire);
         }
     }
 
@@ -281,7 +282,7 @@ impl Children {
                 .values()
                 .filter(|child| child.used == Use::Free)
             {
-                child.address.do_send(Warm(self.recent.clone()));
+                child.address.tell(Warm(self.recent.clone()));
             }
         }
     }
@@ -290,7 +291,7 @@ impl Children {
         if let Some(assigned) = self.assigned.get_mut(&message.run_id) {
             assigned.proceeded = true;
             if let Some(child) = self.children.get(&assigned.child) {
-                child.address.do_send(message);
+                child.address.tell(message);
             }
         }
     }
@@ -299,7 +300,7 @@ impl Children {
         if let Some(assigned) = self.assigned.get_mut(&message.run_id) {
             assigned.stopped = true;
             if let Some(child) = self.children.get(&assigned.child) {
-                child.address.do_send(message);
+                child.address.tell(message);
             }
         }
     }
@@ -335,12 +336,12 @@ impl Children {
         if child.used != Use::Retired {
             if !reusable || self.config.reuse == Reuse::Never || self.draining {
                 child.used = Use::Retired;
-                child.address.do_send(Retire);
+                child.address.tell(Retire);
             } else {
                 child.used = Use::Free;
                 child.idle_since = self.ended;
                 if self.config.warm > 0 {
-                    child.address.do_send(Warm(self.recent.clone()));
+                    child.address.tell(Warm(self.recent.clone()));
                 }
             }
         }
@@ -388,7 +389,7 @@ impl Children {
         if let Some(child) = self.children.get_mut(&id) {
             child.why = Some(why);
             child.used = Use::Retired;
-            child.address.do_send(Abandon);
+            child.address.tell(Abandon);
         }
     }
 
@@ -412,7 +413,7 @@ impl Children {
                 error: EngineFailure::ChildLost.into(),
             });
             for progress in failure.into_iter().chain([RunProgress::Ended]) {
-                assigned.listener.do_send(EngineEvent {
+                assigned.listener.tell(EngineEvent {
                     run_id: run_id.clone(),
                     progress,
                     permit: None,
@@ -434,7 +435,7 @@ impl Children {
         self.draining = true;
         for child in self.children.values_mut() {
             child.used = Use::Retired;
-            child.address.do_send(Retire);
+            child.address.tell(Retire);
         }
     }
 
@@ -472,7 +473,7 @@ impl Children {
 impl Drop for Children {
     fn drop(&mut self) {
         for child in self.children.values() {
-            child.address.do_send(Abandon);
+            child.address.tell(Abandon);
         }
     }
 }

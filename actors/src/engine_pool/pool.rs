@@ -24,6 +24,7 @@ use super::node::Children;
 use super::recorded::RecordedEngine;
 use crate::config::{Config, EngineConfig, MemoryEnforcement, NodeConfig, SandboxMode};
 use crate::metrics::Metrics;
+use crate::tell::Tell as _;
 use crate::watched::ActorEnd;
 
 /// Threads of the mock engine: enough for both cores of a small machine.
@@ -183,7 +184,7 @@ impl EnginePool {
 
     fn give_up(&self, why: String) {
         if let Some(failed) = &self.failed {
-            failed.do_send(EngineFailed { why });
+            failed.tell(EngineFailed { why });
         }
     }
 

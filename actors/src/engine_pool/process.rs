@@ -20,6 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::launch::Launch;
 use super::memory;
+use crate::tell::Tell as _;
 
 /// The part of a child's stderr that is kept as evidence of how it died.
 const STDERR_TAIL: usize = 4096;
@@ -128,7 +129,7 @@ pub(super) fn start(
         let broken = read(sockets.events, active, &events).await;
         // The end of a process ends the stream too.
         if !has_exited.get() {
-            events.do_send(match broken {
+            events.tell(match broken {
                 Some(why) => FromProcess::Broke(why),
                 None => FromProcess::Closed("it closed its descriptor of events"),
             });
@@ -144,7 +145,7 @@ pub(super) fn start(
                 "something that left the group of engine child {pid} keeps its events open"
             );
         }
-        recipient.do_send(FromProcess::Exited(status));
+        recipient.tell(FromProcess::Exited(status));
     });
     Ok(Process {
         control,
@@ -164,7 +165,7 @@ async fn write(mut socket: OwnedWriteHalf, mut queue: mpsc::UnboundedReceiver<By
 
 /// A process that reads commands never answers there: whatever happens on the socket is job code's doing, or its end.
 async fn watch(mut socket: OwnedReadHalf, events: Recipient<FromProcess>) {
-    events.do_send(match socket.read(&mut [0; 1]).await {
+    events.tell(match socket.read(&mut [0; 1]).await {
         Ok(0) | Err(_) => FromProcess::Closed("it closed its descriptor of commands"),
         Ok(_) => FromProcess::Broke("it wrote to its descriptor of commands".to_owned()),
     });
@@ -190,7 +191,7 @@ async fn read(
         match decoder.next_frame() {
             Ok(Some(frame)) => {
                 let permit = acquire_budget(&active, frame.body.len()).await;
-                events.do_send(FromProcess::Frame(frame, permit));
+                events.tell(FromProcess::Frame(frame, permit));
                 continue;
             }
             Ok(None) => {}

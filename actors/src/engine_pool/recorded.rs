@@ -11,6 +11,7 @@ use protocol::engine::RunProgress;
 use protocol::ids::RunId;
 
 use super::messages::{EngineEvent, Execute};
+use crate::tell::Tell as _;
 
 /// See the module's documentation. Cheap to clone; the clones are one engine.
 #[derive(Clone, Default)]
@@ -126,7 +127,7 @@ impl Execution {
 }
 
 fn say(events: &Recipient<EngineEvent>, run: &RunId, progress: RunProgress) {
-    events.do_send(EngineEvent {
+    events.tell(EngineEvent {
         run_id: run.clone(),
         progress,
         permit: None,

@@ -44,6 +44,7 @@ use super::process::{ActiveRun, Allowance, FromProcess, Process, SharedRun};
 use crate::clock;
 use crate::config::NodeConfig;
 use crate::metrics::Metrics;
+use crate::tell::Tell as _;
 
 /// Bytes that what stands for withheld values takes at most, a state for each leaf of a large workflow.
 const REDACTED_BODY: u64 = 1 << 20;
@@ -219,7 +220,7 @@ impl EngineChild {
 
     fn tell(&self, progress: RunProgress, permit: Option<OwnedSemaphorePermit>) {
         if let Some((run_id, listener)) = &self.listener {
-            listener.do_send(EngineEvent {
+            listener.tell(EngineEvent {
                 run_id: run_id.clone(),
                 progress,
                 permit,
@@ -228,7 +229,7 @@ impl EngineChild {
     }
 
     fn report(&self, update: ChildUpdate) {
-        self.pool.do_send(ChildUpdated {
+        self.pool.tell(ChildUpdated {
             id: self.id,
             update,
         });

@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use super::control::Control;
 use crate::clock;
 use crate::engine_pool::messages::EngineEvent;
+use crate::tell::Tell as _;
 
 const LINE_TOO_LARGE: &str = r#"["[REDACTED: Message length exceeds payload limit]"]"#;
 
@@ -54,7 +55,7 @@ impl Emitter {
             let acquire = Arc::clone(&self.budget).acquire_many_owned(permits);
             self.control.block_on(acquire).ok().and_then(Result::ok)
         };
-        self.events.do_send(EngineEvent {
+        self.events.tell(EngineEvent {
             run_id: self.run_id.clone(),
             progress,
             permit,

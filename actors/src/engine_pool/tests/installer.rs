@@ -3,6 +3,7 @@
 use super::*;
 use crate::engine_pool::Prepare;
 use crate::engine_pool::installer::AdaptorInstaller;
+use crate::tell::Tell as _;
 
 /// In the place of the engine's bundler: every adaptor has a bundle at once.
 const BUNDLER: &str = r#"
@@ -20,7 +21,7 @@ impl Handler<PanicInstaller> for EnginePool {
     type Result = ();
 
     fn handle(&mut self, _: PanicInstaller, _: &mut Self::Context) {
-        self.installer().unwrap().do_send(Panic);
+        self.installer().unwrap().tell(Panic);
     }
 }
 

@@ -23,6 +23,7 @@ use crate::config::{
 };
 use crate::events::Panic;
 use crate::metrics::Metrics;
+use crate::tell::Tell as _;
 
 const FAKE_ENGINE: &str = include_str!("fake_engine.mjs");
 
@@ -168,7 +169,7 @@ impl World {
         };
         change(&mut options);
         let budget = Arc::new(Semaphore::new(64 * 1024));
-        self.pool.do_send(Execute {
+        self.pool.tell(Execute {
             run_id: RunId::new(run),
             workloop: WorkloopId::new("w"),
             project_id: Some(ProjectId::new(project)),
@@ -178,7 +179,7 @@ impl World {
             events: Ear(sender).start().recipient(),
             budget: Arc::clone(&budget),
         });
-        self.pool.do_send(Proceed {
+        self.pool.tell(Proceed {
             run_id: RunId::new(run),
         });
         Heard { events, budget }
@@ -446,7 +447,7 @@ async fn a_stopped_job_just_ends() {
     for run in ["waits", "deaf"] {
         let mut heard = world.execute(run, "p", |_| {});
         while !matches!(heard.next().await.progress, RunProgress::JobStart { .. }) {}
-        world.pool.do_send(StopJob {
+        world.pool.tell(StopJob {
             run_id: RunId::new(run),
         });
         assert!(heard.all().await.is_empty());
@@ -473,7 +474,7 @@ async fn a_run_goes_to_the_child_that_has_been_idle_longest() {
     let mut waits = world.execute("waits", "p", |_| {});
     let first = world.told("good-1").await;
     while !matches!(waits.next().await.progress, RunProgress::JobStart { .. }) {}
-    world.pool.do_send(StopJob {
+    world.pool.tell(StopJob {
         run_id: RunId::new("waits"),
     });
     waits.all().await;
@@ -491,7 +492,7 @@ async fn a_run_goes_to_a_child_with_a_warm_thread_before_others() {
     let mut warms = world.execute("waits-warms", "p", |_| {});
     let first = world.told("good-1").await;
     while !matches!(warms.next().await.progress, RunProgress::JobStart { .. }) {}
-    world.pool.do_send(StopJob {
+    world.pool.tell(StopJob {
         run_id: RunId::new("waits-warms"),
     });
     warms.all().await;
@@ -586,7 +587,7 @@ impl Handler<PanicChild> for EnginePool {
     type Result = ();
 
     fn handle(&mut self, message: PanicChild, _: &mut Self::Context) {
-        self.child_of(&message.run).unwrap().do_send(Panic);
+        self.child_of(&message.run).unwrap().tell(Panic);
     }
 }
 
@@ -640,7 +641,7 @@ async fn a_child_whose_actor_panics_ends_its_run_and_is_replaced() {
     world.ready().await;
     let mut heard = world.execute("waits", "p", |_| {});
     while !matches!(heard.next().await.progress, RunProgress::JobStart { .. }) {}
-    world.pool.do_send(PanicChild {
+    world.pool.tell(PanicChild {
         run: RunId::new("waits"),
     });
     assert_eq!(
