@@ -1,6 +1,7 @@
 //! npm, started with a list of arguments and never through a shell.
 
 use std::ffi::OsString;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -52,6 +53,19 @@ pub enum NpmError {
     /// It found no version that a tag stands for.
     #[error("npm knows no version of {0}")]
     UnknownVersion(String),
+}
+
+impl NpmError {
+    /// Whether the registry has answered that there is no such thing, or the operator does not allow it.
+    pub(crate) fn is_lasting(&self) -> bool {
+        match self {
+            Self::Failed { said, .. } => ["code E404", "code ETARGET"]
+                .iter()
+                .any(|code| said.contains(code)),
+            Self::Refused { .. } => true,
+            Self::Command { .. } | Self::UnknownVersion(_) => false,
+        }
+    }
 }
 
 /// Folders of programs, for an npm that starts others.
@@ -164,6 +178,28 @@ impl Npm {
         self.run(directory, &writable, &args, INSTALL_PATIENCE)
             .await
             .map(|_| ())
+    }
+
+    /// Stands for the files of npm's configuration for `directory`: another value when one of them has changed.
+    pub(crate) fn configuration(&self, directory: &Path) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        if let Ok(npm) = self.tools.npm(&self.program) {
+            let mut files = needs(
+                std::env::vars_os(),
+                &npm.node,
+                &npm.installation,
+                directory,
+                &[],
+            )
+            .readable;
+            files.push(directory.join(".npmrc"));
+            for file in files {
+                let found = std::fs::metadata(&file).ok();
+                let state = found.map(|found| (found.len(), found.modified().ok()));
+                (file, state).hash(&mut hasher);
+            }
+        }
+        hasher.finish()
     }
 
     /// Runs npm in `directory`. It may change `writable` and its cache.

@@ -1,6 +1,7 @@
 //! Why a run does not get its adaptors. The texts are those of the engine spec, section 2.4.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::bundler::BundleError;
 use crate::files::FileError;
@@ -19,7 +20,7 @@ pub enum InstallError {
         /// Where the repository is: concerns the operator only, so it is in no report.
         repository: PathBuf,
         /// The reason.
-        why: Box<WhyNotInstalled>,
+        why: Arc<WhyNotInstalled>,
     },
     /// What `latest` or `next` stands for is not to be asked of npm, since this is no plain name.
     #[error("Unsafe module specifier: {0}")]
@@ -63,6 +64,17 @@ pub enum WhyNotInstalled {
     /// npm says that it has, and has not.
     #[error("npm reported success, but the package is not in the repository")]
     NotThere,
+}
+
+impl WhyNotInstalled {
+    /// Whether it would be the same if it was tried again at once: the registry has said so, or the operator does not allow it.
+    pub(super) fn is_lasting(&self) -> bool {
+        match self {
+            Self::Npm(error) => error.is_lasting(),
+            Self::Unsafe(_) | Self::Refused(_) => true,
+            Self::Lock(_) | Self::File(_) | Self::NotThere => false,
+        }
+    }
 }
 
 /// Why an adaptor is loaded from its plain files.

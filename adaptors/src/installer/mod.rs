@@ -5,6 +5,7 @@
 //! Runs that wait for the same adaptor find it installed when their turn comes.
 
 mod error;
+mod failures;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use tokio::sync::watch;
 
 use self::error::WhyNotBundled;
 pub use self::error::{InstallError, WhyNotInstalled};
+use self::failures::Failures;
 use crate::bundler::Bundler;
 use crate::engine_program;
 use crate::files::{FileError, blocking};
@@ -68,6 +70,7 @@ pub struct Installer {
     /// Aliases of packages that a bundle was or is made of, in this process: a failure would only repeat.
     bundling: Mutex<HashSet<String>>,
     lookups: Mutex<HashMap<String, (Instant, String)>>,
+    failures: Mutex<Failures>,
     on_install: OnInstall,
 }
 
@@ -98,6 +101,7 @@ impl Installer {
             engine,
             bundling: Mutex::new(HashSet::new()),
             lookups: Mutex::new(HashMap::new()),
+            failures: Mutex::default(),
             on_install,
         }
     }
@@ -235,12 +239,32 @@ impl Installer {
         }
         let _turn = self.installing.lock().await;
         for (specifier, package) in missing {
-            self.install_one(&package).await.map_err(|why| {
+            self.install_unless_known(&package).await.map_err(|why| {
                 log::error!("installing {specifier} failed: {why}");
                 self.failed(&specifier, why)
             })?;
         }
         Ok(())
+    }
+
+    /// Installs a package, unless it is known to fail.
+    async fn install_unless_known(&self, package: &Package) -> Result<(), Arc<WhyNotInstalled>> {
+        let (npm, root) = (self.npm.clone(), self.repository.root().to_owned());
+        let configuration = blocking(move || Ok::<_, FileError>(npm.configuration(&root)))
+            .await
+            .map_err(WhyNotInstalled::from)?;
+        let alias = package.alias();
+        let lock = || self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock().get(&alias, configuration, tokio::time::Instant::now());
+        if let Some(why) = known {
+            return Err(why);
+        }
+        let why = match self.install_one(package).await {
+            Ok(()) => return Ok(()),
+            Err(why) => Arc::new(why),
+        };
+        lock().note(alias, configuration, &why, tokio::time::Instant::now());
+        Err(why)
     }
 
     /// Those that are not installed. Reads only: another install may be at work.
@@ -327,11 +351,11 @@ impl Installer {
         .await
     }
 
-    fn failed(&self, specifier: &str, why: WhyNotInstalled) -> InstallError {
+    fn failed(&self, specifier: &str, why: impl Into<Arc<WhyNotInstalled>>) -> InstallError {
         InstallError::Install {
             specifier: specifier.to_owned(),
             repository: self.repository.root().to_owned(),
-            why: Box::new(why),
+            why: why.into(),
         }
     }
 

@@ -22,6 +22,7 @@ install)
     alias=${last%@npm:*}
     case "$alias" in
     *missing*) rm "$here/busy"; echo "npm error 404 no such thing" >&2; echo "npm error A complete log of this run can be found in: /root/.npm/_logs/x" >&2; exit 1 ;;
+    *gone*) rm "$here/busy"; echo "npm error code E404" >&2; exit 1 ;;
     *empty*) rm "$here/busy"; exit 0 ;;
     esac
     if [ -e "node_modules/$alias" ]; then echo "left over" >> "$here/calls"; fi
@@ -253,6 +254,21 @@ async fn a_failure_is_told_in_the_words_of_npm_and_the_next_install_works() {
     );
     installer.install(list(&["@openfn/a@1.0.0"])).await.unwrap();
     assert!(!world.path("repo/.locks/repository.lock.lock").exists());
+}
+
+#[tokio::test]
+async fn a_version_that_the_registry_lacks_is_not_asked_for_again_by_each_run() {
+    let world = World::new();
+    let installer = world.installer();
+    let fails = async || {
+        let wanted = list(&["@openfn/gone@1.0.0"]);
+        let failed = installer.install(wanted).await.unwrap_err().to_string();
+        assert!(failed.ends_with("npm error code E404"), "{failed}");
+        world.calls().len()
+    };
+    assert_eq!((fails().await, fails().await), (1, 1));
+    fs::write(world.path("repo/.npmrc"), "registry=https://another\n").unwrap();
+    assert_eq!(fails().await, 2);
 }
 
 #[tokio::test]
