@@ -156,6 +156,18 @@ pub struct EngineStatus {
     pub children: Vec<ChildStatus>,
 }
 
+impl EngineStatus {
+    /// Of an engine that has no child processes.
+    pub(super) fn without_children(state: &'static str) -> Self {
+        Self {
+            state,
+            node: None,
+            runtime: None,
+            children: Vec::new(),
+        }
+    }
+}
+
 /// One engine child, for status pages.
 #[derive(Debug, Clone, Serialize)]
 pub struct ChildStatus {

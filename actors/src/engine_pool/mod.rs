@@ -1,31 +1,20 @@
-//! `EnginePool`: the engine's children, and everything a run needs before one of them can execute it.
+//! `EnginePool`: whatever executes runs, and everything a run needs before it can be executed.
 //!
-//! *Owns* the children, the queue of runs that wait for one, the adaptor installer.
+//! *Owns* an engine (`engine.rs`), which owns child processes if it has any (`node/`).
 //!
-//! ```text
-//! Validating ──first handshake──▶ Ready ──StopEngine──▶ Draining ──no child left──▶ (answered)
-//!     └──no handshake after all tries──▶ EngineFailed to the supervisor          Mock, Recorded: no children at all
-//! ```
-//!
-//! *Accepts* [`Prepare`], [`Execute`], [`Proceed`], [`StopJob`], [`StopEngine`], [`GetEngineStatus`]. *Emits*
-//! [`EngineEvent`]s to the runs, through the children. *If it dies* its children are killed with it; the supervisor tells
-//! the runs.
+//! *Accepts* [`Prepare`], [`Execute`], [`Proceed`], [`StopJob`], [`StopEngine`], [`GetEngineStatus`]. *Emits* [`EngineEvent`]s to
+//! the runs, [`EngineFailed`] to the supervisor. *If it dies* its children are killed with it; the supervisor tells the runs.
 
-mod child;
 mod compile;
-mod conversation;
+mod engine;
+mod in_process;
 mod installer;
-mod launch;
-mod memory;
 mod messages;
 mod mock;
 mod node;
 mod pool;
-mod process;
 mod recorded;
-
-#[cfg(test)]
-mod tests;
+mod unavailable;
 
 pub use adaptors::is_installable;
 

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use protocol::engine::EngineFailure;
 use protocol::ids::RunId;
 
-use crate::engine_pool::conversation::Conversation;
 use crate::engine_pool::messages::Execute;
+use crate::engine_pool::node::conversation::Conversation;
 
 /// A run in work.
 pub(super) struct Execution {

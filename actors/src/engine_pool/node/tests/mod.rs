@@ -16,11 +16,14 @@ use tempfile::TempDir;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::child::EngineChild;
-use super::messages::{EngineEvent, Execute, GetEngineStatus, Proceed, StopEngine, StopJob};
-use super::{EngineFailed, EnginePool};
 use crate::config::{
     AllowedSources, EngineConfig, MemoryEnforcement, NodeConfig, Reuse, SandboxMode,
 };
+use crate::engine_pool::messages::{
+    EngineEvent, Execute, GetEngineStatus, Prepare, PrepareError, Prepared, Proceed, StopEngine,
+    StopJob,
+};
+use crate::engine_pool::{EngineFailed, EnginePool};
 use crate::events::Panic;
 use crate::metrics::Metrics;
 use crate::tell::Tell as _;
@@ -183,6 +186,22 @@ impl World {
             run_id: RunId::new(run),
         });
         Heard { events, budget }
+    }
+
+    /// What a run without adaptors gets before it is executed.
+    async fn prepare(&self, run: &str) -> Result<Prepared, PrepareError> {
+        let plan = LightningPlan::from_json(r#"{"id":"w","jobs":[{"id":"a","body":"x"}]}"#);
+        let plan = convert(plan.unwrap(), &ConvertOptions::default(), &mut String::new)
+            .unwrap()
+            .plan;
+        let run_id = RunId::new(run);
+        self.pool
+            .send(Prepare {
+                run_id,
+                plan: plan.into(),
+            })
+            .await
+            .unwrap()
     }
 
     async fn told(&self, run: &str) -> Vec<String> {
@@ -587,7 +606,8 @@ impl Handler<PanicChild> for EnginePool {
     type Result = ();
 
     fn handle(&mut self, message: PanicChild, _: &mut Self::Context) {
-        self.child_of(&message.run).unwrap().tell(Panic);
+        let engine = self.engine().as_node().unwrap();
+        engine.children.child_of(&message.run).unwrap().tell(Panic);
     }
 }
 
@@ -626,6 +646,23 @@ async fn a_node_that_is_too_old_is_reported() {
 }
 
 #[actix_rt::test]
+async fn a_run_is_not_prepared_where_the_engine_cannot_do_what_it_was_asked_for() {
+    if sandbox::Cgroups::find(MemoryEnforcement::Cgroup).is_ok() {
+        // Here it can.
+        return;
+    }
+    let mut world = World::with(FAKE_ENGINE, |node| {
+        node.memory_enforcement = MemoryEnforcement::Cgroup;
+    });
+    let refused = world.prepare("r").await.unwrap_err();
+    assert_eq!(refused.to_string(), world.failures.recv().await.unwrap());
+    assert_eq!(refused.error_type(), "ExecutionError");
+    let told = world.told("r").await;
+    assert_eq!(told, [format!("ExecutionError: {refused}")]);
+    world.stop().await;
+}
+
+#[actix_rt::test]
 async fn an_engine_that_cannot_start_is_reported() {
     let mut world = World::with("process.exit(3);", |_| {});
     let why = tokio::time::timeout(PATIENCE, world.failures.recv())
@@ -633,6 +670,8 @@ async fn an_engine_that_cannot_start_is_reported() {
         .unwrap()
         .unwrap();
     assert!(why.contains("exit status: 3"), "{why}");
+    let refused = world.prepare("r").await.unwrap_err();
+    assert_eq!(refused.to_string(), why);
 }
 
 #[actix_rt::test]

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! *Accepts* [`RunOn`], [`Proceed`], [`StopJob`], [`Warm`], [`Retire`], [`Abandon`]. *Emits* [`EngineEvent`]s to the run,
-//! [`ChildUpdated`] to the pool. *If it dies* the process is killed with it, and the pool, which watches it, ends its run.
+//! [`ChildUpdate`]s to the pool. *If it dies* the process is killed with it, and the pool, which watches it, ends its run.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -38,11 +38,12 @@ mod tests;
 
 use self::exit::ProcessExit;
 use self::machine::{Effect, Event, Files, Machine, Order, Timer};
-pub(super) use self::messages::{Abandon, ChildId, ChildUpdate, ChildUpdated, Retire, RunOn, Warm};
-use super::messages::{EngineEvent, Execute, Proceed, StopJob};
+pub(super) use self::messages::{Abandon, ChildId, ChildUpdate, Retire, RunOn, Warm};
+use super::NodeNews;
 use super::process::{ActiveRun, Allowance, FromProcess, Process, SharedRun};
 use crate::clock;
 use crate::config::NodeConfig;
+use crate::engine_pool::messages::{EngineEvent, Execute, Proceed, StopJob};
 use crate::metrics::Metrics;
 use crate::tell::Tell as _;
 
@@ -58,7 +59,7 @@ pub(super) struct EngineChild {
     warm: usize,
     handshake: Duration,
     options: NodeOptions,
-    pool: Recipient<ChildUpdated>,
+    pool: Recipient<NodeNews>,
     metrics: Metrics,
     start: Start,
     machine: Machine,
@@ -72,7 +73,7 @@ impl EngineChild {
     pub(super) fn new(
         id: ChildId,
         config: &NodeConfig,
-        pool: Recipient<ChildUpdated>,
+        pool: Recipient<NodeNews>,
         metrics: Metrics,
         start: Start,
     ) -> Self {
@@ -229,10 +230,7 @@ impl EngineChild {
     }
 
     fn report(&self, update: ChildUpdate) {
-        self.pool.tell(ChildUpdated {
-            id: self.id,
-            update,
-        });
+        self.pool.tell(NodeNews::Child(self.id, update));
     }
 
     fn read(&mut self, frame: &Frame, permit: Option<OwnedSemaphorePermit>) -> Event {

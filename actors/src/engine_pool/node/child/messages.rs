@@ -30,14 +30,6 @@ pub(in crate::engine_pool) struct Abandon;
 pub(in crate::engine_pool) struct Warm(pub(in crate::engine_pool) Vec<String>);
 
 /// What a child tells its pool.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(in crate::engine_pool) struct ChildUpdated {
-    pub(in crate::engine_pool) id: ChildId,
-    pub(in crate::engine_pool) update: ChildUpdate,
-}
-
-/// See [`ChildUpdated`].
 pub(in crate::engine_pool) enum ChildUpdate {
     /// It answered the handshake.
     Ready {

@@ -13,7 +13,7 @@ use super::machine::{
 };
 use super::messages::ChildUpdate;
 use super::table::StateKind;
-use crate::engine_pool::memory::{self, Verdict};
+use crate::engine_pool::node::memory::{self, Verdict};
 
 impl Machine {
     /// The run may begin, and its time.

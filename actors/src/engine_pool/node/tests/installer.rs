@@ -21,7 +21,8 @@ impl Handler<PanicInstaller> for EnginePool {
     type Result = ();
 
     fn handle(&mut self, _: PanicInstaller, _: &mut Self::Context) {
-        self.installer().unwrap().tell(Panic);
+        let engine = self.engine().as_node().unwrap();
+        engine.installer.as_ref().unwrap().tell(Panic);
     }
 }
 

@@ -1,0 +1,330 @@
+//! The children of a Node engine: starts them, tells them what `placement.rs` has decided.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use actix::prelude::*;
+use protocol::engine::{EngineFailure, RunProgress};
+use protocol::ids::RunId;
+
+use super::NodeNews;
+use super::child::{Abandon, ChildId, EngineChild, Retire, RunOn, Warm};
+use super::launch::Launch;
+use super::placement::{Afterwards, Begin, GivenBack, Lost, Placement, Start};
+use super::process;
+use super::surroundings::Surroundings;
+use crate::config::{NodeConfig, Reuse};
+use crate::engine_pool::messages::{ChildStatus, EngineEvent, Execute, Proceed, StopJob};
+use crate::engine_pool::pool::EnginePool;
+use crate::metrics::Metrics;
+use crate::tell::Tell as _;
+use crate::watched::{ActorEnd, start_watched};
+
+/// Adaptor folders that spare threads load; the most recently used ones.
+const WARM_ADAPTORS: usize = 4;
+
+/// The heap of a child's main thread and of spares before their first run, MiB; each run's thread has its run's own limit.
+const CHILD_MEMORY_MB: u64 = 500;
+
+/// A child, which is abandoned with its pool: the tasks that read its process would keep both alive.
+struct Child(Addr<EngineChild>);
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.0.tell(Abandon);
+    }
+}
+
+/// See the module's documentation.
+pub(super) struct Children {
+    config: NodeConfig,
+    placement: Placement,
+    surroundings: Option<Surroundings>,
+    engine_dir: Option<PathBuf>,
+    children: HashMap<ChildId, Child>,
+    /// Who hears of a run's end should its child be lost.
+    listeners: HashMap<RunId, Recipient<EngineEvent>>,
+    /// Folders of adaptors, most recently used first.
+    recent: Vec<String>,
+    metrics: Metrics,
+}
+
+impl Children {
+    pub(super) fn new(config: NodeConfig, capacity: usize, metrics: Metrics) -> Self {
+        Self {
+            placement: Placement::new(capacity, config.reuse),
+            config,
+            surroundings: None,
+            engine_dir: None,
+            children: HashMap::new(),
+            listeners: HashMap::new(),
+            recent: Vec::new(),
+            metrics,
+        }
+    }
+
+    /// Children may be started from here on, as soon as there is an engine program.
+    pub(super) fn begin(&mut self, surroundings: Surroundings) {
+        self.surroundings = Some(surroundings);
+    }
+
+    /// Starts the first child of an engine program.
+    pub(super) fn use_engine(&mut self, directory: PathBuf, ctx: &mut Context<EnginePool>) {
+        self.engine_dir = Some(directory);
+        self.start_spare(ctx);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.placement.is_empty()
+    }
+
+    fn start_spare(&mut self, ctx: &mut Context<EnginePool>) {
+        if let Some(id) = self.placement.spare() {
+            self.start(id, ctx);
+        }
+    }
+
+    /// Starts a child; whether that can be tried at all.
+    fn start(&mut self, id: ChildId, ctx: &mut Context<EnginePool>) -> bool {
+        let (Some(engine_dir), Some(found)) = (&self.engine_dir, &self.surroundings) else {
+            self.placement.not_started(id);
+            return false;
+        };
+        // A rule of the sandbox needs a folder that exists, and the first child is started before the first install.
+        if let Err(error) = std::fs::create_dir_all(&self.config.repo_dir) {
+            log::error!("{}: {error}", self.config.repo_dir.display());
+        }
+        let launch = Launch {
+            node: self.config.node.clone(),
+            engine_dir: engine_dir.clone(),
+            readable: [
+                Some(self.config.repo_dir.clone()),
+                self.config.monorepo_dir.clone(),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
+            root: Arc::clone(&found.root),
+            memory_mb: CHILD_MEMORY_MB,
+            sandbox: self.config.sandbox,
+            cgroups: found.cgroups.clone(),
+        };
+        let child = EngineChild::new(
+            id,
+            &self.config,
+            ctx.address().recipient(),
+            self.metrics.clone(),
+            Box::new(move |active, events| process::start(&launch, active, events)),
+        );
+        let address = start_watched(child, ctx, move |end, pool: &mut EnginePool, ctx| {
+            pool.hear(NodeNews::ChildEnded(id, end), ctx);
+        });
+        if self.config.warm > 0 && !self.recent.is_empty() {
+            address.tell(Warm(self.recent.clone()));
+        }
+        self.children.insert(id, Child(address));
+        true
+    }
+
+    fn tell<M>(&self, id: ChildId, message: M)
+    where
+        EngineChild: Handler<M>,
+        M: Message<Result = ()> + Send + 'static,
+    {
+        if let Some(Child(address)) = self.children.get(&id) {
+            address.tell(message);
+        }
+    }
+
+    /// Hands a run to a child.
+    pub(super) fn execute(&mut self, request: Execute, ctx: &mut Context<EnginePool>) {
+        let run_id = request.run_id.clone();
+        self.remember_adaptors(&request);
+        let placed = self.placement.place(&run_id, request.project_id.clone());
+        let id = placed.child;
+        let there = match placed.start {
+            Start::Nothing => true,
+            Start::Child => self.start(id, ctx),
+            Start::ChildInPlaceOf(other) => {
+                self.tell(other, Retire);
+                self.start(id, ctx)
+            }
+        };
+        if !there {
+            log::error!(run_id = run_id.as_str(); "no engine child can be started for run {run_id}");
+            self.listeners.remove(&run_id);
+            let why = "the engine is not available".to_owned();
+            request.refuse(Some(EngineFailure::Unavailable(why)));
+            return;
+        }
+        log::debug!(
+            run_id = run_id.as_str(), workloop = request.workloop.as_str();
+            "run {run_id} goes to engine child {}", id.0
+        );
+        self.listeners.insert(run_id, request.events.clone());
+        self.tell(id, RunOn(request));
+        if self.config.reuse != Reuse::Never {
+            self.warm(id);
+        }
+    }
+
+    fn warm(&self, id: ChildId) {
+        if self.config.warm > 0 {
+            self.tell(id, Warm(self.recent.clone()));
+        }
+    }
+
+    fn remember_adaptors(&mut self, request: &Execute) {
+        for step in request.plan.steps.values() {
+            for linked in step.linker.values() {
+                // By the alias: an adaptor may have moved into a bundle since.
+                let alias = Path::new(&linked.path).file_name();
+                self.recent
+                    .retain(|path| Path::new(path).file_name() != alias);
+                self.recent.insert(0, linked.path.clone());
+            }
+        }
+        self.recent.truncate(WARM_ADAPTORS);
+    }
+
+    /// Has these folders loaded by the spare threads of every child from now on.
+    pub(super) fn preload(&mut self, folders: Vec<String>) {
+        self.recent.extend(folders);
+        self.recent.truncate(WARM_ADAPTORS);
+        for id in self.placement.free() {
+            self.warm(id);
+        }
+    }
+
+    pub(super) fn proceed(&mut self, run: &RunId) {
+        if let Some(id) = self.placement.proceed(run) {
+            let run_id = run.clone();
+            self.tell(id, Proceed { run_id });
+        }
+    }
+
+    pub(super) fn stop(&mut self, run: &RunId) {
+        if let Some(id) = self.placement.stop(run) {
+            let run_id = run.clone();
+            self.tell(id, StopJob { run_id });
+        }
+    }
+
+    pub(super) fn ready(&mut self, id: ChildId, pid: u32) {
+        self.placement.ready(id, pid);
+    }
+
+    pub(super) fn warmed(&mut self, id: ChildId) {
+        self.placement.warmed(id);
+    }
+
+    /// A child's run has ended: it is warmed for the next one, or retired.
+    pub(super) fn idle(
+        &mut self,
+        id: ChildId,
+        run: &RunId,
+        reusable: bool,
+        ctx: &mut Context<EnginePool>,
+    ) {
+        self.listeners.remove(run);
+        match self.placement.idle(id, run, reusable) {
+            Afterwards::Warm => self.warm(id),
+            Afterwards::Retire => self.tell(id, Retire),
+            Afterwards::Nothing => {}
+        }
+        self.start_spare(ctx);
+    }
+
+    /// A run came back from a child that was dead or dying when it got it.
+    pub(super) fn declined(
+        &mut self,
+        id: ChildId,
+        request: Execute,
+        ctx: &mut Context<EnginePool>,
+    ) {
+        let run_id = request.run_id.clone();
+        match self.placement.declined(id, &run_id) {
+            GivenBack::Unknown => {}
+            GivenBack::Ends(failure) => {
+                self.listeners.remove(&run_id);
+                request.refuse(failure);
+            }
+            GivenBack::Again(begin) => {
+                log::warn!(run_id = run_id.as_str(); "the engine child of run {run_id} died before it began: trying another");
+                self.execute(request, ctx);
+                if begin == Begin::AtOnce {
+                    self.proceed(&run_id);
+                }
+            }
+        }
+    }
+
+    /// A child's process is dead: what was sent to it until now comes back, and it gets nothing more.
+    pub(super) fn dead(&mut self, id: ChildId, why: String) {
+        self.placement.dead(id, why);
+        self.tell(id, Abandon);
+    }
+
+    /// A child's actor has ended, and why its process did. Its run, if it still had one, was lost with it.
+    pub(super) fn gone(
+        &mut self,
+        id: ChildId,
+        end: &ActorEnd,
+        ctx: &mut Context<EnginePool>,
+    ) -> String {
+        if let ActorEnd::Panicked(what) = end {
+            log::error!("the actor of engine child {} panicked: {what}", id.0);
+        }
+        let gone = self.placement.gone(id);
+        self.children.remove(&id);
+        for (run_id, lost) in gone.runs {
+            let Some(listener) = self.listeners.remove(&run_id) else {
+                continue;
+            };
+            // One that has stopped by itself has told its run.
+            if *end != ActorEnd::Stopped {
+                tell_lost(&run_id, lost, &listener);
+            }
+        }
+        // One that never answered is replaced by the validation, or on demand.
+        if gone.was_ready {
+            self.start_spare(ctx);
+        }
+        gone.why.unwrap_or_else(|| "its actor died".to_owned())
+    }
+
+    /// Every child ends, at the latest with its run.
+    pub(super) fn retire_all(&mut self) {
+        self.placement.close();
+        for Child(address) in self.children.values() {
+            address.tell(Retire);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn child_of(&self, run: &RunId) -> Option<Addr<EngineChild>> {
+        let id = self.placement.child_of(run)?;
+        self.children.get(&id).map(|child| child.0.clone())
+    }
+
+    pub(super) fn status(&self) -> Vec<ChildStatus> {
+        self.placement.status()
+    }
+}
+
+fn tell_lost(run_id: &RunId, lost: Lost, listener: &Recipient<EngineEvent>) {
+    let failure = match lost {
+        Lost::Failed => Some(RunProgress::WorkflowError {
+            error: EngineFailure::ChildLost.into(),
+        }),
+        Lost::Stopped => None,
+    };
+    for progress in failure.into_iter().chain([RunProgress::Ended]) {
+        listener.tell(EngineEvent {
+            run_id: run_id.clone(),
+            progress,
+            permit: None,
+        });
+    }
+}

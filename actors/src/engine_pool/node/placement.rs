@@ -1,0 +1,541 @@
+//! Which child takes a run, and how many there are. No actor, no I/O.
+//!
+//! A child serves one project unless the configuration says otherwise, and one unassigned child is kept ready, so that there
+//! are never more than the capacity and one.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
+use indexmap::IndexMap;
+use protocol::engine::EngineFailure;
+use protocol::ids::{ProjectId, RunId};
+
+use super::child::ChildId;
+use crate::config::Reuse;
+use crate::engine_pool::messages::ChildStatus;
+
+/// Children that may die before one run has begun: somebody may have killed all idle ones, but a run whose loading kills
+/// its child must not go from child to child for ever.
+const MOST_DEATHS: u32 = 3;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Use {
+    /// `warm` when it has a thread that is loaded.
+    Free {
+        warm: bool,
+    },
+    Busy(RunId),
+    /// It takes no more runs.
+    Retired,
+}
+
+/// Whose runs a child serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Bound {
+    /// It has served none yet.
+    Nobody,
+    /// A project, or those runs that name none.
+    To(Option<ProjectId>),
+}
+
+#[derive(Debug)]
+struct Entry {
+    used: Use,
+    /// Its process, once it has answered.
+    ready: Option<u32>,
+    bound: Bound,
+    /// How many runs had ended in all children when its last one did: the smaller, the longer it has had to warm up.
+    idle_since: u64,
+    runs: u64,
+    /// Why its process has died.
+    why: Option<String>,
+}
+
+/// A run in work, with what was asked of it so far: a child that dies before it has begun may not have heard it.
+#[derive(Debug, Clone, Copy)]
+struct Assigned {
+    child: ChildId,
+    asked: Asked,
+    /// Children that have died with it.
+    deaths: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Load,
+    Proceed,
+    Stop,
+}
+
+/// Where a run goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Placed {
+    pub(super) child: ChildId,
+    pub(super) start: Start,
+}
+
+/// What has to be done for a run's place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    /// The child is there.
+    Nothing,
+    /// The child has to be started.
+    Child,
+    /// This one has to make room for it first.
+    ChildInPlaceOf(ChildId),
+}
+
+/// What follows when a child's run has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Afterwards {
+    /// It waits for the next one.
+    Warm,
+    /// It is to end.
+    Retire,
+    Nothing,
+}
+
+/// What becomes of a run that a child gave back.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum GivenBack {
+    /// It is placed again.
+    Again(Begin),
+    /// It ends, by this failure or without a word.
+    Ends(Option<EngineFailure>),
+    /// Nobody wants it any more.
+    Unknown,
+}
+
+/// Whether a run that is placed again had been told to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begin {
+    Later,
+    AtOnce,
+}
+
+/// A child that is gone.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Gone {
+    /// Whether it had ever answered.
+    pub(super) was_ready: bool,
+    pub(super) why: Option<String>,
+    /// The runs that it still had, which are to be told unless they were told to stop.
+    pub(super) runs: Vec<(RunId, Lost)>,
+}
+
+/// What a run that was lost with its child is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lost {
+    Failed,
+    Stopped,
+}
+
+/// Whether runs are placed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Intake {
+    Open,
+    Closed,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Placement {
+    capacity: usize,
+    reuse: Reuse,
+    intake: Intake,
+    next: u64,
+    children: IndexMap<ChildId, Entry>,
+    runs: HashMap<RunId, Assigned>,
+    /// Runs that have ended.
+    ended: u64,
+}
+
+impl Placement {
+    /// For up to `capacity` runs at a time.
+    pub(super) fn new(capacity: usize, reuse: Reuse) -> Self {
+        Self {
+            capacity,
+            reuse,
+            intake: Intake::Open,
+            next: 0,
+            children: IndexMap::new(),
+            runs: HashMap::new(),
+            ended: 0,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.children.is_empty()
+    }
+
+    /// An unassigned child that is to be started, unless there is one or no room for it.
+    pub(super) fn spare(&mut self) -> Option<ChildId> {
+        let has_spare = self
+            .children
+            .values()
+            .any(|child| matches!(child.used, Use::Free { .. }) && child.bound == Bound::Nobody);
+        let has_room = self.intake == Intake::Open && self.children.len() <= self.capacity;
+        (!has_spare && has_room).then(|| self.add())
+    }
+
+    fn add(&mut self) -> ChildId {
+        self.next += 1;
+        let id = ChildId(self.next);
+        self.children.insert(
+            id,
+            Entry {
+                used: Use::Free { warm: false },
+                ready: None,
+                bound: Bound::Nobody,
+                idle_since: 0,
+                runs: 0,
+                why: None,
+            },
+        );
+        id
+    }
+
+    /// Gives a run to a child of its project or one that no project has used, else to a new one. Of several, to that which
+    /// can begin at once: it has a warm thread, or has had the longest time to load one. So runs that follow closely use
+    /// more and more children, and others one.
+    pub(super) fn place(&mut self, run: &RunId, project: Option<ProjectId>) -> Placed {
+        let bound = Bound::To(project);
+        let any = self.reuse == Reuse::Always;
+        let chosen = self
+            .children
+            .iter()
+            .filter_map(|(id, child)| match child.used {
+                Use::Free { warm } => {
+                    let own = any || child.bound == bound;
+                    let rank = (warm, own, child.ready.is_some(), Reverse(child.idle_since));
+                    (own || child.bound == Bound::Nobody).then_some((id, rank))
+                }
+                Use::Busy(_) | Use::Retired => None,
+            })
+            .max_by_key(|(_, rank)| *rank)
+            .map(|(id, _)| *id);
+        let (child, start) = match chosen {
+            Some(id) => (id, Start::Nothing),
+            None => {
+                let start = self.make_room();
+                (self.add(), start)
+            }
+        };
+        if let Some(entry) = self.children.get_mut(&child) {
+            entry.used = Use::Busy(run.clone());
+            entry.bound = bound;
+            entry.runs += 1;
+        }
+        self.runs
+            .entry(run.clone())
+            .and_modify(|assigned| assigned.child = child)
+            .or_insert(Assigned {
+                child,
+                asked: Asked::Load,
+                deaths: 0,
+            });
+        Placed { child, start }
+    }
+
+    /// Retires an idle child of another project when there are as many as there may be.
+    fn make_room(&mut self) -> Start {
+        let retired = |child: &Entry| child.used == Use::Retired;
+        let living = self.children.values().filter(|child| !retired(child));
+        if living.count() <= self.capacity {
+            return Start::Child;
+        }
+        let free = self
+            .children
+            .iter_mut()
+            .find(|(_, child)| matches!(child.used, Use::Free { .. }));
+        match free {
+            Some((id, child)) => {
+                child.used = Use::Retired;
+                Start::ChildInPlaceOf(*id)
+            }
+            None => Start::Child,
+        }
+    }
+
+    /// A child that was to be started cannot be, and its run, if any, has no place.
+    pub(super) fn not_started(&mut self, id: ChildId) {
+        self.children.shift_remove(&id);
+        self.runs.retain(|_, assigned| assigned.child != id);
+    }
+
+    /// The run may begin; which child is to be told.
+    pub(super) fn proceed(&mut self, run: &RunId) -> Option<ChildId> {
+        let assigned = self.runs.get_mut(run)?;
+        if assigned.asked == Asked::Load {
+            assigned.asked = Asked::Proceed;
+        }
+        Some(assigned.child)
+    }
+
+    /// The run is to stop; which child is to be told.
+    pub(super) fn stop(&mut self, run: &RunId) -> Option<ChildId> {
+        let assigned = self.runs.get_mut(run)?;
+        assigned.asked = Asked::Stop;
+        Some(assigned.child)
+    }
+
+    pub(super) fn ready(&mut self, id: ChildId, pid: u32) {
+        if let Some(child) = self.children.get_mut(&id) {
+            child.ready = Some(pid);
+        }
+    }
+
+    /// A child has a warm thread. If a run is on its way there, it will take it.
+    pub(super) fn warmed(&mut self, id: ChildId) {
+        if let Some(child) = self.children.get_mut(&id)
+            && let Use::Free { warm } = &mut child.used
+        {
+            *warm = true;
+        }
+    }
+
+    /// A child's run has ended; not `reusable` when it left something behind.
+    pub(super) fn idle(&mut self, id: ChildId, run: &RunId, reusable: bool) -> Afterwards {
+        self.runs.remove(run);
+        self.ended += 1;
+        let Some(child) = self.children.get_mut(&id) else {
+            return Afterwards::Nothing;
+        };
+        if child.used == Use::Retired {
+            return Afterwards::Nothing;
+        }
+        if !reusable || self.reuse == Reuse::Never || self.intake == Intake::Closed {
+            child.used = Use::Retired;
+            return Afterwards::Retire;
+        }
+        child.used = Use::Free { warm: false };
+        child.idle_since = self.ended;
+        Afterwards::Warm
+    }
+
+    /// A run came back from a child that was dead or dying when it got it.
+    pub(super) fn declined(&mut self, id: ChildId, run: &RunId) -> GivenBack {
+        if let Some(child) = self.children.get_mut(&id) {
+            child.used = Use::Retired;
+        }
+        let Some(assigned) = self.runs.get_mut(run) else {
+            return GivenBack::Unknown;
+        };
+        assigned.deaths += 1;
+        let Assigned { asked, deaths, .. } = *assigned;
+        let failure = match asked {
+            Asked::Stop => None,
+            Asked::Load | Asked::Proceed if deaths >= MOST_DEATHS => {
+                Some(EngineFailure::LoadingKills)
+            }
+            Asked::Load => return GivenBack::Again(Begin::Later),
+            Asked::Proceed => return GivenBack::Again(Begin::AtOnce),
+        };
+        self.runs.remove(run);
+        GivenBack::Ends(failure)
+    }
+
+    /// A child's process is dead; it gets nothing more.
+    pub(super) fn dead(&mut self, id: ChildId, why: String) {
+        if let Some(child) = self.children.get_mut(&id) {
+            child.used = Use::Retired;
+            child.why = Some(why);
+        }
+    }
+
+    /// A child is gone.
+    pub(super) fn gone(&mut self, id: ChildId) -> Gone {
+        let lost = self.runs.extract_if(|_, assigned| assigned.child == id);
+        let runs = lost
+            .map(|(run, assigned)| match assigned.asked {
+                Asked::Stop => (run, Lost::Stopped),
+                Asked::Load | Asked::Proceed => (run, Lost::Failed),
+            })
+            .collect();
+        let child = self.children.shift_remove(&id);
+        Gone {
+            was_ready: child.as_ref().is_some_and(|child| child.ready.is_some()),
+            why: child.and_then(|child| child.why),
+            runs,
+        }
+    }
+
+    /// No run is placed any more, and every child is to end when its run has ended.
+    pub(super) fn close(&mut self) {
+        self.intake = Intake::Closed;
+        for child in self.children.values_mut() {
+            child.used = Use::Retired;
+        }
+    }
+
+    /// The children that wait for a run.
+    pub(super) fn free(&self) -> impl Iterator<Item = ChildId> {
+        self.children
+            .iter()
+            .filter(|(_, child)| matches!(child.used, Use::Free { .. }))
+            .map(|(id, _)| *id)
+    }
+
+    #[cfg(test)]
+    pub(super) fn child_of(&self, run: &RunId) -> Option<ChildId> {
+        self.runs.get(run).map(|assigned| assigned.child)
+    }
+
+    pub(super) fn status(&self) -> Vec<ChildStatus> {
+        self.children.values().map(status).collect()
+    }
+}
+
+fn status(child: &Entry) -> ChildStatus {
+    let (state, warm, run) = match &child.used {
+        Use::Free { warm } if child.ready.is_some() => ("idle", *warm, None),
+        Use::Free { warm } => ("spawning", *warm, None),
+        Use::Busy(run) => ("busy", false, Some(run.clone())),
+        Use::Retired => ("dying", false, None),
+    };
+    ChildStatus {
+        pid: child.ready,
+        state,
+        warm,
+        run,
+        project: match &child.bound {
+            Bound::Nobody => None,
+            Bound::To(project) => project.clone(),
+        },
+        runs: child.runs,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(name: &str) -> RunId {
+        RunId::new(name)
+    }
+
+    fn project(name: &str) -> Option<ProjectId> {
+        Some(ProjectId::new(name))
+    }
+
+    /// Places a run whose child is there, or is started, and has answered.
+    fn place(placement: &mut Placement, name: &str, of: &str) -> ChildId {
+        let placed = placement.place(&run(name), project(of));
+        placement.ready(placed.child, 1);
+        placed.child
+    }
+
+    #[test]
+    fn one_child_is_kept_ready_and_no_second() {
+        let mut placement = Placement::new(2, Reuse::Project);
+        let spare = placement.spare().unwrap();
+        assert_eq!(placement.spare(), None);
+        assert_eq!(place(&mut placement, "r", "p"), spare);
+        assert!(placement.spare().is_some());
+    }
+
+    #[test]
+    fn there_are_never_more_children_than_the_capacity_and_one() {
+        let mut placement = Placement::new(1, Reuse::Project);
+        let first = place(&mut placement, "r1", "p");
+        placement.idle(first, &run("r1"), true);
+        assert!(placement.spare().is_some());
+        assert_eq!(placement.spare(), None);
+        let second = place(&mut placement, "r2", "q");
+        assert_eq!(placement.spare(), None);
+        placement.idle(second, &run("r2"), true);
+        let third = placement.place(&run("r3"), project("z"));
+        assert_eq!(third.start, Start::ChildInPlaceOf(first));
+    }
+
+    #[test]
+    fn a_child_serves_one_project_unless_it_may_serve_any() {
+        for (reuse, same) in [(Reuse::Project, false), (Reuse::Always, true)] {
+            let mut placement = Placement::new(2, reuse);
+            let first = place(&mut placement, "r1", "p");
+            assert_eq!(placement.idle(first, &run("r1"), true), Afterwards::Warm);
+            assert_eq!(place(&mut placement, "r2", "q") == first, same);
+        }
+    }
+
+    #[test]
+    fn a_run_goes_to_a_warm_child_else_to_the_one_that_has_been_idle_longest() {
+        let mut placement = Placement::new(3, Reuse::Project);
+        let [a, b] = ["r1", "r2"].map(|name| place(&mut placement, name, "p"));
+        placement.idle(b, &run("r2"), true);
+        placement.idle(a, &run("r1"), true);
+        assert_eq!(place(&mut placement, "r3", "p"), b);
+        placement.idle(b, &run("r3"), true);
+        placement.warmed(b);
+        assert_eq!(place(&mut placement, "r4", "p"), b);
+    }
+
+    #[test]
+    fn a_child_that_cannot_be_reused_is_retired() {
+        let mut placement = Placement::new(2, Reuse::Project);
+        let child = place(&mut placement, "r1", "p");
+        assert_eq!(placement.idle(child, &run("r1"), false), Afterwards::Retire);
+        assert_ne!(place(&mut placement, "r2", "p"), child);
+        let mut placement = Placement::new(2, Reuse::Never);
+        let child = place(&mut placement, "r1", "p");
+        assert_eq!(placement.idle(child, &run("r1"), true), Afterwards::Retire);
+    }
+
+    #[test]
+    fn a_run_that_comes_back_goes_to_another_child_and_is_told_what_it_was_told() {
+        let mut placement = Placement::new(2, Reuse::Project);
+        let first = place(&mut placement, "r", "p");
+        assert_eq!(placement.proceed(&run("r")), Some(first));
+        let again = GivenBack::Again(Begin::AtOnce);
+        assert_eq!(placement.declined(first, &run("r")), again);
+        assert_ne!(place(&mut placement, "r", "p"), first);
+    }
+
+    #[test]
+    fn a_run_whose_loading_kills_three_children_fails_and_one_that_was_stopped_ends() {
+        let mut placement = Placement::new(5, Reuse::Project);
+        for death in 1..=3 {
+            let child = place(&mut placement, "r", "p");
+            let back = placement.declined(child, &run("r"));
+            if death < 3 {
+                assert_eq!(back, GivenBack::Again(Begin::Later));
+            } else {
+                let failure = Some(EngineFailure::LoadingKills);
+                assert_eq!(back, GivenBack::Ends(failure));
+            }
+        }
+        let child = place(&mut placement, "s", "p");
+        placement.stop(&run("s"));
+        let back = placement.declined(child, &run("s"));
+        assert_eq!(back, GivenBack::Ends(None));
+        let back = placement.declined(child, &run("s"));
+        assert_eq!(back, GivenBack::Unknown);
+    }
+
+    #[test]
+    fn runs_that_are_lost_with_their_child_are_named() {
+        let mut placement = Placement::new(2, Reuse::Project);
+        let child = place(&mut placement, "r", "p");
+        placement.dead(child, "it was killed".to_owned());
+        let gone = placement.gone(child);
+        assert_eq!(
+            gone,
+            Gone {
+                was_ready: true,
+                why: Some("it was killed".to_owned()),
+                runs: vec![(run("r"), Lost::Failed)],
+            }
+        );
+        assert!(placement.is_empty());
+    }
+
+    #[test]
+    fn after_the_close_no_child_is_reused_or_kept_ready() {
+        let mut placement = Placement::new(2, Reuse::Project);
+        let child = place(&mut placement, "r", "p");
+        placement.close();
+        assert_eq!(placement.idle(child, &run("r"), true), Afterwards::Nothing);
+        assert_eq!(placement.spare(), None);
+        assert_eq!(placement.free().count(), 0);
+    }
+}

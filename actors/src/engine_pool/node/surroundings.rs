@@ -1,0 +1,78 @@
+//! What engine children need of the machine, looked for once.
+
+use std::sync::Arc;
+
+use sandbox::{Cgroups, MemoryEnforcement, Root, SandboxMode};
+
+use crate::config::NodeConfig;
+
+/// What was found.
+pub(super) struct Surroundings {
+    pub(super) cgroups: Option<Cgroups>,
+    pub(super) root: Arc<Root>,
+}
+
+impl Surroundings {
+    /// Looks for what this configuration needs, and sweeps what killed workers have left.
+    ///
+    /// # Errors
+    /// What is missing and cannot be done without.
+    pub(super) fn find(config: &NodeConfig) -> Result<Self, String> {
+        check_sandbox(config.sandbox)?;
+        let cgroups = find_cgroups(config.memory_enforcement)?;
+        let root = make_root()?;
+        sweep_behind();
+        Ok(Self { cgroups, root })
+    }
+}
+
+fn find_cgroups(wanted: MemoryEnforcement) -> Result<Option<Cgroups>, String> {
+    Cgroups::find(wanted).map_err(|missing| missing.why)
+}
+
+fn make_root() -> Result<Arc<Root>, String> {
+    Root::create().map_err(|error| {
+        let folder = std::env::temp_dir();
+        format!(
+            "engine children need the temporary folder {}: {error}",
+            folder.display()
+        )
+    })
+}
+
+/// Removes what killed workers have left, beside everything else: it may be a lot.
+fn sweep_behind() {
+    actix_rt::task::spawn_blocking(|| {
+        let swept = sandbox::sweep();
+        if swept > 0 {
+            log::info!("removed the temporary files of {swept} workers that were killed");
+        }
+    });
+}
+
+/// Says once what the operator has to know of the sandbox.
+///
+/// # Errors
+/// What is missing of it, where it must be whole.
+fn check_sandbox(mode: SandboxMode) -> Result<(), String> {
+    let missing = match mode {
+        SandboxMode::Off => {
+            log::warn!("engine children are not sandboxed: jobs can read what the worker can");
+            return Ok(());
+        }
+        SandboxMode::Auto | SandboxMode::Strict => {
+            let missing = sandbox::missing();
+            let texts: Vec<_> = missing.iter().map(ToString::to_string).collect();
+            texts.join("; ")
+        }
+    };
+    if missing.is_empty() {
+        log::info!("engine children are sandboxed by Landlock and seccomp");
+        Ok(())
+    } else if mode == SandboxMode::Strict {
+        Err(format!("the sandbox is not whole; missing: {missing}"))
+    } else {
+        log::warn!("engine children are sandboxed in part only; missing: {missing}");
+        Ok(())
+    }
+}

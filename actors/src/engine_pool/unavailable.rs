@@ -1,0 +1,38 @@
+//! What stands in for an engine that cannot be started, until the worker has ended.
+
+use actix::prelude::*;
+use protocol::engine::EngineFailure;
+use protocol::ids::RunId;
+use tokio::sync::oneshot;
+
+use super::engine::Engine;
+use super::messages::{EngineStatus, Execute, Prepare, PrepareError, Prepared};
+use super::pool::EnginePool;
+
+/// Refuses every run, and says why.
+pub(super) struct Unavailable(pub(super) String);
+
+impl Engine for Unavailable {
+    fn prepare(&mut self, _: Prepare) -> ResponseFuture<Result<Prepared, PrepareError>> {
+        let why = PrepareError::Engine(self.0.clone());
+        Box::pin(std::future::ready(Err(why)))
+    }
+
+    fn execute(&mut self, request: Execute, _: &mut Context<EnginePool>) {
+        request.refuse(Some(EngineFailure::Unavailable(self.0.clone())));
+    }
+
+    fn proceed(&mut self, _: &RunId) {}
+
+    fn stop(&mut self, _: &RunId) {}
+
+    fn status(&self) -> EngineStatus {
+        EngineStatus::without_children("validating")
+    }
+
+    fn shutdown(&mut self, done: oneshot::Sender<()>) {
+        if done.send(()).is_err() {
+            log::debug!("nobody waits for the end of the engine any more");
+        }
+    }
+}
