@@ -104,6 +104,18 @@ fn probe() {
         libc::SYS_openat,
         [i64::from(libc::AT_FDCWD), path, truncates, 0],
     );
+    call("shared memory", libc::SYS_shmget, [0, 4096, 0o1600, 0]);
+    call(
+        "memory without a name",
+        libc::SYS_memfd_create,
+        [path, 0, 0, 0],
+    );
+    let owner = [0, i64::from(libc::F_SETOWN), parent, 0];
+    call("signals of a descriptor", libc::SYS_fcntl, owner);
+    let death = [i64::from(libc::PR_SET_PDEATHSIG), 0, 0, 0];
+    call("outliving the worker", libc::SYS_prctl, death);
+    call("a newer call", 463, nothing);
+    call("a call of the future", 900, nothing);
     #[cfg(target_arch = "x86_64")]
     call("x32", 0x4000_0000 | libc::SYS_getpid, nothing);
 }
@@ -171,6 +183,12 @@ fn reaches_nothing(change: impl FnOnce(&mut Prepared)) {
         "mode: allowed",
         "truncate by name: EPERM",
         "truncate by opening: EPERM",
+        "shared memory: EPERM",
+        "memory without a name: EPERM",
+        "signals of a descriptor: EPERM",
+        "outliving the worker: EPERM",
+        "a newer call: EPERM",
+        "a call of the future: ENOSYS",
     ];
     if cfg!(target_arch = "x86_64") {
         expected.push("x32: ENOSYS");

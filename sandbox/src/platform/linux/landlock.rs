@@ -40,7 +40,6 @@ const READABLE: &[&str] = &[
     "/run/systemd/resolve",
     "/dev/urandom",
     "/dev/random",
-    "/dev/zero",
 ];
 
 /// ELF loaders: executing a program means executing its loader too.

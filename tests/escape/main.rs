@@ -1,6 +1,9 @@
 //! Job code that has left its sandbox, as anybody can in one line, and what it reaches of the machine then.
 
+#[path = "../support/mod.rs"]
 mod support;
+
+mod native;
 
 use std::fs;
 use std::io;
