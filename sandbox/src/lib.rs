@@ -14,6 +14,7 @@
 //! these. The only unsafe code is in `pre_exec/`.
 
 mod error;
+mod layers;
 mod locate;
 mod output;
 mod platform;
@@ -22,17 +23,26 @@ mod private_folder;
 mod reaper;
 mod spawn;
 mod spec;
+mod usage;
 
 #[cfg(test)]
 mod tests;
 
 pub use self::error::{Error, Missing, NotFound};
+pub use self::layers::Layer;
 pub use self::locate::locate;
 pub use self::output::{Output, output};
-pub use self::platform::{Cgroups, missing, resident};
+pub use self::platform::{Cgroups, layers, missing, usage};
 pub use self::private_folder::{Root, sweep};
 pub use self::reaper::Reaper;
 pub use self::spawn::{Confined, Control, Sockets, spawn};
 pub use self::spec::{
     Confinement, Limits, MemoryEnforcement, MemoryGroup, Network, Processes, SandboxMode, Spec,
 };
+pub use self::usage::Usage;
+
+/// The resident size of a process in bytes; `None` when it is gone, or hides it.
+#[must_use]
+pub fn resident(pid: u32) -> Option<u64> {
+    usage(pid)?.resident
+}

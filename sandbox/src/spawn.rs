@@ -15,6 +15,7 @@ use crate::pre_exec;
 use crate::private_folder::PrivateFolder;
 use crate::reaper::Reaper;
 use crate::spec::Spec;
+use crate::usage::Usage;
 
 /// A started process.
 #[derive(Debug)]
@@ -84,10 +85,16 @@ impl Control {
         self.cgroup.as_ref().is_some_and(Leaf::has_killed)
     }
 
-    /// Its resident size in bytes; `None` when it is gone.
+    /// What it takes at this moment; `None` when it is gone.
+    #[must_use]
+    pub fn usage(&self) -> Option<Usage> {
+        crate::platform::usage(self.pid)
+    }
+
+    /// Its resident size in bytes; `None` when it is gone, or hides it.
     #[must_use]
     pub fn resident(&self) -> Option<u64> {
-        crate::platform::resident(self.pid)
+        self.usage()?.resident
     }
 }
 
@@ -115,7 +122,13 @@ pub fn spawn(spec: &Spec) -> Result<Confined, Error> {
         leaf.inspect_err(|error| log::warn!("cgroup: failed to make one for a process: {error}"))
             .ok()
     });
-    let prepared = Prepared::build(confinement, &spec.program, private.path(), cgroup.as_ref())?;
+    let prepared = Prepared::build(
+        confinement,
+        &spec.program,
+        &spec.current_dir,
+        private.path(),
+        cgroup.as_ref(),
+    )?;
     let mut command = std::process::Command::new(&spec.program);
     command
         .args(&spec.args)

@@ -15,15 +15,15 @@ use super::support::lightning;
 use super::support::rows::{ended, enqueue, one};
 use super::{ESCAPE, NOBODY_SPECIAL, Stage};
 
-/// Compiles the attempts; `None` where there is no compiler.
-fn compile(target: &Path) -> io::Result<Option<()>> {
+/// Compiles a source of this folder; `None` where there is no compiler.
+fn compile(source: &str, options: &[&str], target: &Path) -> io::Result<Option<()>> {
+    let sources = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/escape"));
     let mut cc = Command::new("cc");
-    cc.args(["-shared", "-fPIC", "-O1", "-o"])
+    cc.args(["-shared", "-fPIC", "-pthread", "-O1"])
+        .args(options)
+        .arg("-o")
         .arg(target)
-        .arg(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/escape/native.c"
-        ));
+        .arg(sources.join(source));
     match cc.status() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             println!("skipped: there is no C compiler (cc)");
@@ -36,22 +36,30 @@ fn compile(target: &Path) -> io::Result<Option<()>> {
     }
 }
 
+/// Loads a library, which does what it does while that goes on.
+fn load(library: &Path) -> String {
+    let library = library.display();
+    format!(
+        "try {{ process.dlopen({{ exports: {{}} }}, '{library}'); }} catch {{ /* It registers nothing. */ }}"
+    )
+}
+
 /// What came of each attempt of a job's native code in a worker of `user`'s.
 fn outcomes(user: u32) -> io::Result<Option<BTreeMap<String, String>>> {
     let stage = Stage::new(user)?;
     let library = stage.path("monorepo/native.node");
-    if compile(&library)?.is_none() {
+    if compile("native.c", &[], &library)?.is_none() {
         return Ok(None);
     }
     let lightning = lightning();
     let _worker = stage.worker(&lightning);
     let body = format!(
         "{ESCAPE} fn(() => {{
-            try {{ process.dlopen({{ exports: {{}} }}, '{}'); }} catch {{ /* It registers nothing. */ }}
+            {load}
             const memory = process.memoryUsage().rss > 0;
             return {{ memory, text: fs.readFileSync(temporary + '/native', 'utf8') }};
         }})",
-        library.display()
+        load = load(&library)
     );
     let run = ended(&lightning, &enqueue(&lightning, &one(&body)));
     let found = run
@@ -94,7 +102,20 @@ const EXPECTED: &[(&str, &str)] = &[
     ("raw socket", "EPERM"),
     ("flags of an interface", "EPERM"),
     ("other user", "EPERM"),
+    ("CapInh", NO_CAPABILITIES),
+    ("CapPrm", NO_CAPABILITIES),
+    ("CapEff", NO_CAPABILITIES),
+    ("CapAmb", NO_CAPABILITIES),
+    ("/proc/self/net/tcp", "EACCES"),
+    ("/proc/thread-self/net/tcp", "EACCES"),
+    ("/proc/self/mountinfo", "EACCES"),
+    ("/proc/self/mounts", "EACCES"),
+    ("/proc/self/stat", "done"),
+    ("/proc/self/maps", "done"),
+    ("/proc/self/status", "done"),
 ];
+
+const NO_CAPABILITIES: &str = "0000000000000000";
 
 fn reaches_nothing(user: u32) -> io::Result<()> {
     let Some(found) = outcomes(user)? else {
@@ -106,6 +127,46 @@ fn reaches_nothing(user: u32) -> io::Result<()> {
         .map(|(what, wanted)| format!("{what}: {:?}, not {wanted}", found.get(*what)))
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    // Others cannot give these up, nor gain them.
+    assert!(user != 0 || found["CapBnd"] == NO_CAPABILITIES, "{found:?}");
+    Ok(())
+}
+
+/// Ends a run whose job loads native code that hides what it takes; with what, and that the next run succeeds.
+fn hides(options: &[&str]) -> io::Result<Option<(String, String)>> {
+    let stage = Stage::new(geteuid().as_raw())?;
+    let library = stage.path("monorepo/hiding.node");
+    // Node refuses it, and would unmap what its threads execute.
+    let options = [options, &["-Wl,-z,nodelete"]].concat();
+    if compile("hiding.c", &options, &library)?.is_none() {
+        return Ok(None);
+    }
+    let lightning = lightning();
+    let _worker = stage.worker(&lightning);
+    let never = "return new Promise((resolve) => setTimeout(resolve, 100_000));";
+    let body = format!("{ESCAPE} fn(() => {{ {} {never} }})", load(&library));
+    let run = ended(&lightning, &enqueue(&lightning, &one(&body)));
+    let next = ended(&lightning, &enqueue(&lightning, &one("fn(s => s)")));
+    assert_eq!(next.state.to_string(), "success");
+    Ok(Some((
+        run.state.to_string(),
+        run.error_type.unwrap_or_default(),
+    )))
+}
+
+#[test]
+fn a_process_whose_first_thread_has_ended_does_not_hide_its_memory() -> io::Result<()> {
+    if let Some(ending) = hides(&[])? {
+        assert_eq!(ending, ("killed".to_owned(), "OOMError".to_owned()));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_process_with_thousands_of_threads_is_killed() -> io::Result<()> {
+    if let Some(ending) = hides(&["-DTHREADS"])? {
+        assert_eq!(ending, ("killed".to_owned(), "OOMError".to_owned()));
+    }
     Ok(())
 }
 

@@ -26,4 +26,6 @@ pub(crate) use self::messages::{
 };
 pub(crate) use self::pool::EnginePool;
 pub use self::recorded::RecordedEngine;
-pub use sandbox::{locate, missing as missing_in_sandbox, resident as resident_bytes};
+pub use sandbox::{
+    layers as sandbox_layers, locate, missing as missing_in_sandbox, resident as resident_bytes,
+};

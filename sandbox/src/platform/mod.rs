@@ -10,5 +10,5 @@ mod none;
 #[cfg(any(not(target_os = "linux"), feature = "portable"))]
 use self::none as system;
 
-pub use self::system::{Cgroups, missing, resident};
+pub use self::system::{Cgroups, layers, missing, usage};
 pub(crate) use self::system::{Leaf, Prepared};

@@ -5,7 +5,9 @@ use std::io;
 use std::path::Path;
 
 use crate::error::Missing;
+use crate::layers::Layer;
 use crate::spec::{Confinement, MemoryEnforcement, SandboxMode};
+use crate::usage::Usage;
 
 const WHY: &str = "this system is not Linux";
 
@@ -17,6 +19,7 @@ impl Prepared {
     pub(crate) fn build(
         confinement: &Confinement,
         _program: &Path,
+        _current_dir: &Path,
         _private: &Path,
         _leaf: Option<&Leaf>,
     ) -> Result<Self, Missing> {
@@ -49,9 +52,15 @@ pub fn missing() -> Vec<Missing> {
     }]
 }
 
-/// The resident size of a process in bytes; `None` when it is gone, or not known.
+/// All layers, on or off.
 #[must_use]
-pub fn resident(_pid: u32) -> Option<u64> {
+pub fn layers() -> Vec<Layer> {
+    vec![Layer::off("the kernel", WHY)]
+}
+
+/// What a process takes at this moment; `None` when it is gone, or not known.
+#[must_use]
+pub fn usage(_pid: u32) -> Option<Usage> {
     None
 }
 

@@ -1,5 +1,6 @@
 //! What only Linux does between fork and exec.
 
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
@@ -17,7 +18,6 @@ struct PathBeneath {
 }
 const LANDLOCK_RULE_PATH_BENEATH: i32 = 1;
 const LANDLOCK_ACCESS_FS_READ_FILE: u64 = 1 << 2;
-const LANDLOCK_ACCESS_FS_READ_DIR: u64 = 1 << 3;
 
 /// Has every descriptor but the standard ones closed by exec.
 pub(super) fn close_on_exec() -> io::Result<()> {
@@ -56,7 +56,7 @@ pub(crate) fn die_with_parent() -> io::Result<()> {
     Ok(())
 }
 
-/// Puts this process under Landlock rules, to which its own folder below `/proc` is added.
+/// Puts this process under Landlock rules, to which its own files below `/proc` are added.
 ///
 /// # Errors
 /// When the kernel refuses.
@@ -72,29 +72,113 @@ pub(crate) fn restrict(rules: &OwnedFd) -> io::Result<()> {
     }
 }
 
-/// Lets the process read its own folder below `/proc`, without which `process.memoryUsage()` throws. It has to be opened here:
-/// in the worker it would be the worker's.
+/// What a process may read of itself below `/proc`: without the first `process.memoryUsage()` throws, the others are figures and
+/// settings. Not the folder, in which the host's sockets (`net`) and mounts (`mountinfo`) are as well.
+const OWN_PROC: &[&CStr] = &[
+    c"/proc/self/stat",
+    c"/proc/self/statm",
+    c"/proc/self/status",
+    c"/proc/self/maps",
+    c"/proc/self/smaps",
+    c"/proc/self/smaps_rollup",
+    c"/proc/self/limits",
+    c"/proc/self/cgroup",
+    c"/proc/self/comm",
+    c"/proc/self/cmdline",
+    c"/proc/self/environ",
+    c"/proc/self/auxv",
+    // The states of its descriptors, one file each.
+    c"/proc/self/fdinfo",
+];
+
+/// Lets the process read what is its own below `/proc`. It has to be opened here: in the worker it would be the worker's.
 fn allow_own_proc(rules: &OwnedFd) {
-    // SAFETY: the path is a C string literal.
-    let own = unsafe { libc::open(c"/proc/self".as_ptr(), libc::O_PATH | libc::O_CLOEXEC) };
-    if own < 0 {
-        // No /proc: nothing to read there.
-        return;
+    for path in OWN_PROC {
+        // SAFETY: the path is a C string.
+        let own = unsafe { libc::open(path.as_ptr(), libc::O_PATH | libc::O_CLOEXEC) };
+        if own < 0 {
+            // No /proc, or an older one: nothing to read there.
+            continue;
+        }
+        let rule = PathBeneath {
+            allowed_access: LANDLOCK_ACCESS_FS_READ_FILE,
+            parent_fd: own,
+        };
+        // A refusal costs figures, not safety: it is not looked at.
+        // SAFETY: the pointer is to a live struct of the layout that the kernel defines for this rule type.
+        unsafe {
+            libc::syscall(
+                libc::SYS_landlock_add_rule,
+                rules.as_raw_fd(),
+                LANDLOCK_RULE_PATH_BENEATH,
+                &raw const rule,
+                0,
+            );
+        }
     }
-    let rule = PathBeneath {
-        allowed_access: LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR,
-        parent_fd: own,
-    };
-    // A refusal costs memory figures, not safety: it is not looked at.
-    // SAFETY: the pointer is to a live struct of the layout that the kernel defines for this rule type.
+}
+
+/// `__user_cap_header_struct` and `__user_cap_data_struct` of the kernel.
+#[repr(C)]
+struct CapabilityHeader {
+    version: u32,
+    pid: i32,
+}
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CapabilityData {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+const CAPABILITY_VERSION: u32 = 0x2008_0522;
+
+/// No capabilities for the superuser's programs, nor by changing users, nor kept or raised; and that for good.
+const SECUREBITS: libc::c_ulong = 0b1110_1111;
+
+/// Gives up all capabilities but these, for whatever this process becomes too.
+///
+/// # Errors
+/// When the kernel refuses.
+pub(crate) fn keep_capabilities(kept: u64) -> io::Result<()> {
+    let kept = [kept & 0xffff_ffff, kept >> 32].map(|half| u32::try_from(half).unwrap_or_default());
+    for capability in 0..64 {
+        if kept[capability / 32] & (1 << (capability % 32)) != 0 {
+            continue;
+        }
+        // SAFETY: prctl with this option takes one integer. It is refused above the newest capability, and to a process that
+        // may not change its set: its programs gain nothing all the same, since no_new_privs is set.
+        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
+    }
+    // SAFETY: prctl with this option takes integers; a kernel without ambient capabilities has none to clear.
     unsafe {
-        libc::syscall(
-            libc::SYS_landlock_add_rule,
-            rules.as_raw_fd(),
-            LANDLOCK_RULE_PATH_BENEATH,
-            &raw const rule,
+        libc::prctl(
+            libc::PR_CAP_AMBIENT,
+            libc::PR_CAP_AMBIENT_CLEAR_ALL,
             0,
-        );
+            0,
+            0,
+        )
+    };
+    if kept == [0, 0] {
+        // SAFETY: prctl with this option takes one integer. It is refused to a process that may not: see above.
+        unsafe { libc::prctl(libc::PR_SET_SECUREBITS, SECUREBITS, 0, 0, 0) };
+    }
+    let header = CapabilityHeader {
+        version: CAPABILITY_VERSION,
+        pid: 0,
+    };
+    let data = kept.map(|half| CapabilityData {
+        effective: half,
+        permitted: half,
+        inheritable: 0,
+    });
+    // SAFETY: pointers to live structs of the layout that this version has: a header, and two parts of data.
+    let set = unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) };
+    if set == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
     }
 }
 

@@ -141,7 +141,14 @@ fn reaches_nothing(change: impl FnOnce(&mut Prepared)) {
     let mut spec = spec(program.to_str().unwrap(), &[]);
     spec.confinement.mode = SandboxMode::Strict;
     let nowhere = Path::new("/nowhere");
-    let mut prepared = Prepared::build(&spec.confinement, &spec.program, nowhere, None).unwrap();
+    let mut prepared = Prepared::build(
+        &spec.confinement,
+        &spec.program,
+        &spec.current_dir,
+        nowhere,
+        None,
+    )
+    .unwrap();
     change(&mut prepared);
     let mut command = Command::new(&program);
     command

@@ -6,9 +6,6 @@ use std::path::Path;
 use std::process::{Command, ExitStatus};
 
 use actors::config::{MemoryEnforcement, NodeConfig, SandboxMode};
-use landlock::{
-    ABI, Access as _, AccessFs, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _,
-};
 
 use super::{Grade, Report};
 use crate::settings::table;
@@ -187,9 +184,14 @@ fn sandbox(mode: SandboxMode, report: &mut Report) {
         .iter()
         .map(ToString::to_string)
         .collect();
+    for layer in actors::engine_pool::sandbox_layers() {
+        let state = if layer.is_on { "on" } else { "off" };
+        report.fine(
+            "sandbox",
+            format!("{} is {state}: {}", layer.name, layer.detail),
+        );
+    }
     if missing.is_empty() {
-        let abi = landlock_abi().unwrap_or_default();
-        report.fine("sandbox", format!("Landlock ABI {abi}, seccomp"));
         return;
     }
     let missing = missing.join("; ");
@@ -204,30 +206,6 @@ fn sandbox(mode: SandboxMode, report: &mut Report) {
             format!("missing: {missing}: {then}"),
         );
     }
-}
-
-/// The newest Landlock interface that this kernel has, of those that the library knows.
-fn landlock_abi() -> Option<u8> {
-    let known = [
-        (6, ABI::V6),
-        (5, ABI::V5),
-        (4, ABI::V4),
-        (3, ABI::V3),
-        (2, ABI::V2),
-        (1, ABI::V1),
-    ];
-    known
-        .into_iter()
-        .find(|(_, abi)| has_landlock(*abi))
-        .map(|(number, _)| number)
-}
-
-/// Creating a rule set restricts nothing as long as nobody is put under it.
-fn has_landlock(abi: ABI) -> bool {
-    let ruleset = Ruleset::default()
-        .set_compatibility(CompatLevel::HardRequirement)
-        .handle_access(AccessFs::from_all(abi));
-    ruleset.and_then(Ruleset::create).is_ok()
 }
 
 fn memory(mode: MemoryEnforcement, report: &mut Report) {

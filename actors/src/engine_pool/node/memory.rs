@@ -1,6 +1,7 @@
 //! The memory of an engine child beyond what V8 counts: Buffers, WebAssembly and native code are limited by nobody else.
 
 use protocol::js;
+use sandbox::Usage;
 
 const MIB: f64 = 1_048_576.0;
 
@@ -35,6 +36,21 @@ pub(super) fn judge(resident: u64, at_start: u64, limit_mb: f64) -> Verdict {
     }
 }
 
+/// The size of a process that shows none while it goes on, or that has so many threads that nothing bounds what they take.
+pub(super) const UNBOUNDED: u64 = u64::MAX;
+
+/// Threads that a process may have: far above what Node and adaptors start, and far below what would hurt the machine.
+const MOST_THREADS: u64 = 512;
+
+/// What a process counts for, bytes.
+pub(super) fn counted(usage: Usage) -> u64 {
+    if usage.is_hidden() || usage.threads > MOST_THREADS {
+        UNBOUNDED
+    } else {
+        usage.resident.unwrap_or_default()
+    }
+}
+
 /// The line for a run that comes near its memory limit.
 pub(super) fn near_line(limit_mb: f64) -> String {
     format!(
@@ -58,6 +74,16 @@ mod tests {
     use super::*;
 
     const MB: u64 = 1 << 20;
+
+    #[test]
+    fn a_process_that_hides_its_size_or_has_too_many_threads_is_over_every_limit() {
+        let judged = |resident, threads| judge(counted(Usage { resident, threads }), 0, 1e6);
+        assert_eq!(judged(None, 2), Verdict::Over);
+        assert_eq!(judged(Some(MB), 513), Verdict::Over);
+        assert_eq!(judged(Some(MB), 512), Verdict::Fine);
+        // It has ended.
+        assert_eq!(judged(None, 1), Verdict::Fine);
+    }
 
     #[test]
     fn a_run_is_near_its_limit_by_its_own_growth_and_over_it_by_the_size_of_the_process() {

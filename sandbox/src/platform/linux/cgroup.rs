@@ -64,8 +64,21 @@ impl Cgroups {
         }
     }
 
-    /// `own` is the content of `/proc/self/cgroup`; only `may_move` moves this worker's processes to make room.
-    fn find_below(root: &Path, own: &str, may_move: bool) -> Result<Self, String> {
+    /// Whether there are any here, without changing anything.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub(super) fn probe() -> Result<(), String> {
+        let own = fs::read_to_string("/proc/self/cgroup")
+            .map_err(|error| format!("/proc/self/cgroup: {error}"))?;
+        let parent = Self::parent_below(Path::new(ROOT), &own)?;
+        let control = parent.join("cgroup.subtree_control");
+        nix::unistd::access(&control, nix::unistd::AccessFlags::W_OK)
+            .map_err(|error| format!("{}: {error}", control.display()))
+    }
+
+    /// The group that this process is in, if it has a memory controller.
+    fn parent_below(root: &Path, own: &str) -> Result<PathBuf, String> {
         let path = own
             .lines()
             .find_map(|line| line.strip_prefix("0::/"))
@@ -77,15 +90,17 @@ impl Cgroups {
         if parent.file_name().is_some_and(|name| name == LEADER) {
             parent.pop();
         }
-        let read = |name: &str| {
-            let path = parent.join(name);
-            fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))
-        };
-        let has_memory = |list: &str| list.split_whitespace().any(|name| name == "memory");
-        if !has_memory(&read("cgroup.controllers")?) {
-            return Err(format!("{} has no memory controller", parent.display()));
+        if has_memory(&read(&parent, "cgroup.controllers")?) {
+            Ok(parent)
+        } else {
+            Err(format!("{} has no memory controller", parent.display()))
         }
-        if !has_memory(&read("cgroup.subtree_control")?) {
+    }
+
+    /// `own` is the content of `/proc/self/cgroup`; only `may_move` moves this worker's processes to make room.
+    fn find_below(root: &Path, own: &str, may_move: bool) -> Result<Self, String> {
+        let parent = Self::parent_below(root, own)?;
+        if !has_memory(&read(&parent, "cgroup.subtree_control")?) {
             enable(&parent, may_move).map_err(|error| format!("{}: {error}", parent.display()))?;
         }
         Ok(Self { parent })
@@ -112,6 +127,15 @@ impl Cgroups {
         }
         Ok(leaf)
     }
+}
+
+fn read(group: &Path, name: &str) -> Result<String, String> {
+    let path = group.join(name);
+    fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn has_memory(list: &str) -> bool {
+    list.split_whitespace().any(|name| name == "memory")
 }
 
 /// Lets groups below `parent` have memory limits.
@@ -259,8 +283,13 @@ mod tests {
         let mut spec = crate::tests::spec("/bin/cat", &[members.as_os_str()]);
         spec.confinement.mode = crate::SandboxMode::Off;
         let private = Path::new("/nowhere");
-        let prepared =
-            super::super::Prepared::build(&spec.confinement, &spec.program, private, Some(&leaf));
+        let prepared = super::super::Prepared::build(
+            &spec.confinement,
+            &spec.program,
+            &spec.current_dir,
+            private,
+            Some(&leaf),
+        );
         let mut command = std::process::Command::new(&spec.program);
         command.args(&spec.args);
         pre_exec::prepare(&mut command, None, prepared.unwrap());

@@ -9,6 +9,7 @@ use landlock::{
 };
 
 use crate::error::Missing;
+use crate::layers::Layer;
 use crate::pre_exec;
 use crate::spec::Confinement;
 
@@ -73,6 +74,41 @@ pub(super) fn try_out() -> Result<(), Missing> {
         .map_err(|error| missing(error.to_string()))
         .and_then(usable)
         .map(drop)
+}
+
+/// What there is of it, where there is any: each version covers more.
+pub(super) fn layers() -> Vec<Layer> {
+    let known = [ABI::V6, ABI::V5, ABI::V4, ABI::V3, ABI::V2, ABI::V1];
+    let newest = known.into_iter().find(|version| {
+        let rules = Ruleset::default()
+            .set_compatibility(CompatLevel::HardRequirement)
+            .handle_access(AccessFs::from_all(*version));
+        rules.is_ok_and(|rules| {
+            let scope = Scope::from_all(*version);
+            let rules = if scope.is_empty() {
+                Ok(rules)
+            } else {
+                rules.scope(scope)
+            };
+            rules.and_then(Ruleset::create).is_ok()
+        })
+    });
+    let number = newest.map(|version| version as i32).unwrap_or_default();
+    let signals = "Landlock for signals";
+    vec![
+        Layer::on(
+            "Landlock",
+            format!("ABI {number}: the files that a process was given, and no others"),
+        ),
+        if newest == Some(ABI::V6) {
+            Layer::on(signals, "none leave the process")
+        } else {
+            Layer::off(
+                signals,
+                "before Linux 6.12; seccomp refuses them all the same",
+            )
+        },
+    ]
 }
 
 fn usable(rules: RulesetCreated) -> Result<OwnedFd, Missing> {

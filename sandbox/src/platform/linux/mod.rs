@@ -4,6 +4,7 @@
 //! files that it was given; seccomp takes away new processes, local sockets and the calls that look into or change other
 //! processes. Measured with Node 20 and 24, as root and as another user.
 
+mod capabilities;
 mod cgroup;
 mod landlock;
 mod seccomp;
@@ -18,8 +19,10 @@ use seccompiler::BpfProgram;
 pub use self::cgroup::Cgroups;
 pub(crate) use self::cgroup::Leaf;
 use crate::error::Missing;
+use crate::layers::Layer;
 use crate::pre_exec;
 use crate::spec::{Confinement, Limits, Network, Processes, SandboxMode};
+use crate::usage::Usage;
 
 /// What a program is confined by, built before the fork.
 #[derive(Debug)]
@@ -32,6 +35,8 @@ pub(crate) struct Prepared {
 #[derive(Debug)]
 struct Layers {
     limits: Limits,
+    /// The capabilities that it keeps, as bits.
+    capabilities: u64,
     /// The Landlock rules; `None` where the kernel has none.
     rules: Option<OwnedFd>,
     /// The seccomp programs, in the order in which they are installed.
@@ -46,6 +51,7 @@ impl Prepared {
     pub(crate) fn build(
         confinement: &Confinement,
         program: &Path,
+        current_dir: &Path,
         private: &Path,
         leaf: Option<&Leaf>,
     ) -> Result<Self, Missing> {
@@ -60,6 +66,7 @@ impl Prepared {
             )?;
             Some(Layers {
                 limits: confinement.limits,
+                capabilities: capabilities::kept(confinement, program, current_dir),
                 rules,
                 filters: filters.unwrap_or_default(),
             })
@@ -90,6 +97,7 @@ impl Prepared {
             nix::sys::resource::Resource::RLIMIT_NOFILE,
             layers.limits.descriptors,
         )?;
+        pre_exec::linux::keep_capabilities(layers.capabilities)?;
         if let Some(rules) = &layers.rules {
             pre_exec::linux::restrict(rules)?;
         }
@@ -128,16 +136,49 @@ pub fn missing() -> Vec<Missing> {
     missing
 }
 
-/// The resident size of a process in bytes; `None` when it is gone.
+/// All layers, on or off.
 #[must_use]
-pub fn resident(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+pub fn layers() -> Vec<Layer> {
+    let mut layers = match landlock::try_out() {
+        Ok(()) => landlock::layers(),
+        Err(missing) => vec![Layer::off("Landlock", missing.why)],
+    };
+    layers.push(
+        match seccomp::filters(Processes::Forbidden, Network::Internet) {
+            Ok(_) => Layer::on("seccomp", seccomp::summary()),
+            Err(missing) => Layer::off("seccomp", missing.why),
+        },
+    );
+    layers.push(capabilities::layer());
+    layers.push(match Cgroups::probe() {
+        Ok(()) => Layer::on("cgroup", "the kernel limits the memory of each process"),
+        Err(why) => Layer::off("cgroup", why),
+    });
+    layers
+}
+
+/// What a process takes at this moment; `None` when it is gone.
+#[must_use]
+pub fn usage(pid: u32) -> Option<Usage> {
+    Some(read_usage(
+        &fs::read_to_string(format!("/proc/{pid}/status")).ok()?,
+    ))
+}
+
+/// Reads a process's `status`.
+fn read_usage(status: &str) -> Usage {
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.map(str::trim)
+    };
     // In kB, as the kernel calls 1,024 bytes. `statm` would be shorter, but it counts in pages, whose size is queried.
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kilobytes << 10)
+    let kilobytes = field("VmRSS:").and_then(|text| text.strip_suffix("kB")?.trim().parse().ok());
+    Usage {
+        resident: kilobytes.map(|kilobytes: u64| kilobytes << 10),
+        threads: field("Threads:")
+            .and_then(|text| text.parse().ok())
+            .unwrap_or_default(),
+    }
 }
 
 #[cfg(test)]
@@ -146,7 +187,17 @@ mod tests {
 
     #[test]
     fn the_size_of_a_living_process_is_known_and_that_of_a_dead_one_is_not() {
-        assert!(resident(std::process::id()).is_some_and(|bytes| bytes > 1 << 20));
-        assert_eq!(resident(u32::MAX), None);
+        let own = usage(std::process::id()).unwrap();
+        assert!(own.resident.unwrap() > 1 << 20 && own.threads > 0);
+        assert_eq!(usage(u32::MAX), None);
+    }
+
+    #[test]
+    fn a_process_whose_first_thread_has_ended_hides_its_size_while_others_go_on() {
+        let zombie = "Name:\tnode\nState:\tZ (zombie)\nThreads:\t";
+        assert!(read_usage(&format!("{zombie}12\n")).is_hidden());
+        // It has ended, and is about to be reaped.
+        assert!(!read_usage(&format!("{zombie}1\n")).is_hidden());
+        assert!(!read_usage("VmRSS:\t  100 kB\nThreads:\t2\n").is_hidden());
     }
 }

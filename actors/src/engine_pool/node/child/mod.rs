@@ -39,8 +39,8 @@ mod tests;
 use self::exit::ProcessExit;
 use self::machine::{Effect, Event, Files, Machine, Order, Timer};
 pub(super) use self::messages::{Abandon, ChildId, ChildUpdate, Retire, RunOn, Warm};
-use super::NodeNews;
 use super::process::{ActiveRun, Allowance, FromProcess, Process, SharedRun};
+use super::{NodeNews, memory};
 use crate::clock;
 use crate::config::NodeConfig;
 use crate::engine_pool::messages::{EngineEvent, Execute, Proceed, StopJob};
@@ -126,13 +126,11 @@ impl EngineChild {
             ),
             Effect::Report(update) => self.report(update),
             Effect::Measure(run) => {
-                let resident = self
-                    .process
-                    .as_ref()
-                    .and_then(|process| process.control.resident());
+                let process = self.process.as_ref();
+                let usage = process.and_then(|process| process.control.usage());
                 return Some(Event::Measured {
                     run,
-                    resident: resident.unwrap_or_default(),
+                    resident: usage.map(memory::counted).unwrap_or_default(),
                 });
             }
             Effect::Arm(timer, wait) => {

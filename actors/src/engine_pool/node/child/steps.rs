@@ -60,7 +60,11 @@ impl Machine {
             (_, Memory::Unmeasured) => execution.memory = Memory::Watched { at_start },
             (Verdict::Over, _) => {
                 // Not by a cancel: a thread that allocates outside the heap may not end in time.
-                let why = format!("run {run} uses {} MiB", resident >> 20);
+                let why = if resident == memory::UNBOUNDED {
+                    format!("run {run} hides the size of its process, or has too many threads")
+                } else {
+                    format!("run {run} uses {} MiB", resident >> 20)
+                };
                 self.act(Effect::Complain {
                     level: Level::Warn,
                     run: Some(run),

@@ -35,6 +35,13 @@ pub(super) fn filters(processes: Processes, network: Network) -> Result<Vec<BpfP
         })
 }
 
+/// What the filters do, for the operator.
+pub(super) fn summary() -> String {
+    let calls = allowed(Processes::Forbidden, Network::Internet).map_or(0, |calls| calls.len());
+    let calls = calls.saturating_sub(IGNORED.len() + UNKNOWN.len());
+    format!("{calls} calls are allowed, some with some arguments only, and no others")
+}
+
 /// Whether filters can be installed here, which a container may deny: by a thread that ends with them.
 fn try_out(processes: Processes, network: Network) -> Result<(), String> {
     let programs = programs(processes, network)?;
