@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use actix_web::dev::ServerHandle;
+use actors::config::EngineConfig;
 use actors::lightning::{Recorder, TlsError};
 use actors::supervisor::{
     ClaimOutcome, Exit, Supervisor, SupervisorHandle, WorkerState, WorkerStatus,
@@ -98,6 +99,9 @@ pub(crate) fn launch(mut settings: Settings, problems: Problems) -> Result<Launc
     let address = bound.address();
     let metrics = settings.worker.metrics.clone();
     let looping = settings.worker.claims.looping;
+    if let EngineConfig::Node(engine) = &mut settings.worker.engine {
+        engine.egress = std::mem::take(&mut engine.egress).with_own_port(address.port());
+    }
     let recorder = record(&settings)?;
     settings.worker.lightning.recorder.clone_from(&recorder);
     let worker = Supervisor::start(settings.worker)?;

@@ -1,15 +1,13 @@
 //! `--sandbox` on kernels that have all of it and on those that have not.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
 mod support;
 
 use std::process::Command;
 
 use lightning_mock::MockServer;
 use nix::libc;
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
+use support::kernel::without;
 use support::rows::{Row, SUCCESS, check, one};
 use support::{MONOREPO, Worker, command_with_engine, lightning, output_of, said};
 
@@ -22,23 +20,6 @@ fn worker(lightning: &MockServer, sandbox: &str) -> Command {
         .args(["--monorepo-dir", MONOREPO, "--capacity", "1"])
         .args(["--sandbox", sandbox]);
     command
-}
-
-/// Does this where the kernel answers a call as one that does not have it; so it does for all that is started meanwhile.
-fn without<T: Send>(call: i64, act: impl FnOnce() -> T + Send) -> T {
-    let filter = SeccompFilter::new(
-        [(call, Vec::new())].into(),
-        SeccompAction::Allow,
-        SeccompAction::Errno(libc::ENOSYS.unsigned_abs()),
-        std::env::consts::ARCH.try_into().unwrap(),
-    );
-    let filter: BpfProgram = filter.unwrap().try_into().unwrap();
-    let confined = move || {
-        // Of this thread only, which ends with it.
-        seccompiler::apply_filter(&filter).unwrap();
-        act()
-    };
-    std::thread::scope(|scope| scope.spawn(confined).join().unwrap())
 }
 
 fn executes_a_run(lightning: &MockServer) {
@@ -100,6 +81,45 @@ fn auto_says_once_that_there_is_no_landlock_and_goes_on() {
 #[test]
 fn auto_says_once_that_there_is_no_seccomp_and_goes_on() {
     goes_on(NO_SECCOMP, "seccomp: ");
+}
+
+/// Without it, what a job connects to cannot be read.
+const NO_EGRESS: i64 = libc::SYS_process_vm_readv;
+
+#[test]
+fn strict_refuses_to_start_without_egress_control() {
+    refuses(NO_EGRESS, "egress control: reading a program's memory");
+}
+
+#[test]
+fn auto_says_once_that_there_is_no_egress_control_and_goes_on() {
+    goes_on(NO_EGRESS, "egress control: reading a program's memory");
+}
+
+#[test]
+fn check_says_what_of_egress_control_there_is() {
+    let check = |arguments: &[&str]| {
+        let mut check = Command::new(env!("CARGO_BIN_EXE_ws-worker"));
+        check.arg("check").args(arguments);
+        check
+    };
+    let output = output_of(&check(&["--deny-egress", "10.0.0.0/8"]));
+    let wanted = "denied to jobs: 169.254.0.0/16, ";
+    assert!(said(&output).contains(wanted), "{}", said(&output));
+    assert!(
+        said(&output).contains("own-port, 10.0.0.0/8"),
+        "{}",
+        said(&output)
+    );
+    let output = output_of(&check(&["--sandbox", "off"]));
+    assert!(
+        said(&output).contains("not controlled (--sandbox off)"),
+        "{}",
+        said(&output)
+    );
+    let output = without(NO_EGRESS, || output_of(&check(&["--sandbox", "strict"])));
+    let wanted = "missing: egress control: reading a program's memory (process_vm_readv)";
+    assert!(said(&output).contains(wanted), "{}", said(&output));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use protocol::lightning::escaped_len;
 use protocol::size::Mebibytes;
 use protocol::token::RunTokenKey;
 use protocol::workloop::Workloop;
+pub use sandbox::egress::{BadEntry as BadEgressEntry, Rules as EgressRules};
 pub use sandbox::{MemoryEnforcement, SandboxMode};
 
 use crate::engine_pool::RecordedEngine;
@@ -253,6 +254,8 @@ pub struct NodeConfig {
     pub reuse: Reuse,
     /// Whether children are sandboxed.
     pub sandbox: SandboxMode,
+    /// Where jobs may not connect to.
+    pub egress: EgressRules,
     /// How memory is limited beyond the V8 heap.
     pub memory_enforcement: MemoryEnforcement,
     /// How long a new child may take to say that it is ready.

@@ -124,6 +124,7 @@ impl Bundler {
             current_dir: self.engine_folder.clone(),
             sockets: false,
             root: private_root("node")?,
+            egress: None,
             confinement: Confinement {
                 mode: self.tools.sandbox,
                 readable,

@@ -291,6 +291,7 @@ impl Npm {
             current_dir: directory.to_owned(),
             sockets: false,
             root: private_root("npm")?,
+            egress: None,
             confinement: Confinement {
                 mode: self.tools.sandbox,
                 readable,

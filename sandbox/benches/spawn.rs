@@ -27,6 +27,7 @@ fn main() {
         current_dir: "/".into(),
         sockets: true,
         root: root.clone(),
+        egress: None,
         confinement: Confinement {
             mode,
             readable: Vec::new(),

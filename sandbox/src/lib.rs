@@ -11,8 +11,9 @@
 //! npm and the bundler are the same to it.
 //!
 //! `platform/` has what only one system can do, and `platform/none.rs` does nothing in its place: a port is one file beside
-//! these. The only unsafe code is in `pre_exec/`.
+//! these. The only unsafe code is in `pre_exec/` and `egress/linux/sys.rs`.
 
+pub mod egress;
 mod error;
 mod layers;
 mod locate;
@@ -28,6 +29,7 @@ mod usage;
 #[cfg(test)]
 mod tests;
 
+pub use self::egress::Egress;
 pub use self::error::{Error, Missing, NotFound};
 pub use self::layers::Layer;
 pub use self::locate::locate;

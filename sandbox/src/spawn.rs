@@ -9,6 +9,7 @@ use tokio::net::UnixStream;
 use tokio::process::{ChildStderr, ChildStdout, Command};
 use tokio::sync::oneshot;
 
+use crate::egress::{self, Broker};
 use crate::error::Error;
 use crate::platform::{Leaf, Prepared};
 use crate::pre_exec;
@@ -48,6 +49,8 @@ pub struct Control {
     kill: Option<oneshot::Sender<()>>,
     folder: PathBuf,
     cgroup: Option<Leaf>,
+    /// Answers the calls that name a destination.
+    broker: Option<Broker>,
 }
 
 impl Control {
@@ -63,6 +66,13 @@ impl Control {
             && kill.send(()).is_err()
         {
             log::debug!("process {} ended before it was killed", self.pid);
+        }
+    }
+
+    /// Has the next refused destination told, though another was told of by the same rule.
+    pub fn forget_refusals(&self) {
+        if let Some(broker) = &self.broker {
+            broker.forget();
         }
     }
 
@@ -122,13 +132,17 @@ pub fn spawn(spec: &Spec) -> Result<Confined, Error> {
         leaf.inspect_err(|error| log::warn!("cgroup: failed to make one for a process: {error}"))
             .ok()
     });
-    let prepared = Prepared::build(
+    let mut prepared = Prepared::build(
         confinement,
         &spec.program,
         &spec.current_dir,
         private.path(),
         cgroup.as_ref(),
     )?;
+    let awaited = egress::prepare(spec)?.map(|(entrance, awaited)| {
+        prepared.guard(entrance);
+        awaited
+    });
     let mut command = std::process::Command::new(&spec.program);
     command
         .args(&spec.args)
@@ -155,6 +169,9 @@ pub fn spawn(spec: &Spec) -> Result<Confined, Error> {
     if cgroup.as_ref().is_some_and(|leaf| !leaf.holds(pid)) {
         log::warn!("cgroup: failed to constrain process {pid}: it is not in its group");
     }
+    // The process is killed if its calls cannot be answered.
+    let broker = awaited.map(|awaited| awaited.begin(pid)).transpose();
+    let broker = broker.map_err(failed)?;
     let (kill, killed) = oneshot::channel();
     Ok(Confined {
         control: Control {
@@ -162,6 +179,7 @@ pub fn spawn(spec: &Spec) -> Result<Confined, Error> {
             kill: Some(kill),
             folder: private.path().to_owned(),
             cgroup,
+            broker,
         },
         sockets: ours,
         stdout: child.stdout.take(),

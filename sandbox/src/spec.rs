@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::egress::Egress;
 use crate::platform::Cgroups;
 use crate::private_folder::Root;
 
@@ -46,6 +47,8 @@ pub struct Spec {
     pub root: Arc<Root>,
     /// What it may do.
     pub confinement: Confinement,
+    /// Where it may not connect to, if that is judged.
+    pub egress: Option<Egress>,
 }
 
 /// What a program may do.

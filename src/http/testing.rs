@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use actors::engine_pool::{ChildStatus, EngineStatus};
+use actors::engine_pool::{ChildStatus, EgressState, EngineStatus};
 use actors::lightning::ConnectionState;
 use actors::run::{RunPhase, RunStatus};
 use actors::supervisor::{ConnectionReport, WorkerState, WorkerStatus};
@@ -40,6 +40,7 @@ pub(super) fn status(state: WorkerState) -> WorkerStatus {
             state: "ready",
             node: Some("24.1.0".to_owned()),
             runtime: Some("1.9.5".to_owned()),
+            egress: Some(EgressState::Controlled),
             children: vec![ChildStatus {
                 pid: None,
                 state: "busy",

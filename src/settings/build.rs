@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use actors::config::{
     AllowedSources, BatchConfig, ClaimConfig, CollectionsConfig, Config, DeliveryConfig,
-    DependencySource, EngineConfig, FrameLimit, Identity, LightningConfig, MemoryEnforcement,
-    NodeConfig, Reuse, RunLimits, SandboxMode, Secret, ShutdownGrace,
+    DependencySource, EgressRules, EngineConfig, FrameLimit, Identity, LightningConfig,
+    MemoryEnforcement, NodeConfig, Reuse, RunLimits, SandboxMode, Secret, ShutdownGrace,
 };
 use actors::engine_pool::{is_installable, locate};
 use actors::metrics::Metrics;
@@ -295,6 +295,7 @@ fn engine(
         ];
         values::one_of(&words, text)
     });
+    let egress = egress(from);
     let memory_enforcement = from.required(&table::MEMORY_ENFORCEMENT, |text| {
         let words = [
             ("heap", MemoryEnforcement::Heap),
@@ -323,6 +324,7 @@ fn engine(
         warm,
         reuse,
         sandbox,
+        egress,
         memory_enforcement,
         validation_timeout,
         validation_retries,
@@ -344,6 +346,33 @@ fn adaptor_sources(from: &mut Resolver) -> AllowedSources {
         }
     }
     AllowedSources::of(&allowed)
+}
+
+/// Where jobs may not connect to.
+fn egress(from: &mut Resolver) -> EgressRules {
+    let deny = from.list(&table::DENY_EGRESS);
+    let allow = from.list(&table::ALLOW_EGRESS);
+    let [deny, allow]: [Vec<&str>; 2] =
+        [&deny, &allow].map(|entries| entries.iter().map(|entry| entry.trim()).collect());
+    // Each by itself, so that all that are wrong are named at once.
+    let each = deny
+        .iter()
+        .map(|entry| (&table::DENY_EGRESS, EgressRules::new(&[entry], &[])))
+        .chain(
+            allow
+                .iter()
+                .map(|entry| (&table::ALLOW_EGRESS, EgressRules::new(&[], &[entry]))),
+        );
+    for (setting, rules) in each {
+        if let Err((entry, why)) = rules {
+            from.problem(SettingProblem::new(format!(
+                "{}: {entry:?} {why}",
+                setting.names()
+            )));
+        }
+    }
+    // One that is wrong has been named, and nothing starts with it.
+    EgressRules::new(&deny, &allow).unwrap_or_default()
 }
 
 /// When a drain ends what is left. What a run of this worker does is over after its time limit, and what is left then is to

@@ -304,6 +304,23 @@ pub(crate) static SANDBOX: Setting = Setting::text(
 .env(&["WORKER_SANDBOX"])
 .default("auto");
 
+pub(crate) static DENY_EGRESS: Setting = Setting::list(
+    Engine,
+    "deny-egress",
+    "CIDR",
+    "Addresses that jobs cannot connect to, such as 10.0.0.0/8, besides link-local ones, the clouds' metadata services and the worker's own port \
+     (`own-port`); `none` leaves out these",
+)
+.env(&["WORKER_DENY_EGRESS"]);
+
+pub(crate) static ALLOW_EGRESS: Setting = Setting::list(
+    Engine,
+    "allow-egress",
+    "CIDR",
+    "Addresses that jobs can connect to although --deny-egress has them",
+)
+.env(&["WORKER_ALLOW_EGRESS"]);
+
 pub(crate) static MEMORY_ENFORCEMENT: Setting = Setting::text(
     Engine,
     "memory-enforcement",
@@ -566,6 +583,8 @@ pub(crate) static ALL: &[&Setting] = &[
     &ENGINE_WARM,
     &ENGINE_REUSE,
     &SANDBOX,
+    &DENY_EGRESS,
+    &ALLOW_EGRESS,
     &MEMORY_ENFORCEMENT,
     &VALIDATION_TIMEOUT,
     &VALIDATION_RETRIES,

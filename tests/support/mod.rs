@@ -3,10 +3,12 @@
 #![allow(dead_code, reason = "each scenario file uses a part of it")]
 
 pub(crate) mod http;
+pub(crate) mod kernel;
 pub(crate) mod proxy;
 pub(crate) mod random;
 pub(crate) mod registry;
 pub(crate) mod rows;
+pub(crate) mod stage;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;

@@ -11,6 +11,7 @@ use protocol::plan::ExecutionPlan;
 use protocol::reasons::Outcome;
 use protocol::versions::EngineVersions;
 use serde::Serialize;
+use strum::{IntoStaticStr, VariantArray};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::tell::Tell as _;
@@ -152,6 +153,8 @@ pub struct EngineStatus {
     pub node: Option<String>,
     /// The runtime's version.
     pub runtime: Option<String>,
+    /// Whether it is judged where jobs connect to, where there are children.
+    pub egress: Option<EgressState>,
     /// The children.
     pub children: Vec<ChildStatus>,
 }
@@ -163,9 +166,23 @@ impl EngineStatus {
             state,
             node: None,
             runtime: None,
+            egress: None,
             children: Vec::new(),
         }
     }
+}
+
+/// Whether it is judged where jobs connect to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray, Serialize)]
+#[serde(into = "&'static str")]
+#[strum(serialize_all = "lowercase")]
+pub enum EgressState {
+    /// What is denied is refused.
+    Controlled,
+    /// The operator denies nothing, or has no sandbox.
+    Open,
+    /// The kernel or the container does not let the worker do it.
+    Unavailable,
 }
 
 /// One engine child, for status pages.

@@ -19,11 +19,12 @@ mod unavailable;
 pub use adaptors::is_installable;
 
 pub(crate) use self::installer::latest_collections_version;
-pub use self::messages::{ChildStatus, EngineStatus};
+pub use self::messages::{ChildStatus, EgressState, EngineStatus};
 pub(crate) use self::messages::{
     CompileFailure, EngineEvent, EngineFailed, Execute, GetEngineStatus, Prepare, PrepareError,
     Prepared, Proceed, StopEngine, StopJob,
 };
+pub use self::node::missing_egress;
 pub(crate) use self::pool::EnginePool;
 pub use self::recorded::RecordedEngine;
 pub use sandbox::{

@@ -4,6 +4,7 @@
 use std::io;
 use std::path::Path;
 
+use crate::egress::Entrance;
 use crate::error::Missing;
 use crate::layers::Layer;
 use crate::spec::{Confinement, MemoryEnforcement, SandboxMode};
@@ -31,6 +32,8 @@ impl Prepared {
         }
         Ok(Self)
     }
+
+    pub(crate) fn guard(&mut self, _egress: Entrance) {}
 
     #[expect(
         clippy::unnecessary_wraps,

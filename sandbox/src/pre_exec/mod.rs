@@ -1,4 +1,4 @@
-//! What a process does between fork and exec: the one module with unsafe code.
+//! What a process does between fork and exec.
 //!
 //! Done here and not by a wrapper program that would exec the one that is wanted: the worker stays small, so that its fork is
 //! cheap, and the parent-death signal has to be asked for by the process that the worker itself has started.

@@ -1,6 +1,8 @@
 //! What holds of every process, confined or not; and what native code finds.
 
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
+mod egress;
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
 mod syscalls;
 
 use std::ffi::OsStr;
@@ -32,6 +34,7 @@ pub(crate) fn spec(program: &str, args: &[&OsStr]) -> Spec {
         current_dir: "/".into(),
         sockets: false,
         root: Root::create_below(&temporary).unwrap(),
+        egress: None,
         confinement: Confinement {
             mode: SandboxMode::Auto,
             readable: Vec::new(),

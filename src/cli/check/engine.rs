@@ -41,6 +41,7 @@ pub(super) fn check(config: &NodeConfig, report: &mut Report) {
         }
     }
     sandbox(config.sandbox, report);
+    egress(config, report);
     memory(config.memory_enforcement, report);
 }
 
@@ -205,6 +206,32 @@ fn sandbox(mode: SandboxMode, report: &mut Report) {
             Grade::Poor,
             format!("missing: {missing}: {then}"),
         );
+    }
+}
+
+/// Whether it can be judged where jobs connect to.
+fn egress(config: &NodeConfig, report: &mut Report) {
+    let anywhere = "jobs can connect to whatever this machine reaches";
+    if config.egress.is_empty() {
+        let why = format!("nothing is denied (--deny-egress none): {anywhere}");
+        report.add("egress", Grade::Poor, why);
+        return;
+    }
+    if config.sandbox == SandboxMode::Off {
+        let why = format!("not controlled (--sandbox off): {anywhere}");
+        report.add("egress", Grade::Poor, why);
+        return;
+    }
+    match actors::engine_pool::missing_egress(config) {
+        None => report.fine("egress", format!("denied to jobs: {}", config.egress)),
+        Some(missing) if config.sandbox == SandboxMode::Strict => {
+            let needs = "which --sandbox strict needs";
+            report.bad("egress", format!("missing: {missing}, {needs}"));
+        }
+        Some(missing) => {
+            let why = format!("missing: {missing}: {anywhere}");
+            report.add("egress", Grade::Poor, why);
+        }
     }
 }
 

@@ -15,7 +15,9 @@ use super::placement::{Afterwards, Begin, GivenBack, Lost, Placement, Start};
 use super::process;
 use super::surroundings::Surroundings;
 use crate::config::{NodeConfig, Reuse};
-use crate::engine_pool::messages::{ChildStatus, EngineEvent, Execute, Proceed, StopJob};
+use crate::engine_pool::messages::{
+    ChildStatus, EgressState, EngineEvent, Execute, Proceed, StopJob,
+};
 use crate::engine_pool::pool::EnginePool;
 use crate::metrics::Metrics;
 use crate::tell::Tell as _;
@@ -108,6 +110,7 @@ impl Children {
             root: Arc::clone(&found.root),
             memory_mb: CHILD_MEMORY_MB,
             sandbox: self.config.sandbox,
+            egress: Arc::new(self.config.egress.clone()),
             cgroups: found.cgroups.clone(),
         };
         let child = EngineChild::new(
@@ -306,6 +309,11 @@ impl Children {
     pub(super) fn child_of(&self, run: &RunId) -> Option<Addr<EngineChild>> {
         let id = self.placement.child_of(run)?;
         self.children.get(&id).map(|child| child.0.clone())
+    }
+
+    /// Whether it is judged where jobs connect to, once that is known.
+    pub(super) fn egress(&self) -> Option<EgressState> {
+        self.surroundings.as_ref().map(|found| found.egress)
     }
 
     pub(super) fn status(&self) -> Vec<ChildStatus> {

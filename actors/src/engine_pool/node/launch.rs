@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use sandbox::egress::{self, OnRefusal};
 use sandbox::{
-    Cgroups, Confinement, Limits, MemoryGroup, Network, Processes, Root, SandboxMode, Spec,
+    Cgroups, Confinement, Egress, Limits, MemoryGroup, Network, Processes, Root, SandboxMode, Spec,
 };
 
 use super::memory;
+use crate::config::{EgressRules, NodeConfig};
 
 /// The C library's settings in a child. Threads come and go there with every run: with an arena for each of them, and without
 /// giving back what is free, five children kept 100 MB more after a burst.
@@ -34,16 +36,33 @@ pub(super) struct Launch {
     /// Heap of the process, MiB.
     pub(super) memory_mb: u64,
     pub(super) sandbox: SandboxMode,
+    /// Where its jobs may not connect to.
+    pub(super) egress: Arc<EgressRules>,
     /// Where its cgroup goes, if it gets one.
     pub(super) cgroups: Option<Cgroups>,
 }
 
 impl Launch {
+    /// One that is never executed, by which it is found out what the machine lets the worker do with a child.
+    fn of_a_probe(config: &NodeConfig, root: Arc<Root>) -> Self {
+        Self {
+            node: config.node.clone(),
+            engine_dir: std::env::temp_dir(),
+            readable: Vec::new(),
+            root,
+            memory_mb: 0,
+            // The other layers are asked about elsewhere.
+            sandbox: SandboxMode::Auto,
+            egress: Arc::new(config.egress.clone()),
+            cgroups: None,
+        }
+    }
+
     /// `node engine_dir/main.mjs`, confined.
     ///
     /// # Errors
     /// A text that says where Node is not.
-    pub(super) fn spec(&self) -> Result<Spec, String> {
+    pub(super) fn spec(&self, refused: OnRefusal) -> Result<Spec, String> {
         let node = sandbox::locate(&self.node, std::env::var_os("PATH").as_deref())
             .map_err(|why| format!("{}: {why}; {NODE_HINT}", self.node.display()))?;
         let mut readable = self.readable.clone();
@@ -66,6 +85,10 @@ impl Launch {
             current_dir: self.engine_dir.clone(),
             sockets: true,
             root: Arc::clone(&self.root),
+            egress: Some(Egress {
+                rules: Arc::clone(&self.egress),
+                refused,
+            }),
             confinement: Confinement {
                 mode: self.sandbox,
                 readable,
@@ -78,4 +101,17 @@ impl Launch {
             },
         })
     }
+}
+
+/// Why the machine cannot judge where jobs connect to; `None` where it can, or has nothing to judge.
+#[must_use]
+pub fn missing_egress(config: &NodeConfig) -> Option<String> {
+    let root = match Root::create() {
+        Ok(root) => root,
+        Err(error) => return Some(error.to_string()),
+    };
+    let spec = Launch::of_a_probe(config, root).spec(OnRefusal::new(|_| {}));
+    // Where there is no Node, that is said elsewhere.
+    let missing = egress::missing(&spec.ok()?);
+    missing.map(|missing| missing.to_string())
 }

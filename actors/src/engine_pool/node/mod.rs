@@ -30,6 +30,7 @@ use tokio::sync::{oneshot, watch};
 
 use self::child::{ChildId, ChildUpdate};
 use self::children::Children;
+pub use self::launch::missing_egress;
 use self::surroundings::Surroundings;
 use self::validation::Validation;
 use super::engine::Engine;
@@ -250,6 +251,7 @@ impl Engine for NodeEngine {
             },
             node,
             runtime,
+            egress: self.children.egress(),
             children: self.children.status(),
         }
     }

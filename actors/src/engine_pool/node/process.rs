@@ -10,6 +10,7 @@ use actix::prelude::*;
 use bytes::Bytes;
 use protocol::engine::{Frame, FrameDecoder, FrameLimits};
 use protocol::ids::RunId;
+use sandbox::egress::{OnRefusal, Refusal};
 use sandbox::{Confined, Control};
 use tokio::io::{
     AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader,
@@ -41,6 +42,8 @@ pub(super) enum FromProcess {
     Broke(String),
     /// It has closed a descriptor, or has ended; which.
     Closed(&'static str),
+    /// A job was refused a connection, for the first time in its run by this rule.
+    Refused(Refusal),
     /// It is dead, and all that it had said was passed on.
     Exited(Option<ExitStatus>),
 }
@@ -103,13 +106,16 @@ pub(super) fn start(
     active: SharedRun,
     recipient: Recipient<FromProcess>,
 ) -> Result<Process, String> {
+    let hears = recipient.clone();
+    let refusals = OnRefusal::new(move |refusal| hears.tell(FromProcess::Refused(refusal)));
     let Confined {
         control,
         sockets,
         stdout,
         stderr,
         reaper,
-    } = sandbox::spawn(&launch.spec()?).map_err(|error| format!("an engine child: {error}"))?;
+    } = sandbox::spawn(&launch.spec(refusals)?)
+        .map_err(|error| format!("an engine child: {error}"))?;
     let sockets = sockets.ok_or("an engine child has no sockets")?;
     let pid = control.pid();
     let (commands, queue) = mpsc::unbounded_channel();

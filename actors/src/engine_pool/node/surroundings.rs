@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use sandbox::{Cgroups, MemoryEnforcement, Root, SandboxMode};
 
+use super::launch::missing_egress;
 use crate::config::NodeConfig;
+use crate::engine_pool::messages::EgressState;
 
 /// What was found.
 pub(super) struct Surroundings {
     pub(super) cgroups: Option<Cgroups>,
     pub(super) root: Arc<Root>,
+    pub(super) egress: EgressState,
 }
 
 impl Surroundings {
@@ -18,11 +21,15 @@ impl Surroundings {
     /// # Errors
     /// What is missing and cannot be done without.
     pub(super) fn find(config: &NodeConfig) -> Result<Self, String> {
-        check_sandbox(config.sandbox)?;
+        let egress = check_sandbox(config)?;
         let cgroups = find_cgroups(config.memory_enforcement)?;
         let root = make_root()?;
         sweep_behind();
-        Ok(Self { cgroups, root })
+        Ok(Self {
+            cgroups,
+            root,
+            egress,
+        })
     }
 }
 
@@ -54,25 +61,37 @@ fn sweep_behind() {
 ///
 /// # Errors
 /// What is missing of it, where it must be whole.
-fn check_sandbox(mode: SandboxMode) -> Result<(), String> {
+fn check_sandbox(config: &NodeConfig) -> Result<EgressState, String> {
+    let mode = config.sandbox;
+    let mut egress = if config.egress.is_empty() {
+        EgressState::Open
+    } else {
+        EgressState::Controlled
+    };
     let missing = match mode {
         SandboxMode::Off => {
-            log::warn!("engine children are not sandboxed: jobs can read what the worker can");
-            return Ok(());
+            log::warn!(
+                "engine children are not sandboxed: jobs can read what the worker can, and connect to whatever it can"
+            );
+            return Ok(EgressState::Open);
         }
         SandboxMode::Auto | SandboxMode::Strict => {
             let missing = sandbox::missing();
-            let texts: Vec<_> = missing.iter().map(ToString::to_string).collect();
+            let mut texts: Vec<_> = missing.iter().map(ToString::to_string).collect();
+            if let Some(why) = missing_egress(config) {
+                egress = EgressState::Unavailable;
+                texts.push(why);
+            }
             texts.join("; ")
         }
     };
     if missing.is_empty() {
         log::info!("engine children are sandboxed by Landlock and seccomp");
-        Ok(())
+        Ok(egress)
     } else if mode == SandboxMode::Strict {
         Err(format!("the sandbox is not whole; missing: {missing}"))
     } else {
         log::warn!("engine children are sandboxed in part only; missing: {missing}");
-        Ok(())
+        Ok(egress)
     }
 }

@@ -18,6 +18,7 @@ use seccompiler::BpfProgram;
 
 pub use self::cgroup::Cgroups;
 pub(crate) use self::cgroup::Leaf;
+use crate::egress::Entrance;
 use crate::error::Missing;
 use crate::layers::Layer;
 use crate::pre_exec;
@@ -30,6 +31,8 @@ pub(crate) struct Prepared {
     /// The file by which the program joins its cgroup.
     cgroup: Option<OwnedFd>,
     layers: Option<Layers>,
+    /// Where its destinations are judged.
+    egress: Option<Entrance>,
 }
 
 #[derive(Debug)]
@@ -74,7 +77,13 @@ impl Prepared {
         Ok(Self {
             cgroup: leaf.and_then(Leaf::entrance),
             layers,
+            egress: None,
         })
+    }
+
+    /// Has its destinations judged.
+    pub(crate) fn guard(&mut self, egress: Entrance) {
+        self.egress = Some(egress);
     }
 
     /// Confines this process, which is about to become the program. Between fork and exec: allocates nothing.
@@ -100,6 +109,10 @@ impl Prepared {
         pre_exec::linux::keep_capabilities(layers.capabilities)?;
         if let Some(rules) = &layers.rules {
             pre_exec::linux::restrict(rules)?;
+        }
+        // Before those that may not let it install any more.
+        if let Some(egress) = &self.egress {
+            egress.enter()?;
         }
         seccomp::set_own_pid(&mut layers.filters, std::process::id());
         for filter in &layers.filters {

@@ -23,6 +23,7 @@ use protocol::engine::{
 };
 use protocol::ids::RunId;
 use protocol::size::Mebibytes;
+use sandbox::egress::Refusal;
 use tokio::sync::OwnedSemaphorePermit;
 
 mod execution;
@@ -214,6 +215,7 @@ impl EngineChild {
         };
         if let Some(process) = &self.process {
             process.limit_memory(options.memory_limit_mb);
+            process.control.forget_refusals();
         }
     }
 
@@ -242,6 +244,22 @@ impl EngineChild {
             Ok(event) => Event::Said(event, permit),
             Err(error) => Event::Broke(error.to_string()),
         }
+    }
+
+    /// Says in the log of the run in work, else in the operator's, that a connection was refused.
+    fn refused(&mut self, refusal: Refusal, ctx: &mut Context<Self>) {
+        let execution = self.machine.execution();
+        let effect = if execution.is_some_and(|execution| !execution.conversation.is_over()) {
+            Effect::Warn(refusal.to_string())
+        } else {
+            Effect::Complain {
+                level: log::Level::Warn,
+                run: None,
+                what: refusal.to_string(),
+            }
+        };
+        // Neither has anything to say.
+        self.perform(effect, ctx);
     }
 
     /// The run in work, for log lines.
@@ -305,6 +323,10 @@ impl Handler<FromProcess> for EngineChild {
 
     fn handle(&mut self, message: FromProcess, ctx: &mut Self::Context) {
         let event = match message {
+            FromProcess::Refused(refusal) => {
+                self.refused(refusal, ctx);
+                return;
+            }
             FromProcess::Frame(frame, permit) => self.read(&frame, permit),
             FromProcess::Broke(what) => Event::Broke(what),
             FromProcess::Closed(what) => Event::Closed(what.to_owned()),

@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::child::EngineChild;
 use crate::config::{
-    AllowedSources, EngineConfig, MemoryEnforcement, NodeConfig, Reuse, SandboxMode,
+    AllowedSources, EgressRules, EngineConfig, MemoryEnforcement, NodeConfig, Reuse, SandboxMode,
 };
 use crate::engine_pool::messages::{
     EngineEvent, Execute, GetEngineStatus, Prepare, PrepareError, Prepared, Proceed, StopEngine,
@@ -119,6 +119,7 @@ fn node_config(home: &Path) -> NodeConfig {
         memory_enforcement: MemoryEnforcement::Heap,
         validation_timeout: PATIENCE,
         validation_retries: 0,
+        egress: EgressRules::default(),
         state_props_to_remove: vec!["configuration".to_owned()],
         profile: None,
     }
