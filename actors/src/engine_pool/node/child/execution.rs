@@ -32,6 +32,10 @@ pub(super) enum Memory {
     Near {
         at_start: u64,
     },
+    /// The process had no bounds when it was last looked at: it hides its size, or it is ending.
+    Unbounded {
+        at_start: u64,
+    },
 }
 
 /// Why a run is being stopped.

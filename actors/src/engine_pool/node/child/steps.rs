@@ -51,13 +51,19 @@ impl Machine {
         let limit_mb = execution.request.options.memory_limit_mb;
         let at_start = match execution.memory {
             Memory::Unmeasured => resident,
-            Memory::Watched { at_start } | Memory::Near { at_start } => at_start,
+            Memory::Watched { at_start }
+            | Memory::Near { at_start }
+            | Memory::Unbounded { at_start } => at_start,
         };
         match (
             memory::judge(resident, at_start, limit_mb),
             execution.memory,
         ) {
             (_, Memory::Unmeasured) => execution.memory = Memory::Watched { at_start },
+            // For a moment a process that ends looks like one that hides its size.
+            (_, Memory::Watched { .. } | Memory::Near { .. }) if resident == memory::UNBOUNDED => {
+                execution.memory = Memory::Unbounded { at_start };
+            }
             (Verdict::Over, _) => {
                 // Not by a cancel: a thread that allocates outside the heap may not end in time.
                 let why = if resident == memory::UNBOUNDED {

@@ -627,6 +627,23 @@ fn a_run_is_warned_of_its_memory_once_and_the_child_is_killed_over_it() {
 }
 
 #[test]
+fn a_process_that_hides_its_size_is_killed_and_one_that_was_only_ending_is_not() {
+    let hidden = || Event::Measured {
+        run: run(),
+        resident: memory::UNBOUNDED,
+    };
+    let walk = || Walk::busy().expect(elapsed(Timer::Watch(run())), S::Busy, &["measure"]);
+    walk()
+        .expect(measured(100), S::Busy, &["in 100 ms"])
+        .expect(hidden(), S::Busy, &["in 100 ms"])
+        .expect(hidden(), S::Dying, &["complain", "kill"]);
+    walk()
+        .expect(measured(100), S::Busy, &["in 100 ms"])
+        .expect(hidden(), S::Busy, &["in 100 ms"])
+        .expect(measured(100), S::Busy, &["in 100 ms"]);
+}
+
+#[test]
 fn a_child_that_breaks_the_protocol_in_a_run_is_killed_and_its_run_ends_at_once() {
     for event in [
         unknown_job(),
