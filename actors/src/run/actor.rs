@@ -144,15 +144,17 @@ impl Run {
     }
 
     fn log(&self, notice: &Notice) {
-        let (resent, lasted) = match notice.figure {
-            Figure::None => (None, None),
-            Figure::Resent(reports) => (Some(reports), None),
-            Figure::Lasted(ms) => (None, Some(ms)),
+        let (workloop, resent, lasted) = match &notice.figure {
+            Figure::None => (None, None, None),
+            Figure::ClaimedBy(workloop) => (Some(workloop.as_str()), None, None),
+            Figure::Resent(reports) => (None, Some(*reports), None),
+            Figure::Lasted(ms) => (None, None, Some(*ms)),
         };
         // The logger leaves out what is absent.
         log::log!(
             notice.level,
             run_id = self.id.as_str(),
+            workloop = workloop,
             event = notice.event,
             resent = resent,
             duration_ms = lasted;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use log::Level;
 use protocol::engine::{ExecuteOptions, RunProgress};
+use protocol::ids::WorkloopId;
 use protocol::lightning::{PushPayload, Timestamp};
 use protocol::plan::ExecutionPlan;
 use protocol::reasons::ExitReason;
@@ -112,9 +113,11 @@ pub(in crate::run) struct Notice {
 }
 
 /// A figure that a notice has as a field of its own.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(in crate::run) enum Figure {
     None,
+    /// The group that claimed the run.
+    ClaimedBy(WorkloopId),
     /// Reports that are sent again.
     Resent(usize),
     /// How long the run was in hand, ms.

@@ -250,8 +250,10 @@ impl RunMachine {
     }
 
     fn started(&mut self, origin: Origin, turn: &mut Turn<'_>) {
-        turn.log(
+        turn.notice(
             Level::Info,
+            None,
+            Figure::ClaimedBy(self.workloop.clone()),
             format!(
                 "run {} claimed by workloop {}",
                 self.claimed.id, self.workloop
