@@ -27,8 +27,14 @@ const PATIENCE_MS: u16 = 10_000;
 /// What the kernel refuses.
 pub(super) fn means(spec: &Spec) -> Result<Means, String> {
     let private = PrivateFolder::create(&spec.root).map_err(|error| error.to_string())?;
-    let mut prepared = Prepared::build(&spec.confinement, &spec.program, private.path(), None)
-        .map_err(|error| error.to_string())?;
+    let mut prepared = Prepared::build(
+        &spec.confinement,
+        &spec.program,
+        &spec.current_dir,
+        private.path(),
+        None,
+    )
+    .map_err(|error| error.to_string())?;
     let (entrance, channel) = Entrance::new(Stops::Beginning).map_err(|error| error.to_string())?;
     prepared.guard(entrance);
     let mut command = std::process::Command::new(&spec.program);
