@@ -9,9 +9,6 @@ const LONGEST: usize = 450;
 /// Tables, which are read by looking something up.
 const TABLES: [&str; 1] = ["src/settings/table.rs"];
 
-/// Folders that are being taken apart: their files may be long, and import a prelude, until that is done.
-const UNFINISHED: [&str; 1] = ["actors/src/engine_pool/"];
-
 /// A folder's files import what they use, from where it is; a list of this many names from the folder's own `mod.rs` is a
 /// prelude that hides where things come from.
 const MOST_FROM_SUPER: usize = 12;
@@ -62,14 +59,8 @@ impl Source {
         folder("tests") || folder("benches") || self.path.ends_with("tests.rs")
     }
 
-    fn is_unfinished(&self) -> bool {
-        UNFINISHED
-            .iter()
-            .any(|folder| self.path.starts_with(folder))
-    }
-
     fn may_be_long(&self) -> bool {
-        self.is_test() || self.is_unfinished() || TABLES.contains(&self.path.as_str())
+        self.is_test() || TABLES.contains(&self.path.as_str())
     }
 
     /// Its lines before the tests beside them.
@@ -189,9 +180,6 @@ fn imports_stand_in_three_groups() {
     nobody_breaks(
         "std, then other crates, then our own, apart by a line",
         |source| {
-            if source.is_unfinished() {
-                return Vec::new();
-            }
             let modules: Vec<&str> = source
                 .text
                 .lines()
@@ -222,7 +210,6 @@ fn no_folder_has_a_prelude() {
     nobody_breaks("import from where it is", |source| {
         imports(source)
             .into_iter()
-            .filter(|_| !source.is_unfinished())
             .filter_map(|import| {
                 let names = import.text.strip_prefix("use super::{")?;
                 let count = names.split(',').filter(|name| name.trim() != "};").count();

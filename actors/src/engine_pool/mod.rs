@@ -17,6 +17,9 @@ mod recorded;
 mod unavailable;
 
 pub use adaptors::is_installable;
+pub use sandbox::{
+    layers as sandbox_layers, locate, missing as missing_in_sandbox, resident as resident_bytes,
+};
 
 pub(crate) use self::installer::latest_collections_version;
 pub use self::messages::{ChildStatus, EgressState, EngineStatus};
@@ -27,6 +30,3 @@ pub(crate) use self::messages::{
 pub use self::node::missing_egress;
 pub(crate) use self::pool::EnginePool;
 pub use self::recorded::RecordedEngine;
-pub use sandbox::{
-    layers as sandbox_layers, locate, missing as missing_in_sandbox, resident as resident_bytes,
-};

@@ -3,6 +3,8 @@
 //! A child serves one project unless the configuration says otherwise, and one unassigned child is kept ready, so that there
 //! are never more than the capacity and one.
 
+mod decisions;
+
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
@@ -10,6 +12,7 @@ use indexmap::IndexMap;
 use protocol::engine::EngineFailure;
 use protocol::ids::{ProjectId, RunId};
 
+pub(super) use self::decisions::{Afterwards, Begin, GivenBack, Gone, Lost, Placed, Start};
 use super::child::ChildId;
 use crate::config::Reuse;
 use crate::engine_pool::messages::ChildStatus;
@@ -65,69 +68,6 @@ enum Asked {
     Load,
     Proceed,
     Stop,
-}
-
-/// Where a run goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Placed {
-    pub(super) child: ChildId,
-    pub(super) start: Start,
-}
-
-/// What has to be done for a run's place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Start {
-    /// The child is there.
-    Nothing,
-    /// The child has to be started.
-    Child,
-    /// This one has to make room for it first.
-    ChildInPlaceOf(ChildId),
-}
-
-/// What follows when a child's run has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Afterwards {
-    /// It waits for the next one.
-    Warm,
-    /// It is to end.
-    Retire,
-    Nothing,
-}
-
-/// What becomes of a run that a child gave back.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum GivenBack {
-    /// It is placed again.
-    Again(Begin),
-    /// It ends, by this failure or without a word.
-    Ends(Option<EngineFailure>),
-    /// Nobody wants it any more.
-    Unknown,
-}
-
-/// Whether a run that is placed again had been told to begin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Begin {
-    Later,
-    AtOnce,
-}
-
-/// A child that is gone.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Gone {
-    /// Whether it had ever answered.
-    pub(super) was_ready: bool,
-    pub(super) why: Option<String>,
-    /// The runs that it still had, which are to be told unless they were told to stop.
-    pub(super) runs: Vec<(RunId, Lost)>,
-}
-
-/// What a run that was lost with its child is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lost {
-    Failed,
-    Stopped,
 }
 
 /// Whether runs are placed.
@@ -407,135 +347,4 @@ fn status(child: &Entry) -> ChildStatus {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn run(name: &str) -> RunId {
-        RunId::new(name)
-    }
-
-    fn project(name: &str) -> Option<ProjectId> {
-        Some(ProjectId::new(name))
-    }
-
-    /// Places a run whose child is there, or is started, and has answered.
-    fn place(placement: &mut Placement, name: &str, of: &str) -> ChildId {
-        let placed = placement.place(&run(name), project(of));
-        placement.ready(placed.child, 1);
-        placed.child
-    }
-
-    #[test]
-    fn one_child_is_kept_ready_and_no_second() {
-        let mut placement = Placement::new(2, Reuse::Project);
-        let spare = placement.spare().unwrap();
-        assert_eq!(placement.spare(), None);
-        assert_eq!(place(&mut placement, "r", "p"), spare);
-        assert!(placement.spare().is_some());
-    }
-
-    #[test]
-    fn there_are_never_more_children_than_the_capacity_and_one() {
-        let mut placement = Placement::new(1, Reuse::Project);
-        let first = place(&mut placement, "r1", "p");
-        placement.idle(first, &run("r1"), true);
-        assert!(placement.spare().is_some());
-        assert_eq!(placement.spare(), None);
-        let second = place(&mut placement, "r2", "q");
-        assert_eq!(placement.spare(), None);
-        placement.idle(second, &run("r2"), true);
-        let third = placement.place(&run("r3"), project("z"));
-        assert_eq!(third.start, Start::ChildInPlaceOf(first));
-    }
-
-    #[test]
-    fn a_child_serves_one_project_unless_it_may_serve_any() {
-        for (reuse, same) in [(Reuse::Project, false), (Reuse::Always, true)] {
-            let mut placement = Placement::new(2, reuse);
-            let first = place(&mut placement, "r1", "p");
-            assert_eq!(placement.idle(first, &run("r1"), true), Afterwards::Warm);
-            assert_eq!(place(&mut placement, "r2", "q") == first, same);
-        }
-    }
-
-    #[test]
-    fn a_run_goes_to_a_warm_child_else_to_the_one_that_has_been_idle_longest() {
-        let mut placement = Placement::new(3, Reuse::Project);
-        let [a, b] = ["r1", "r2"].map(|name| place(&mut placement, name, "p"));
-        placement.idle(b, &run("r2"), true);
-        placement.idle(a, &run("r1"), true);
-        assert_eq!(place(&mut placement, "r3", "p"), b);
-        placement.idle(b, &run("r3"), true);
-        placement.warmed(b);
-        assert_eq!(place(&mut placement, "r4", "p"), b);
-    }
-
-    #[test]
-    fn a_child_that_cannot_be_reused_is_retired() {
-        let mut placement = Placement::new(2, Reuse::Project);
-        let child = place(&mut placement, "r1", "p");
-        assert_eq!(placement.idle(child, &run("r1"), false), Afterwards::Retire);
-        assert_ne!(place(&mut placement, "r2", "p"), child);
-        let mut placement = Placement::new(2, Reuse::Never);
-        let child = place(&mut placement, "r1", "p");
-        assert_eq!(placement.idle(child, &run("r1"), true), Afterwards::Retire);
-    }
-
-    #[test]
-    fn a_run_that_comes_back_goes_to_another_child_and_is_told_what_it_was_told() {
-        let mut placement = Placement::new(2, Reuse::Project);
-        let first = place(&mut placement, "r", "p");
-        assert_eq!(placement.proceed(&run("r")), Some(first));
-        let again = GivenBack::Again(Begin::AtOnce);
-        assert_eq!(placement.declined(first, &run("r")), again);
-        assert_ne!(place(&mut placement, "r", "p"), first);
-    }
-
-    #[test]
-    fn a_run_whose_loading_kills_three_children_fails_and_one_that_was_stopped_ends() {
-        let mut placement = Placement::new(5, Reuse::Project);
-        for death in 1..=3 {
-            let child = place(&mut placement, "r", "p");
-            let back = placement.declined(child, &run("r"));
-            if death < 3 {
-                assert_eq!(back, GivenBack::Again(Begin::Later));
-            } else {
-                let failure = Some(EngineFailure::LoadingKills);
-                assert_eq!(back, GivenBack::Ends(failure));
-            }
-        }
-        let child = place(&mut placement, "s", "p");
-        placement.stop(&run("s"));
-        let back = placement.declined(child, &run("s"));
-        assert_eq!(back, GivenBack::Ends(None));
-        let back = placement.declined(child, &run("s"));
-        assert_eq!(back, GivenBack::Unknown);
-    }
-
-    #[test]
-    fn runs_that_are_lost_with_their_child_are_named() {
-        let mut placement = Placement::new(2, Reuse::Project);
-        let child = place(&mut placement, "r", "p");
-        placement.dead(child, "it was killed".to_owned());
-        let gone = placement.gone(child);
-        assert_eq!(
-            gone,
-            Gone {
-                was_ready: true,
-                why: Some("it was killed".to_owned()),
-                runs: vec![(run("r"), Lost::Failed)],
-            }
-        );
-        assert!(placement.is_empty());
-    }
-
-    #[test]
-    fn after_the_close_no_child_is_reused_or_kept_ready() {
-        let mut placement = Placement::new(2, Reuse::Project);
-        let child = place(&mut placement, "r", "p");
-        placement.close();
-        assert_eq!(placement.idle(child, &run("r"), true), Afterwards::Nothing);
-        assert_eq!(placement.spare(), None);
-        assert_eq!(placement.free().count(), 0);
-    }
-}
+mod tests;

@@ -1,12 +1,14 @@
 //! The reporter, event by event.
 
+use protocol::engine::{FinishedStep, Shape};
 use protocol::ids::CredentialId;
 use protocol::plan::{Configuration, ConvertOptions, LightningPlan, convert};
-use protocol::reasons::{EngineError, StateError};
+use protocol::reasons::{EngineError, Outcome, StateError};
 use protocol::size::Mebibytes;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::run::report::TOO_LARGE;
 
 const START: u64 = 1_900_000_000_000_000;
 
