@@ -337,9 +337,7 @@ fn unready(status: &WorkerStatus) -> Option<String> {
     }
     match &status.engine {
         None => Some("the engine is being restarted".to_owned()),
-        Some(engine) if !["ready", "mock"].contains(&engine.state) => {
-            Some(format!("the engine is {}", engine.state))
-        }
+        Some(engine) if !engine.state.is_ready() => Some(format!("the engine is {}", engine.state)),
         Some(_) => None,
     }
 }

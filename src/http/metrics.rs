@@ -1,6 +1,6 @@
 //! `GET /metrics`: what the actors counted, and what is the case at this moment, in Prometheus' text format.
 
-use actors::engine_pool::resident_bytes;
+use actors::engine_pool::{ChildState, resident_bytes};
 use actors::lightning::ConnectionState;
 use actors::metrics::Metrics;
 use actors::run::RunPhase;
@@ -15,9 +15,6 @@ const NAMESPACE: &str = "openfn_worker";
 
 /// Why making and filling a family cannot fail.
 const VALID: &str = "names and labels are constants, which the tests of this module try";
-
-/// The states of each thing that has one and does not export them.
-const CHILD_STATES: [&str; 4] = ["spawning", "idle", "busy", "dying"];
 
 /// Prints everything that is measured.
 #[derive(Clone)]
@@ -101,8 +98,8 @@ fn present(status: &WorkerStatus) -> Registry {
         "engine_children",
         "Engine children by their state",
         "state",
-        &CHILD_STATES,
-        children.iter().map(|child| child.state),
+        &ChildState::words(),
+        children.iter().map(|child| child.state.word()),
     );
     let memory = gauges.family(
         "memory_bytes",
@@ -257,6 +254,7 @@ mod tests {
             ("state", WorkerState::words()),
             ("socket_state", ConnectionState::words()),
             ("claims_held", HoldCause::words()),
+            ("engine_children", ChildState::words()),
         ] {
             let row = documented(metric);
             for word in words {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use actors::engine_pool::{ChildStatus, EgressState, EngineStatus};
+use actors::engine_pool::{ChildState, ChildStatus, EgressState, EngineState, EngineStatus};
 use actors::lightning::ConnectionState;
 use actors::run::{RunPhase, RunStatus};
 use actors::supervisor::{ConnectionReport, WorkerState, WorkerStatus};
@@ -37,13 +37,13 @@ pub(super) fn status(state: WorkerState) -> WorkerStatus {
             job: None,
         }],
         engine: Some(EngineStatus {
-            state: "ready",
+            state: EngineState::Ready,
             node: Some("24.1.0".to_owned()),
             runtime: Some("1.9.5".to_owned()),
             egress: Some(EgressState::Controlled),
             children: vec![ChildStatus {
                 pid: None,
-                state: "busy",
+                state: ChildState::Busy,
                 warm: false,
                 run: Some(RunId::new("run-1")),
                 project: None,

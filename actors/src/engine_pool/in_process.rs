@@ -7,7 +7,7 @@ use protocol::ids::RunId;
 use tokio::sync::oneshot;
 
 use super::engine::{Engine, versions};
-use super::messages::{EngineStatus, Execute, Prepare, PrepareError, Prepared};
+use super::messages::{EngineState, EngineStatus, Execute, Prepare, PrepareError, Prepared};
 use super::mock::MockEngine;
 use super::pool::EnginePool;
 use super::recorded::RecordedEngine;
@@ -49,14 +49,14 @@ impl Executes for RecordedEngine {
 
 /// See the module's documentation.
 pub(super) struct InProcess<E> {
-    name: &'static str,
+    state: EngineState,
     engine: E,
 }
 
 impl<E: Executes> InProcess<E> {
-    /// An engine by the name that `/status` has for it.
-    pub(super) fn new(name: &'static str, engine: E) -> Self {
-        Self { name, engine }
+    /// An engine that is always in this state.
+    pub(super) fn new(state: EngineState, engine: E) -> Self {
+        Self { state, engine }
     }
 }
 
@@ -82,7 +82,7 @@ impl<E: Executes> Engine for InProcess<E> {
     }
 
     fn status(&self) -> EngineStatus {
-        EngineStatus::without_children(self.name)
+        EngineStatus::without_children(self.state)
     }
 
     fn shutdown(&mut self, done: oneshot::Sender<()>) {

@@ -11,7 +11,7 @@ use protocol::plan::ExecutionPlan;
 use protocol::reasons::Outcome;
 use protocol::versions::EngineVersions;
 use serde::Serialize;
-use strum::{IntoStaticStr, VariantArray};
+use strum::{Display, IntoStaticStr, VariantArray};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::tell::Tell as _;
@@ -144,11 +144,39 @@ pub(crate) struct EngineEvent {
 #[rtype(result = "EngineStatus")]
 pub(crate) struct GetEngineStatus;
 
+/// What the engine is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Display, IntoStaticStr, VariantArray, Serialize)]
+#[serde(into = "&'static str")]
+#[strum(serialize_all = "lowercase")]
+pub enum EngineState {
+    /// No child of it has answered yet.
+    Validating,
+    /// It executes runs.
+    Ready,
+    /// It ends with the runs in work.
+    Draining,
+    /// It is the mock engine, which is ready at once.
+    Mock,
+    /// It says what was recorded: a replay's.
+    Recorded,
+}
+
+impl EngineState {
+    /// Whether a run that comes now is executed.
+    #[must_use]
+    pub fn is_ready(self) -> bool {
+        match self {
+            Self::Ready | Self::Mock | Self::Recorded => true,
+            Self::Validating | Self::Draining => false,
+        }
+    }
+}
+
 /// The engine, for status pages.
 #[derive(Debug, Clone, Serialize)]
 pub struct EngineStatus {
-    /// `validating`, `ready`, `draining`, `mock` or `recorded`.
-    pub state: &'static str,
+    /// What it is doing.
+    pub state: EngineState,
     /// Node's version, once a child has said it.
     pub node: Option<String>,
     /// The runtime's version.
@@ -161,7 +189,7 @@ pub struct EngineStatus {
 
 impl EngineStatus {
     /// Of an engine that has no child processes.
-    pub(super) fn without_children(state: &'static str) -> Self {
+    pub(super) fn without_children(state: EngineState) -> Self {
         Self {
             state,
             node: None,
@@ -185,13 +213,28 @@ pub enum EgressState {
     Unavailable,
 }
 
+/// What an engine child is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Display, IntoStaticStr, VariantArray, Serialize)]
+#[serde(into = "&'static str")]
+#[strum(serialize_all = "lowercase")]
+pub enum ChildState {
+    /// It has not answered yet.
+    Spawning,
+    /// It waits for a run.
+    Idle,
+    /// It has a run.
+    Busy,
+    /// It takes no more runs.
+    Dying,
+}
+
 /// One engine child, for status pages.
 #[derive(Debug, Clone, Serialize)]
 pub struct ChildStatus {
     /// Its process id.
     pub pid: Option<u32>,
-    /// `spawning`, `idle`, `busy` or `dying`.
-    pub state: &'static str,
+    /// What it is doing.
+    pub state: ChildState,
     /// Whether the next run finds a thread that is loaded and warm.
     pub warm: bool,
     /// The run that it executes.

@@ -22,7 +22,7 @@ pub use sandbox::{
 };
 
 pub(crate) use self::installer::latest_collections_version;
-pub use self::messages::{ChildStatus, EgressState, EngineStatus};
+pub use self::messages::{ChildState, ChildStatus, EgressState, EngineState, EngineStatus};
 pub(crate) use self::messages::{
     CompileFailure, EngineEvent, EngineFailed, Execute, GetEngineStatus, Prepare, PrepareError,
     Prepared, Proceed, StopEngine, StopJob,

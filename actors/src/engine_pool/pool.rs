@@ -6,8 +6,8 @@ use tokio::sync::oneshot;
 use super::engine::Engine;
 use super::in_process::InProcess;
 use super::messages::{
-    EngineFailed, EngineStatus, Execute, GetEngineStatus, Prepare, PrepareError, Prepared, Proceed,
-    StopEngine, StopJob,
+    EngineFailed, EngineState, EngineStatus, Execute, GetEngineStatus, Prepare, PrepareError,
+    Prepared, Proceed, StopEngine, StopJob,
 };
 use super::mock::MockEngine;
 use super::node::{NodeEngine, NodeNews};
@@ -28,8 +28,11 @@ pub(crate) struct EnginePool {
 /// The engine of this configuration.
 fn engine_of(config: EngineConfig, capacity: usize, metrics: Metrics) -> Box<dyn Engine> {
     match config {
-        EngineConfig::Mock => Box::new(InProcess::new("mock", MockEngine::start(MOCK_THREADS))),
-        EngineConfig::Recorded(engine) => Box::new(InProcess::new("recorded", engine)),
+        EngineConfig::Mock => Box::new(InProcess::new(
+            EngineState::Mock,
+            MockEngine::start(MOCK_THREADS),
+        )),
+        EngineConfig::Recorded(engine) => Box::new(InProcess::new(EngineState::Recorded, engine)),
         EngineConfig::Node(config) => Box::new(NodeEngine::new(config, capacity, metrics)),
     }
 }

@@ -6,7 +6,7 @@ use protocol::ids::RunId;
 use tokio::sync::oneshot;
 
 use super::engine::Engine;
-use super::messages::{EngineStatus, Execute, Prepare, PrepareError, Prepared};
+use super::messages::{EngineState, EngineStatus, Execute, Prepare, PrepareError, Prepared};
 use super::pool::EnginePool;
 
 /// Refuses every run, and says why.
@@ -27,7 +27,7 @@ impl Engine for Unavailable {
     fn stop(&mut self, _: &RunId) {}
 
     fn status(&self) -> EngineStatus {
-        EngineStatus::without_children("validating")
+        EngineStatus::without_children(EngineState::Validating)
     }
 
     fn shutdown(&mut self, done: oneshot::Sender<()>) {

@@ -35,7 +35,7 @@ use self::surroundings::Surroundings;
 use self::validation::Validation;
 use super::engine::Engine;
 use super::installer::{AdaptorInstaller, Install};
-use super::messages::{EngineStatus, Execute, Prepare, PrepareError, Prepared};
+use super::messages::{EngineState, EngineStatus, Execute, Prepare, PrepareError, Prepared};
 use super::pool::EnginePool;
 use crate::config::NodeConfig;
 use crate::metrics::Metrics;
@@ -245,9 +245,9 @@ impl Engine for NodeEngine {
             .unzip();
         EngineStatus {
             state: match self.state {
-                State::Validating(_) => "validating",
-                State::Ready => "ready",
-                State::Draining(_) => "draining",
+                State::Validating(_) => EngineState::Validating,
+                State::Ready => EngineState::Ready,
+                State::Draining(_) => EngineState::Draining,
             },
             node,
             runtime,

@@ -15,7 +15,7 @@ use protocol::ids::{ProjectId, RunId};
 pub(super) use self::decisions::{Afterwards, Begin, GivenBack, Gone, Lost, Placed, Start};
 use super::child::ChildId;
 use crate::config::Reuse;
-use crate::engine_pool::messages::ChildStatus;
+use crate::engine_pool::messages::{ChildState, ChildStatus};
 
 /// Children that may die before one run has begun: somebody may have killed all idle ones, but a run whose loading kills
 /// its child must not go from child to child for ever.
@@ -328,10 +328,10 @@ impl Placement {
 
 fn status(child: &Entry) -> ChildStatus {
     let (state, warm, run) = match &child.used {
-        Use::Free { warm } if child.ready.is_some() => ("idle", *warm, None),
-        Use::Free { warm } => ("spawning", *warm, None),
-        Use::Busy(run) => ("busy", false, Some(run.clone())),
-        Use::Retired => ("dying", false, None),
+        Use::Free { warm } if child.ready.is_some() => (ChildState::Idle, *warm, None),
+        Use::Free { warm } => (ChildState::Spawning, *warm, None),
+        Use::Busy(run) => (ChildState::Busy, false, Some(run.clone())),
+        Use::Retired => (ChildState::Dying, false, None),
     };
     ChildStatus {
         pid: child.ready,

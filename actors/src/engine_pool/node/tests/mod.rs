@@ -26,7 +26,7 @@ use crate::engine_pool::messages::{
     EngineEvent, Execute, GetEngineStatus, Prepare, PrepareError, Prepared, Proceed, StopEngine,
     StopJob,
 };
-use crate::engine_pool::{EngineFailed, EnginePool};
+use crate::engine_pool::{EngineFailed, EnginePool, EngineState};
 use crate::events::Panic;
 use crate::metrics::Metrics;
 use crate::tell::Tell as _;
@@ -215,7 +215,7 @@ impl World {
     /// Waits until the first child has answered.
     async fn ready(&self) {
         let poll = async {
-            while self.pool.send(GetEngineStatus).await.unwrap().state != "ready" {
+            while self.pool.send(GetEngineStatus).await.unwrap().state != EngineState::Ready {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };

@@ -1,6 +1,7 @@
 //! Which real child takes a run.
 
 use super::*;
+use crate::engine_pool::ChildState;
 
 #[actix_rt::test]
 async fn a_run_does_not_notice_that_its_child_had_died_while_it_was_idle() {
@@ -120,7 +121,10 @@ async fn more_projects_than_slots_share_a_bounded_number_of_children() {
             .await;
         assert!(told.contains(&"over".to_owned()));
         let living = world.pool.send(GetEngineStatus).await.unwrap().children;
-        let living = living.iter().filter(|child| child.state != "dying").count();
+        let living = living
+            .iter()
+            .filter(|child| child.state != ChildState::Dying)
+            .count();
         assert!(living <= 3, "{living} children for two slots");
     }
     world.stop().await;
