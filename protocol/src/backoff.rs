@@ -38,6 +38,30 @@ impl Backoff {
     }
 }
 
+/// Waits that end: so many, each as long as the backoff says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Retries {
+    most: u32,
+    waits: Backoff,
+}
+
+impl Retries {
+    /// Up to `most` of these waits.
+    pub const fn new(most: u32, waits: Backoff) -> Self {
+        Self { most, waits }
+    }
+
+    /// The wait before the next try, after so many retries; `None` when there were enough.
+    pub fn after(self, retries: u32) -> Option<Duration> {
+        (retries < self.most).then(|| self.waits.after(retries))
+    }
+
+    /// All waits, in their order.
+    pub fn waits(self) -> impl Iterator<Item = Duration> {
+        (0..self.most).map(move |retries| self.waits.after(retries))
+    }
+}
+
 /// A wait that makes no sense.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BackoffError {
@@ -234,6 +258,15 @@ mod tests {
         assert_eq!(seconds, [1, 2, 4, 5, 5]);
         assert_eq!(waits.after(u32::MAX), 5 * second);
         assert_eq!(Backoff::new(2 * second, 2.0, second).after(0), second);
+    }
+
+    #[test]
+    fn retries_end() {
+        let second = Duration::from_secs(1);
+        let retries = Retries::new(2, Backoff::new(second, 2.0, 5 * second));
+        assert_eq!(retries.after(1), Some(2 * second));
+        assert_eq!(retries.after(2), None);
+        assert_eq!(retries.waits().collect::<Vec<_>>(), [second, 2 * second]);
     }
 
     #[test]

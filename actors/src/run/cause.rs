@@ -3,16 +3,15 @@
 use std::fmt;
 use std::time::Duration;
 
+use protocol::backoff::{Backoff, Retries};
 use protocol::lightning::{Named, Refusal, RefusalMeaning};
 
-/// Waits before something is sent again whose refusal may pass, one after the other. When they are used up, the refusal is
-/// taken to be for good.
-pub(super) const RETRY_WAITS: [Duration; 4] = [
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-    Duration::from_secs(3),
-];
+/// How often, and after which waits, something is sent again whose refusal may pass: after 0.5, 1, 2 and 3 s. When they are
+/// used up, the refusal is taken to be for good.
+pub(super) const RETRIES: Retries = Retries::new(
+    4,
+    Backoff::new(Duration::from_millis(500), 2.0, Duration::from_secs(3)),
+);
 
 /// Why a report is not there.
 #[derive(Debug, Clone, PartialEq, Eq)]

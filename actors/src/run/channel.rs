@@ -14,6 +14,9 @@ const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// kills what the server was doing (protocol spec, section 10.3).
 const SHORTEST_PATIENCE: Duration = Duration::from_secs(3);
 
+/// The longest silence that is borne, in parts of the first.
+const MOST_GROWTH: u32 = 64;
+
 /// A join keeps nothing busy that a second one would kill, so it is repeated soon.
 const JOIN_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -171,9 +174,9 @@ impl Channel {
     }
 
     fn growing(&self, first: Duration) -> Duration {
-        first
-            .max(SHORTEST_PATIENCE)
-            .saturating_mul(1 << self.joins.saturating_sub(1).min(6))
+        let first = first.max(SHORTEST_PATIENCE);
+        let longest = first.saturating_mul(MOST_GROWTH);
+        Backoff::new(first, 2.0, longest).after(self.joins.saturating_sub(1))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::cause::RETRY_WAITS;
+use super::cause::RETRIES;
 use crate::lightning::Ticket;
 
 /// Crashes of the channel under one request after which it is not made any more. Not fewer: a database that is away for
@@ -92,7 +92,7 @@ impl<T> Fetch<T> {
         let Self::Asked { asking, .. } = self else {
             return None;
         };
-        let wait = *RETRY_WAITS.get(usize::try_from(asking.refusals).ok()?)?;
+        let wait = RETRIES.after(asking.refusals)?;
         asking.refusals += 1;
         asking.not_before = Some(now + wait);
         // It was answered, so it is none of those that may have been handled unseen.

@@ -3,14 +3,16 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use protocol::backoff::{Backoff, Retries};
+
 pub(super) use crate::watched::{ActorEnd, start_watched};
 
-/// Deaths of one child within [`WITHIN`] after which the supervisor gives up (architecture, Supervision).
-const MOST_DEATHS: usize = 5;
+/// How long a death is remembered.
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// The first wait before a restart; it doubles with each death that is still remembered.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// The waits before a restart double with each death that is still remembered; after the last one the supervisor gives up
+/// (architecture, Supervision).
+const RESTARTS: Retries = Retries::new(5, Backoff::new(Duration::from_millis(100), 2.0, WITHIN));
 
 /// The deaths of one child, and what they allow.
 #[derive(Debug, Default)]
@@ -28,12 +30,9 @@ impl Intensity {
         {
             self.deaths.pop_front();
         }
+        let before = u32::try_from(self.deaths.len()).unwrap_or(u32::MAX);
         self.deaths.push_back(now);
-        if self.deaths.len() > MOST_DEATHS {
-            return None;
-        }
-        let doublings = u32::try_from(self.deaths.len() - 1).unwrap_or(0);
-        Some(FIRST_WAIT.saturating_mul(1 << doublings))
+        RESTARTS.after(before)
     }
 }
 
@@ -64,7 +63,7 @@ mod tests {
         let start = Instant::now();
         for number in 0..20 {
             let wait = intensity.died(start + Duration::from_secs(61) * number);
-            assert_eq!(wait, Some(FIRST_WAIT));
+            assert_eq!(wait, Some(Duration::from_millis(100)));
         }
     }
 }

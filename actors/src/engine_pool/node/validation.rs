@@ -2,18 +2,16 @@
 
 use std::time::Duration;
 
-/// Waits before the engine is tried again, the last one repeated (engine spec, section 8.5).
-const WAITS: [Duration; 3] = [
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-    Duration::from_secs(4),
-];
+use protocol::backoff::{Backoff, Retries};
+
+/// The waits before the engine is tried again (engine spec, section 8.5).
+const WAITS: Backoff = Backoff::new(Duration::from_secs(1), 2.0, Duration::from_secs(4));
 
 /// The tries so far.
 #[derive(Debug)]
 pub(super) struct Validation {
-    failures: usize,
-    retries: u32,
+    failures: u32,
+    retries: Retries,
 }
 
 impl Validation {
@@ -21,17 +19,13 @@ impl Validation {
     pub(super) fn new(retries: u32) -> Self {
         Self {
             failures: 0,
-            retries,
+            retries: Retries::new(retries, WAITS),
         }
     }
 
     /// A try has failed: how long to wait before the next one, if there is one.
     pub(super) fn failed(&mut self) -> Option<Duration> {
-        let tried = u32::try_from(self.failures).unwrap_or(u32::MAX);
-        if tried >= self.retries {
-            return None;
-        }
-        let wait = WAITS[self.failures.min(WAITS.len() - 1)];
+        let wait = self.retries.after(self.failures)?;
         self.failures += 1;
         Some(wait)
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use protocol::ids::DataclipId;
 use protocol::lightning::Refusal;
 
-use super::super::cause::{Cause, RETRY_WAITS};
+use super::super::cause::{Cause, RETRIES};
 use super::super::report::Report;
 use super::super::verdict::{self, Verdict};
 use super::crashes::CRASHES_BEFORE_REFUSAL;
@@ -69,7 +69,7 @@ impl Outbox {
         if is_line {
             entry.retries = entry.retries.max(self.line_retries);
         }
-        let wait = *RETRY_WAITS.get(usize::from(entry.retries))?;
+        let wait = RETRIES.after(entry.retries)?;
         entry.retries += 1;
         entry.state = Delivery::Held { until: now + wait };
         if is_line {

@@ -50,7 +50,7 @@ struct Entry {
     /// Crashes before each of which something else was delivered since the one before.
     proofs: u8,
     /// Error replies that may pass, so far.
-    retries: u8,
+    retries: u32,
     /// Sockets that Lightning closed over a frame while this was on its way, and nothing else of the run.
     sockets: u8,
     /// Taken as delivered because its repetition crashed the channel; a later event said that it was not.
@@ -151,7 +151,7 @@ pub(super) struct Outbox {
     delivered: u64,
     /// Error replies to lines of the log that may pass, since a line was last accepted: a server that refuses every line
     /// must not hold up a run at each of them.
-    line_retries: u8,
+    line_retries: u32,
 }
 
 impl Outbox {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use protocol::lightning::Refusal;
 use tokio::sync::Semaphore;
 
-use super::super::cause::RETRY_WAITS;
+use super::super::cause::RETRIES;
 use super::tests::{line_of, run_end, run_start, step_complete, step_start};
 use super::*;
 
@@ -267,7 +267,7 @@ impl World {
                 self.mailbox.pop_front();
             }
             // So often that nothing is given up for it.
-            Op::Refuse if self.refused < RETRY_WAITS.len() => {
+            Op::Refuse if self.refused < RETRIES.waits().count() => {
                 if let Some((ticket, _)) = self.mailbox.pop_front() {
                     self.refused += 1;
                     self.answers.push_back((ticket, Some("busy")));

@@ -3,7 +3,7 @@
 use protocol::lightning::{FinalState, Refusal};
 use protocol::reasons::ExitReason;
 
-use super::super::super::cause::RETRY_WAITS;
+use super::super::super::cause::RETRIES;
 use super::super::super::report::TOO_LARGE;
 use super::*;
 
@@ -37,7 +37,7 @@ fn what_may_pass_is_tried_again_after_a_while_and_nothing_overtakes_it() {
     let mut outbox = outbox(vec![step(), Report::Logs(step_line())]);
     outbox.window = 1;
     let mut now = Instant::now();
-    for (ticket, wait) in (1..).zip(RETRY_WAITS) {
+    for (ticket, wait) in (1..).zip(RETRIES.waits()) {
         assert!(outbox.next(Ticket(ticket), now).is_some());
         assert_eq!(
             refuse(&mut outbox, ticket, BUSY, now),
@@ -62,7 +62,7 @@ fn lines_that_are_refused_one_after_the_other_are_waited_for_once() {
     let mut outbox = outbox(vec![single("a"), single("b"), single("c")]);
     outbox.window = 1;
     let mut now = Instant::now();
-    for (ticket, wait) in (1..).zip(RETRY_WAITS) {
+    for (ticket, wait) in (1..).zip(RETRIES.waits()) {
         outbox.next(Ticket(ticket), now);
         assert_eq!(
             refuse(&mut outbox, ticket, BUSY, now),
@@ -83,7 +83,11 @@ fn lines_that_are_refused_one_after_the_other_are_waited_for_once() {
     accept(&mut outbox, 20);
     assert!(outbox.next(Ticket(21), now).is_some());
     let outcome = refuse(&mut outbox, 21, BUSY, now);
-    assert_eq!(outcome, FollowUp::Retry(RETRY_WAITS[0]), "one was accepted");
+    assert_eq!(
+        outcome,
+        FollowUp::Retry(RETRIES.after(0).unwrap()),
+        "one was accepted"
+    );
 }
 
 #[test]
