@@ -21,13 +21,15 @@ use super::report::{LogLines, Report};
 use super::timeline::Timeline;
 use crate::config::FrameLimit;
 
-/// Something to be told to Lightning, and whether it may join a batch of log lines.
+/// Something to be told to Lightning, and whether it may join a batch of log lines; or to the operator.
 #[derive(Debug)]
 pub(super) enum Outgoing {
     /// A line of the run's log.
     Line(LogLines),
     /// Anything else, and the worker's own lines, which are batches of one (protocol spec, section 5.2).
     Report(Report),
+    /// A warning for the operator's log.
+    Warning(String),
 }
 
 #[derive(Debug)]
@@ -258,10 +260,9 @@ impl Reporter {
         ) {
             Ok(Some(line)) => vec![Outgoing::Line(self.one(line))],
             Ok(None) => Vec::new(),
-            Err(error) => {
-                log::warn!(run_id = self.run_id.as_str(); "dropped a log line of the engine that is no JSON array: {error}");
-                Vec::new()
-            }
+            Err(error) => vec![Outgoing::Warning(format!(
+                "dropped a log line of the engine that is no JSON array: {error}"
+            ))],
         }
     }
 }

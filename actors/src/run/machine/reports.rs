@@ -43,6 +43,7 @@ impl RunMachine {
                 }
                 self.outbox.push(report, permit.into_iter().collect());
             }
+            Outgoing::Warning(text) => turn.log(Level::Warn, text),
         }
     }
 

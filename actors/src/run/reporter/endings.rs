@@ -59,8 +59,10 @@ impl Reporter {
             outcome,
         } = ended;
         let Some(active) = self.active.take() else {
-            log::warn!(run_id = self.run_id.as_str(); "dropped a second completion of the step of job {}", step.job);
-            return Vec::new();
+            return vec![Outgoing::Warning(format!(
+                "dropped a second completion of the step of job {}",
+                step.job
+            ))];
         };
         let mut outgoing = Vec::new();
         let dataclip_id = DataclipId::new(new_id());
@@ -73,7 +75,12 @@ impl Reporter {
             .as_ref()
             .is_some_and(|dataclip| !self.frames.take_escaped(dataclip.as_str()));
         if over_frame {
-            log::warn!(run_id = self.run_id.as_str(); "run {}: the dataclip of job {} makes a message of more than {} MB, it is withheld", self.run_id, step.job, self.frames.mebibytes());
+            outgoing.push(Outgoing::Warning(format!(
+                "run {}: the dataclip of job {} makes a message of more than {} MB, it is withheld",
+                self.run_id,
+                step.job,
+                self.frames.mebibytes()
+            )));
         }
         let too_large = step.redacted || over_frame;
         if too_large {

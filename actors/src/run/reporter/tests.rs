@@ -91,6 +91,7 @@ fn written(outgoing: &Outgoing) -> Value {
     let (event, payload) = match outgoing {
         Outgoing::Line(lines) => ("line", Report::Logs(lines.clone()).payload()),
         Outgoing::Report(report) => (report.event(), report.payload()),
+        Outgoing::Warning(text) => return json!({ "warning": text }),
     };
     let protocol::lightning::PushPayload::Whole(json) = payload.unwrap() else {
         panic!("{event} is long")
@@ -176,7 +177,11 @@ fn a_second_completion_of_a_step_is_dropped() {
     let mut run = Told::new();
     run.starts("a");
     assert_eq!(run.completes(step("a", &[]), "{}").len(), 1);
-    assert!(run.completes(step("a", &[]), "{}").is_empty());
+    let warning = "dropped a second completion of the step of job a";
+    assert_eq!(
+        run.completes(step("a", &[]), "{}"),
+        [json!({ "warning": warning })]
+    );
 }
 
 #[test]
@@ -234,7 +239,9 @@ fn a_state_that_makes_too_large_a_frame_is_withheld_as_well() {
     run.starts("a");
     let state = format!("{{\"x\":\"{}\"}}", "x".repeat(20_000));
     let reports = run.completes(step("a", &[]), &state);
-    assert_eq!(reports[1][1]["output_dataclip_error"], TOO_LARGE);
+    let warning = reports[0]["warning"].as_str().unwrap();
+    assert!(warning.contains("more than 0.01 MB, it is withheld"));
+    assert_eq!(reports[2][1]["output_dataclip_error"], TOO_LARGE);
     let end = run.tell(RunProgress::WorkflowComplete {
         time: at(100),
         shape: Shape::Object,
@@ -343,7 +350,9 @@ fn a_line_that_is_no_json_array_is_dropped() {
         time: at(10),
         message: Bytes::from_static(b"hi"),
     });
-    assert!(reports.is_empty());
+    let warning = reports[0]["warning"].as_str().unwrap();
+    assert!(warning.starts_with("dropped a log line of the engine"));
+    assert_eq!(reports.len(), 1);
 }
 
 #[test]
