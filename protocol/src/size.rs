@@ -27,6 +27,16 @@ impl Mebibytes {
         self.0
     }
 
+    /// Whole MiB, rounded down.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a cast from a float saturates, and turns NaN into 0"
+    )]
+    pub fn whole(self) -> u64 {
+        self.0 as u64
+    }
+
     /// Whole bytes, rounded down; none for what is no number or negative, the most there are for what does not fit.
     #[expect(
         clippy::cast_possible_truncation,
@@ -52,6 +62,7 @@ mod tests {
     #[test]
     fn bytes_are_whole_and_bounded() {
         assert_eq!(Mebibytes::new(0.5).bytes(), 524_288);
+        assert_eq!(Mebibytes::from_bytes(1_572_864).whole(), 1);
         assert_eq!(Mebibytes::new(-1.0).bytes(), 0);
         assert_eq!(Mebibytes::new(f64::NAN).bytes(), 0);
         assert_eq!(Mebibytes::new(f64::INFINITY).bytes(), u64::MAX);

@@ -11,6 +11,7 @@ use actors::config::{
 use actors::engine_pool::{is_installable, locate};
 use actors::metrics::Metrics;
 use protocol::backoff::ClaimBackoff;
+use protocol::size::Mebibytes;
 use protocol::token::RunTokenKey;
 use protocol::workloop::{self, Workloop};
 
@@ -411,7 +412,7 @@ fn recording(
     file.map(|file| RecordingSettings {
         file,
         data,
-        most_bytes: u64::from(most) << 20,
+        most_bytes: Mebibytes::new(f64::from(most)).bytes(),
     })
 }
 

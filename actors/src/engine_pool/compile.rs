@@ -111,6 +111,20 @@ fn line(level: &'static str, text: String) -> CompileLine {
     }
 }
 
+/// Why a job does not compile.
+#[derive(Debug, thiserror::Error)]
+enum JobError {
+    /// By its own doing.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// What its adaptor exports cannot be read.
+    #[error(transparent)]
+    Exports(#[from] compiler::ExportsError),
+    /// The compiler's source map is no JSON.
+    #[error(transparent)]
+    SourceMap(#[from] serde_json::Error),
+}
+
 type Linker = indexmap::IndexMap<String, protocol::plan::Linked>;
 
 fn compile_step(
@@ -118,7 +132,7 @@ fn compile_step(
     name: Option<&str>,
     specifiers: &[String],
     linker: &Linker,
-) -> Result<(String, Option<Box<RawValue>>, Duration), String> {
+) -> Result<(String, Option<Box<RawValue>>, Duration), JobError> {
     let adaptors = specifiers
         .iter()
         .map(|specifier| adaptor(specifier, linker))
@@ -128,22 +142,18 @@ fn compile_step(
         adaptors: &adaptors,
         ignore: &[],
     };
-    let compiled = compiler::compile(source, &options).map_err(|error| error.to_string())?;
-    let source_map =
-        RawValue::from_string(compiled.source_map).map_err(|error| error.to_string())?;
+    let compiled = compiler::compile(source, &options)?;
+    let source_map = RawValue::from_string(compiled.source_map)?;
     Ok((compiled.code, Some(source_map), compiled.transform_time))
 }
 
-fn adaptor(specifier: &str, linker: &Linker) -> Result<Adaptor, String> {
+fn adaptor(specifier: &str, linker: &Linker) -> Result<Adaptor, JobError> {
     let name = match specifier.rsplit_once('@') {
         Some((name, _)) if !name.is_empty() => name,
         _ => specifier,
     };
     let exports = match linker.get(name) {
-        Some(linked) => EXPORTS
-            .get(Path::new(&linked.path))
-            .map_err(|error| error.to_string())?
-            .to_vec(),
+        Some(linked) => EXPORTS.get(Path::new(&linked.path))?.to_vec(),
         // Not installed: its import fails when the job runs, with the runtime's own words.
         None => Vec::new(),
     };

@@ -3,22 +3,53 @@
 //! Runs and the supervisor know the messages of [`EnginePool`] only, and the pool knows [`Engine`] only. A further engine is a
 //! folder beside `node/` that implements it, a variant of `EngineConfig`, and a line in `engine_of` of `pool.rs`.
 
+use std::any::Any;
+use std::error::Error;
+use std::sync::Arc;
+
 use actix::prelude::*;
 use protocol::ids::RunId;
 use protocol::versions::EngineVersions;
 use tokio::sync::oneshot;
 
 use super::messages::{EngineStatus, Execute, Prepare, PrepareError, Prepared};
-use super::node::NodeNews;
 use super::pool::EnginePool;
 
+/// Why an engine will never execute a run, in the engine's own words.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error(transparent)]
+pub(crate) struct EngineUnavailable(Arc<dyn Error + Send + Sync>);
+
+impl EngineUnavailable {
+    /// For this reason.
+    pub(super) fn because(why: impl Error + Send + Sync + 'static) -> Self {
+        Self(Arc::new(why))
+    }
+}
+
+/// What an engine's own children and tasks tell it, by way of the pool, which cannot look inside.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct News(Box<dyn Any + Send>);
+
+impl News {
+    pub(super) fn new(news: impl Any + Send) -> Self {
+        Self(Box::new(news))
+    }
+
+    /// The news, if they are of this kind: others are for an engine that was given up since.
+    pub(super) fn of<T: Any>(self) -> Option<T> {
+        self.0.downcast().ok().map(|news| *news)
+    }
+}
+
 /// What executes runs.
-pub(super) trait Engine {
+pub(super) trait Engine: Any {
     /// Begins whatever takes time.
     ///
     /// # Errors
     /// Why it can never execute a run.
-    fn start(&mut self, _: &mut Context<EnginePool>) -> Result<(), String> {
+    fn start(&mut self, _: &mut Context<EnginePool>) -> Result<(), EngineUnavailable> {
         Ok(())
     }
 
@@ -40,17 +71,12 @@ pub(super) trait Engine {
     /// Takes no further run, ends when those in work have ended, and says so.
     fn shutdown(&mut self, done: oneshot::Sender<()>);
 
-    /// What a Node engine's children and tasks have found out.
+    /// What its own children and tasks have found out.
     ///
     /// # Errors
     /// Why it will never execute a run.
-    fn hear(&mut self, _: NodeNews, _: &mut Context<EnginePool>) -> Result<(), String> {
+    fn hear(&mut self, _: News, _: &mut Context<EnginePool>) -> Result<(), EngineUnavailable> {
         Ok(())
-    }
-
-    #[cfg(test)]
-    fn as_node(&self) -> Option<&super::node::NodeEngine> {
-        None
     }
 }
 

@@ -13,7 +13,7 @@ use super::pool::EnginePool;
 use super::recorded::RecordedEngine;
 
 /// What executes runs by itself, as soon as it is there.
-pub(super) trait Executes {
+pub(super) trait Executes: 'static {
     fn execute(&self, request: Execute);
     fn proceed(&self, run: &RunId);
     fn stop(&self, run: &RunId);

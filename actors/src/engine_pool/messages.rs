@@ -14,6 +14,7 @@ use serde::Serialize;
 use strum::{Display, IntoStaticStr, VariantArray};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::engine::EngineUnavailable;
 use crate::tell::Tell as _;
 
 /// Asks for everything a run needs from the engine's side: adaptors installed, jobs compiled.
@@ -55,9 +56,12 @@ pub(crate) enum PrepareError {
     /// An adaptor cannot be had.
     #[error(transparent)]
     Adaptor(#[from] adaptors::InstallError),
-    /// The engine itself is not available.
-    #[error("{0}")]
-    Engine(String),
+    /// The engine will never execute a run.
+    #[error(transparent)]
+    Engine(#[from] EngineUnavailable),
+    /// The engine was replaced, or the worker is ending.
+    #[error("the engine ended while the run was prepared")]
+    EngineEnded,
 }
 
 impl PrepareError {
@@ -65,7 +69,7 @@ impl PrepareError {
     pub(crate) fn error_type(&self) -> &'static str {
         match self {
             Self::Adaptor(error) => error.error_type(),
-            Self::Engine(_) => "ExecutionError",
+            Self::Engine(_) | Self::EngineEnded => "ExecutionError",
         }
     }
 }
@@ -126,7 +130,7 @@ pub(crate) struct StopEngine;
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct EngineFailed {
-    pub(crate) why: String,
+    pub(crate) why: EngineUnavailable,
 }
 
 /// One thing that an execution tells its run; in order, [`RunProgress::Ended`] last and once.

@@ -3,14 +3,14 @@
 use actix::prelude::*;
 use tokio::sync::oneshot;
 
-use super::engine::Engine;
+use super::engine::{Engine, EngineUnavailable, News};
 use super::in_process::InProcess;
 use super::messages::{
     EngineFailed, EngineState, EngineStatus, Execute, GetEngineStatus, Prepare, PrepareError,
     Prepared, Proceed, StopEngine, StopJob,
 };
 use super::mock::MockEngine;
-use super::node::{NodeEngine, NodeNews};
+use super::node::NodeEngine;
 use super::unavailable::Unavailable;
 use crate::config::{Config, EngineConfig};
 use crate::metrics::Metrics;
@@ -63,23 +63,25 @@ impl EnginePool {
     }
 
     /// The engine will never execute a run: runs that come all the same are told why.
-    pub(super) fn give_up(&mut self, why: String) {
+    fn give_up(&mut self, why: EngineUnavailable) {
         if let Some(failed) = &self.failed {
             failed.tell(EngineFailed { why: why.clone() });
         }
         self.engine = Box::new(Unavailable(why));
     }
 
-    /// News of the engine's children and tasks.
-    pub(super) fn hear(&mut self, news: NodeNews, ctx: &mut Context<Self>) {
+    /// News of the engine's own children and tasks.
+    pub(super) fn hear(&mut self, news: News, ctx: &mut Context<Self>) {
         if let Err(why) = self.engine.hear(news, ctx) {
             self.give_up(why);
         }
     }
 
+    /// The engine, if it is of this kind.
     #[cfg(test)]
-    pub(super) fn engine(&self) -> &dyn Engine {
-        &*self.engine
+    pub(super) fn engine<E: Engine>(&self) -> Option<&E> {
+        let engine: &dyn std::any::Any = &*self.engine;
+        engine.downcast_ref()
     }
 }
 
@@ -127,10 +129,10 @@ impl Handler<StopJob> for EnginePool {
     }
 }
 
-impl Handler<NodeNews> for EnginePool {
+impl Handler<News> for EnginePool {
     type Result = ();
 
-    fn handle(&mut self, news: NodeNews, ctx: &mut Self::Context) {
+    fn handle(&mut self, news: News, ctx: &mut Self::Context) {
         self.hear(news, ctx);
     }
 }

@@ -5,21 +5,21 @@ use protocol::engine::EngineFailure;
 use protocol::ids::RunId;
 use tokio::sync::oneshot;
 
-use super::engine::Engine;
+use super::engine::{Engine, EngineUnavailable};
 use super::messages::{EngineState, EngineStatus, Execute, Prepare, PrepareError, Prepared};
 use super::pool::EnginePool;
 
 /// Refuses every run, and says why.
-pub(super) struct Unavailable(pub(super) String);
+pub(super) struct Unavailable(pub(super) EngineUnavailable);
 
 impl Engine for Unavailable {
     fn prepare(&mut self, _: Prepare) -> ResponseFuture<Result<Prepared, PrepareError>> {
-        let why = PrepareError::Engine(self.0.clone());
+        let why = PrepareError::from(self.0.clone());
         Box::pin(std::future::ready(Err(why)))
     }
 
     fn execute(&mut self, request: Execute, _: &mut Context<EnginePool>) {
-        request.refuse(Some(EngineFailure::Unavailable(self.0.clone())));
+        request.refuse(Some(EngineFailure::Unavailable(self.0.to_string())));
     }
 
     fn proceed(&mut self, _: &RunId) {}

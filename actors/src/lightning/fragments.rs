@@ -5,6 +5,11 @@ use bytes::{Bytes, BytesMut};
 
 use super::socket::MAX_MESSAGE_BYTES;
 
+/// A message over the limit.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("Lightning sent a message of more than {MAX_MESSAGE_BYTES} bytes")]
+pub(super) struct TooLong;
+
 /// Joins the fragments of one message.
 #[derive(Default)]
 pub(super) struct Fragments {
@@ -25,8 +30,8 @@ impl Fragments {
     /// Takes in a fragment; `compressed` is what its frame says. The message is there with the last one.
     ///
     /// # Errors
-    /// A text that says so when the message is too long.
-    pub(super) fn add(&mut self, item: Item, compressed: bool) -> Result<Option<Message>, String> {
+    /// When the message is too long.
+    pub(super) fn add(&mut self, item: Item, compressed: bool) -> Result<Option<Message>, TooLong> {
         let (bytes, last) = match item {
             Item::FirstText(bytes) => {
                 (self.text, self.compressed) = (true, compressed);
@@ -42,9 +47,7 @@ impl Fragments {
             Item::Last(bytes) => (bytes, true),
         };
         if self.data.len() + bytes.len() > MAX_MESSAGE_BYTES {
-            return Err(format!(
-                "Lightning sent a message of more than {MAX_MESSAGE_BYTES} bytes"
-            ));
+            return Err(TooLong);
         }
         self.data.extend_from_slice(&bytes);
         if !last {

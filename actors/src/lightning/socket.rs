@@ -237,9 +237,9 @@ async fn read(
                 Frame::Pong(_) => None,
                 Frame::Continuation(item) => match fragments.add(item, compressed) {
                     Ok(message) => message,
-                    Err(what) => {
+                    Err(error) => {
                         complain(Some(CloseCode::Size), &outgoing).await;
-                        break what.into();
+                        break error.to_string().into();
                     }
                 },
             },

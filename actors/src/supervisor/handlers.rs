@@ -89,7 +89,7 @@ impl Handler<EngineFailed> for Supervisor {
     fn handle(&mut self, message: EngineFailed, ctx: &mut Self::Context) {
         log::error!("the engine cannot be started: {}", message.why);
         // Runs are claimed while the engine still starts.
-        self.give_up(Exit::EngineUnavailable(message.why), ctx);
+        self.give_up(Exit::EngineUnavailable(message.why.to_string()), ctx);
     }
 }
 

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use protocol::ids::RunId;
 use protocol::lightning::{ClaimRequest, ClaimedRun};
+use protocol::size::Mebibytes;
 use protocol::token::RunTokenKey;
 use protocol::workloop::Workloop as Group;
 use strum::VariantArray as _;
@@ -108,7 +109,8 @@ impl Workloop {
         self.headroom.uses(&self.group.id, self.slots.used());
         let lacks = self.slots.lacks_memory();
         if lacks && !lacked {
-            let ceiling = self.headroom.ceiling().unwrap_or_default() >> 20;
+            let ceiling = self.headroom.ceiling().unwrap_or_default();
+            let ceiling = Mebibytes::from_bytes(ceiling).whole();
             log::warn!(workloop = self.group.id.as_str(); "workloop {} claims no more for now: one more run with its memory limit does not fit below the ceiling of {ceiling} MiB (give the worker more memory, or lower --run-memory or the slots)", self.group.id);
         } else if lacked && !lacks {
             log::info!(workloop = self.group.id.as_str(); "workloop {} has memory for a further run again", self.group.id);

@@ -177,8 +177,8 @@ impl Record {
         serde_json::to_string(&line).map(|line| line + "\n")
     }
 
-    fn read(text: &str) -> Result<Self, String> {
-        let line: Line<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    fn read(text: &str) -> Result<Self, LineError> {
+        let line: Line<'_> = serde_json::from_str(text)?;
         let text = |json: Option<&RawValue>, text: Option<Cow<'_, str>>| {
             json.map(|json| json.get().to_owned())
                 .or(text.map(Cow::into_owned))
@@ -188,7 +188,7 @@ impl Record {
         } else if let Some(frame) = text(line.incoming, line.in_text) {
             What::In(Message::Text(frame))
         } else if let Some(base64) = line.in_binary {
-            let bytes = STANDARD.decode(base64).map_err(|error| error.to_string())?;
+            let bytes = STANDARD.decode(base64)?;
             What::In(Message::Binary(bytes.into()))
         } else if let Some(loss) = line.lost {
             What::Lost(loss.into_owned())
@@ -199,7 +199,7 @@ impl Record {
         } else if line.opened {
             What::Opened
         } else {
-            return Err("it says nothing that is known".to_owned());
+            return Err(LineError::Unknown);
         };
         Ok(Self {
             time: Timestamp::from_micros(line.t),
@@ -216,6 +216,20 @@ pub struct Recording {
     pub header: Header,
     /// All records, in the order of their times.
     pub records: Vec<Record>,
+}
+
+/// A line that is no record.
+#[derive(Debug, thiserror::Error)]
+pub enum LineError {
+    /// It is no JSON, or of another shape.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    /// A binary frame is no base64.
+    #[error(transparent)]
+    Base64(#[from] base64::DecodeError),
+    /// It has none of the keys that records have.
+    #[error("it says nothing that is known")]
+    Unknown,
 }
 
 /// A text that is no recording.
@@ -236,7 +250,8 @@ pub enum RecordingError {
         /// The number of the line, from 1.
         line: usize,
         /// What is wrong with it.
-        why: String,
+        #[source]
+        why: LineError,
     },
 }
 

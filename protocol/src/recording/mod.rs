@@ -8,6 +8,7 @@ mod redact;
 mod stand_in;
 
 pub use self::format::{
-    CLOSED_BY_WORKER, Header, Loss, Message, Record, Recording, RecordingError, VERSION, What, read,
+    CLOSED_BY_WORKER, Header, LineError, Loss, Message, Record, Recording, RecordingError, VERSION,
+    What, read,
 };
 pub use self::redact::{Direction, Redactor};

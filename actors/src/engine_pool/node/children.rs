@@ -7,6 +7,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use protocol::engine::{EngineFailure, RunProgress};
 use protocol::ids::RunId;
+use protocol::size::Mebibytes;
 
 use super::NodeNews;
 use super::child::{Abandon, ChildId, EngineChild, Retire, RunOn, Warm};
@@ -15,6 +16,7 @@ use super::placement::{Afterwards, Begin, GivenBack, Lost, Placement, Start};
 use super::process;
 use super::surroundings::Surroundings;
 use crate::config::{NodeConfig, Reuse};
+use crate::engine_pool::engine::News;
 use crate::engine_pool::messages::{
     ChildStatus, EgressState, EngineEvent, Execute, Proceed, StopJob,
 };
@@ -26,8 +28,8 @@ use crate::watched::{ActorEnd, start_watched};
 /// Adaptor folders that spare threads load; the most recently used ones.
 const WARM_ADAPTORS: usize = 4;
 
-/// The heap of a child's main thread and of spares before their first run, MiB; each run's thread has its run's own limit.
-const CHILD_MEMORY_MB: u64 = 500;
+/// The heap of a child's main thread and of spares before their first run; each run's thread has its run's own limit.
+const CHILD_MEMORY: Mebibytes = Mebibytes::new(500.0);
 
 /// A child, which is abandoned with its pool: the tasks that read its process would keep both alive.
 struct Child(Addr<EngineChild>);
@@ -108,7 +110,7 @@ impl Children {
             .flatten()
             .collect(),
             root: Arc::clone(&found.root),
-            memory_mb: CHILD_MEMORY_MB,
+            memory: CHILD_MEMORY,
             sandbox: self.config.sandbox,
             egress: Arc::new(self.config.egress.clone()),
             cgroups: found.cgroups.clone(),
@@ -121,7 +123,7 @@ impl Children {
             Box::new(move |active, events| process::start(&launch, active, events)),
         );
         let address = start_watched(child, ctx, move |end, pool: &mut EnginePool, ctx| {
-            pool.hear(NodeNews::ChildEnded(id, end), ctx);
+            pool.hear(News::new(NodeNews::ChildEnded(id, end)), ctx);
         });
         if self.config.warm > 0 && !self.recent.is_empty() {
             address.tell(Warm(self.recent.clone()));

@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use protocol::size::Mebibytes;
 use sandbox::egress::{self, OnRefusal};
 use sandbox::{
     Cgroups, Confinement, Egress, Limits, MemoryGroup, Network, Processes, Root, SandboxMode, Spec,
 };
 
+use super::error::LaunchError;
 use super::memory;
 use crate::config::{EgressRules, NodeConfig};
 
@@ -18,9 +20,6 @@ const ALLOCATOR: [(&str, &str); 3] = [
     ("MALLOC_TRIM_THRESHOLD_", "131072"),
     ("MALLOC_MMAP_THRESHOLD_", "131072"),
 ];
-
-/// What helps where there is no Node.
-const NODE_HINT: &str = "install Node.js 20 or newer, or name its file with --node / WORKER_NODE";
 
 /// What a child is started with.
 #[derive(Debug, Clone)]
@@ -33,8 +32,8 @@ pub(super) struct Launch {
     pub(super) readable: Vec<PathBuf>,
     /// Where its private folder goes.
     pub(super) root: Arc<Root>,
-    /// Heap of the process, MiB.
-    pub(super) memory_mb: u64,
+    /// Heap of the process.
+    pub(super) memory: Mebibytes,
     pub(super) sandbox: SandboxMode,
     /// Where its jobs may not connect to.
     pub(super) egress: Arc<EgressRules>,
@@ -50,7 +49,7 @@ impl Launch {
             engine_dir: std::env::temp_dir(),
             readable: Vec::new(),
             root,
-            memory_mb: 0,
+            memory: Mebibytes::default(),
             // The other layers are asked about elsewhere.
             sandbox: SandboxMode::Auto,
             egress: Arc::new(config.egress.clone()),
@@ -61,18 +60,22 @@ impl Launch {
     /// `node engine_dir/main.mjs`, confined.
     ///
     /// # Errors
-    /// A text that says where Node is not.
-    pub(super) fn spec(&self, refused: OnRefusal) -> Result<Spec, String> {
-        let node = sandbox::locate(&self.node, std::env::var_os("PATH").as_deref())
-            .map_err(|why| format!("{}: {why}; {NODE_HINT}", self.node.display()))?;
+    /// Where Node is not.
+    pub(super) fn spec(&self, refused: OnRefusal) -> Result<Spec, LaunchError> {
+        let node =
+            sandbox::locate(&self.node, std::env::var_os("PATH").as_deref()).map_err(|error| {
+                LaunchError::NoNode {
+                    node: self.node.clone(),
+                    error,
+                }
+            })?;
         let mut readable = self.readable.clone();
         readable.push(self.engine_dir.clone());
-        #[expect(clippy::cast_precision_loss, reason = "a number of MiB")]
-        let bytes = memory::most_bytes(self.memory_mb as f64);
+        let bytes = memory::most_bytes(self.memory);
         let args = vec![
             "--experimental-vm-modules".into(),
             "--no-warnings".into(),
-            format!("--max-old-space-size={}", self.memory_mb).into(),
+            format!("--max-old-space-size={}", self.memory).into(),
             self.engine_dir.join("main.mjs").into(),
         ];
         let memory = self.cgroups.clone();

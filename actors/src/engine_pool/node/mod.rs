@@ -11,6 +11,7 @@
 mod child;
 mod children;
 mod conversation;
+mod error;
 mod launch;
 mod memory;
 mod placement;
@@ -25,15 +26,17 @@ mod tests;
 use std::path::PathBuf;
 
 use actix::prelude::*;
+use adaptors::EngineFolderError;
 use protocol::ids::RunId;
 use tokio::sync::{oneshot, watch};
 
 use self::child::{ChildId, ChildUpdate};
 use self::children::Children;
+use self::error::NodeEngineError;
 pub use self::launch::missing_egress;
 use self::surroundings::Surroundings;
 use self::validation::Validation;
-use super::engine::Engine;
+use super::engine::{Engine, EngineUnavailable, News};
 use super::installer::{AdaptorInstaller, Install};
 use super::messages::{EngineState, EngineStatus, Execute, Prepare, PrepareError, Prepared};
 use super::pool::EnginePool;
@@ -42,11 +45,9 @@ use crate::metrics::Metrics;
 use crate::watched::ActorEnd;
 
 /// What the engine's children and tasks have found out.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(in crate::engine_pool) enum NodeNews {
+enum NodeNews {
     /// The engine program is in this folder, or nowhere.
-    Program(Result<PathBuf, String>),
+    Program(Result<PathBuf, EngineFolderError>),
     /// It is time for another try.
     Validate,
     /// These adaptor folders are to be loaded by spare threads.
@@ -121,17 +122,16 @@ impl NodeEngine {
         };
         ctx.spawn(
             actix::fut::wrap_future::<_, EnginePool>(finding).map(|found, pool, ctx| {
-                let found = found.map_err(|error| error.to_string());
-                pool.hear(NodeNews::Program(found), ctx);
+                pool.hear(News::new(NodeNews::Program(found)), ctx);
             }),
         );
     }
 
     fn validation_failed(
         &mut self,
-        why: String,
+        why: NodeEngineError,
         ctx: &mut Context<EnginePool>,
-    ) -> Result<(), String> {
+    ) -> Result<(), NodeEngineError> {
         let State::Validating(validation) = &mut self.state else {
             return Ok(());
         };
@@ -142,7 +142,9 @@ impl NodeEngine {
             "Worker validation failed: will retry in {}ms: {why}",
             wait.as_millis()
         );
-        ctx.run_later(wait, |pool, ctx| pool.hear(NodeNews::Validate, ctx));
+        ctx.run_later(wait, |pool, ctx| {
+            pool.hear(News::new(NodeNews::Validate), ctx);
+        });
         Ok(())
     }
 
@@ -162,7 +164,8 @@ impl NodeEngine {
                         log::info!("{} adaptors are preloaded", located.len());
                         let folders = located.into_values().filter_map(|located| located.path);
                         let folders = folders.map(|path| path.to_string_lossy().into_owned());
-                        pool.hear(NodeNews::Preloaded(folders.collect()), ctx);
+                        let folders = NodeNews::Preloaded(folders.collect());
+                        pool.hear(News::new(folders), ctx);
                         return;
                     }
                     Ok(Err(error)) => error.to_string(),
@@ -191,6 +194,30 @@ impl NodeEngine {
         }
     }
 
+    fn learn(
+        &mut self,
+        news: NodeNews,
+        ctx: &mut Context<EnginePool>,
+    ) -> Result<(), NodeEngineError> {
+        match news {
+            NodeNews::Program(Ok(folder)) => {
+                self.folder.send_replace(Some(folder.clone()));
+                self.children.use_engine(folder, ctx);
+            }
+            NodeNews::Program(Err(error)) => return self.validation_failed(error.into(), ctx),
+            NodeNews::Validate => self.validate(ctx),
+            NodeNews::Preloaded(folders) => self.children.preload(folders),
+            NodeNews::Child(id, update) => self.child_updated(id, update, ctx),
+            NodeNews::ChildEnded(id, end) => {
+                let why = NodeEngineError::Child(self.children.gone(id, &end, ctx));
+                let validated = self.validation_failed(why, ctx);
+                self.finish_draining();
+                return validated;
+            }
+        }
+        Ok(())
+    }
+
     fn finish_draining(&mut self) {
         if let State::Draining(answers) = &mut self.state
             && self.children.is_empty()
@@ -205,13 +232,14 @@ impl NodeEngine {
 }
 
 impl Engine for NodeEngine {
-    fn start(&mut self, ctx: &mut Context<EnginePool>) -> Result<(), String> {
+    fn start(&mut self, ctx: &mut Context<EnginePool>) -> Result<(), EngineUnavailable> {
         log::info!("repoDir set to {}", self.config.repo_dir.display());
         log::info!(
             "statePropsToRemove set to: {}",
             self.config.state_props_to_remove.join(", ")
         );
-        self.children.begin(Surroundings::find(&self.config)?);
+        let found = Surroundings::find(&self.config).map_err(EngineUnavailable::because)?;
+        self.children.begin(found);
         self.validate(ctx);
         self.preload(ctx);
         Ok(())
@@ -265,28 +293,10 @@ impl Engine for NodeEngine {
         self.finish_draining();
     }
 
-    fn hear(&mut self, news: NodeNews, ctx: &mut Context<EnginePool>) -> Result<(), String> {
-        match news {
-            NodeNews::Program(Ok(folder)) => {
-                self.folder.send_replace(Some(folder.clone()));
-                self.children.use_engine(folder, ctx);
-            }
-            NodeNews::Program(Err(why)) => return self.validation_failed(why, ctx),
-            NodeNews::Validate => self.validate(ctx),
-            NodeNews::Preloaded(folders) => self.children.preload(folders),
-            NodeNews::Child(id, update) => self.child_updated(id, update, ctx),
-            NodeNews::ChildEnded(id, end) => {
-                let why = self.children.gone(id, &end, ctx);
-                let validated = self.validation_failed(why, ctx);
-                self.finish_draining();
-                return validated;
-            }
+    fn hear(&mut self, news: News, ctx: &mut Context<EnginePool>) -> Result<(), EngineUnavailable> {
+        match news.of() {
+            Some(news) => self.learn(news, ctx).map_err(EngineUnavailable::because),
+            None => Ok(()),
         }
-        Ok(())
-    }
-
-    #[cfg(test)]
-    fn as_node(&self) -> Option<&NodeEngine> {
-        Some(self)
     }
 }

@@ -25,7 +25,6 @@ pub(super) async fn prepare(
 ) -> Result<Prepared, PrepareError> {
     let mut versions = versions();
     let mut plan = Arc::unwrap_or_clone(message.plan);
-    let lost = || PrepareError::Engine("the engine ended while the run was prepared".to_owned());
     let mut specifiers: Vec<String> = Vec::new();
     for specifier in plan
         .steps
@@ -42,7 +41,7 @@ pub(super) async fn prepare(
             specifiers,
         })
         .await
-        .map_err(|_| lost())??;
+        .map_err(|_| PrepareError::EngineEnded)??;
     link(&mut plan, &located);
     for Located { name, version, .. } in located.values() {
         let list: &mut Vec<String> = versions.adaptors.entry(name.clone()).or_default();
@@ -54,7 +53,7 @@ pub(super) async fn prepare(
     let handshake = handshake
         .wait_for(Option::is_some)
         .await
-        .map_err(|_| lost())?
+        .map_err(|_| PrepareError::EngineEnded)?
         .clone();
     if let Some(Handshake { node, runtime }) = handshake {
         versions.node = Some(node);

@@ -10,6 +10,7 @@ use actix::prelude::*;
 use bytes::Bytes;
 use protocol::engine::{Frame, FrameDecoder, FrameLimits};
 use protocol::ids::RunId;
+use protocol::size::Mebibytes;
 use sandbox::egress::{OnRefusal, Refusal};
 use sandbox::{Confined, Control};
 use tokio::io::{
@@ -19,6 +20,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+use super::error::LaunchError;
 use super::launch::Launch;
 use super::memory;
 use crate::tell::Tell as _;
@@ -87,8 +89,8 @@ impl Process {
     }
 
     /// Has the kernel limit the memory of the process for a run, where it can.
-    pub(super) fn limit_memory(&self, limit_mb: f64) {
-        self.control.limit_memory(memory::most_bytes(limit_mb));
+    pub(super) fn limit_memory(&self, limit: Mebibytes) {
+        self.control.limit_memory(memory::most_bytes(limit));
     }
 
     /// Whether it is dead, though something of it may still be on its way.
@@ -100,12 +102,12 @@ impl Process {
 /// Starts a child and the tasks that read and write it.
 ///
 /// # Errors
-/// A text that names what could not be started.
+/// What could not be started.
 pub(super) fn start(
     launch: &Launch,
     active: SharedRun,
     recipient: Recipient<FromProcess>,
-) -> Result<Process, String> {
+) -> Result<Process, LaunchError> {
     let hears = recipient.clone();
     let refusals = OnRefusal::new(move |refusal| hears.tell(FromProcess::Refused(refusal)));
     let Confined {
@@ -114,9 +116,8 @@ pub(super) fn start(
         stdout,
         stderr,
         reaper,
-    } = sandbox::spawn(&launch.spec(refusals)?)
-        .map_err(|error| format!("an engine child: {error}"))?;
-    let sockets = sockets.ok_or("an engine child has no sockets")?;
+    } = sandbox::spawn(&launch.spec(refusals)?)?;
+    let sockets = sockets.ok_or(LaunchError::NoSockets)?;
     let pid = control.pid();
     let (commands, queue) = mpsc::unbounded_channel();
     if let Some(output) = stdout {

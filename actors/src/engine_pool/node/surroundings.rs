@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sandbox::{Cgroups, MemoryEnforcement, Root, SandboxMode};
 
+use super::error::NodeEngineError;
 use super::launch::missing_egress;
 use crate::config::NodeConfig;
 use crate::engine_pool::messages::EgressState;
@@ -20,7 +21,7 @@ impl Surroundings {
     ///
     /// # Errors
     /// What is missing and cannot be done without.
-    pub(super) fn find(config: &NodeConfig) -> Result<Self, String> {
+    pub(super) fn find(config: &NodeConfig) -> Result<Self, NodeEngineError> {
         let egress = check_sandbox(config)?;
         let cgroups = find_cgroups(config.memory_enforcement)?;
         let root = make_root()?;
@@ -33,17 +34,14 @@ impl Surroundings {
     }
 }
 
-fn find_cgroups(wanted: MemoryEnforcement) -> Result<Option<Cgroups>, String> {
-    Cgroups::find(wanted).map_err(|missing| missing.why)
+fn find_cgroups(wanted: MemoryEnforcement) -> Result<Option<Cgroups>, NodeEngineError> {
+    Cgroups::find(wanted).map_err(NodeEngineError::Cgroup)
 }
 
-fn make_root() -> Result<Arc<Root>, String> {
-    Root::create().map_err(|error| {
-        let folder = std::env::temp_dir();
-        format!(
-            "engine children need the temporary folder {}: {error}",
-            folder.display()
-        )
+fn make_root() -> Result<Arc<Root>, NodeEngineError> {
+    Root::create().map_err(|error| NodeEngineError::TemporaryFolder {
+        folder: std::env::temp_dir(),
+        error,
     })
 }
 
@@ -61,7 +59,7 @@ fn sweep_behind() {
 ///
 /// # Errors
 /// What is missing of it, where it must be whole.
-fn check_sandbox(config: &NodeConfig) -> Result<EgressState, String> {
+fn check_sandbox(config: &NodeConfig) -> Result<EgressState, NodeEngineError> {
     let mode = config.sandbox;
     let mut egress = if config.egress.is_empty() {
         EgressState::Open
@@ -89,7 +87,7 @@ fn check_sandbox(config: &NodeConfig) -> Result<EgressState, String> {
         log::info!("engine children are sandboxed by Landlock and seccomp");
         Ok(egress)
     } else if mode == SandboxMode::Strict {
-        Err(format!("the sandbox is not whole; missing: {missing}"))
+        Err(NodeEngineError::Sandbox(missing))
     } else {
         log::warn!("engine children are sandboxed in part only; missing: {missing}");
         Ok(egress)

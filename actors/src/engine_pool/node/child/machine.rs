@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use log::Level;
-use protocol::engine::{ChildEvent, RunProgress, ThreadExit};
+use protocol::engine::{ChildEvent, EncodeError, RunProgress, ThreadExit};
 use protocol::ids::RunId;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -13,6 +13,7 @@ use super::exit::ProcessExit;
 use super::messages::ChildUpdate;
 use super::table::StateKind;
 use crate::engine_pool::messages::Execute;
+use crate::engine_pool::node::error::LaunchError;
 use crate::transitions;
 
 /// How long a child may take to end itself once its sockets have ended, before it is killed.
@@ -41,7 +42,7 @@ pub(super) enum Event {
         pid: u32,
         patience: Duration,
     },
-    SpawnFailed(String),
+    SpawnFailed(LaunchError),
     /// The pool has a run for it.
     Execute(Box<Execute>),
     /// The run may begin.
@@ -68,7 +69,7 @@ pub(super) enum Event {
     /// The process is dead and all that it had said was heard.
     Exited(ProcessExit),
     /// A command could not be written as a frame.
-    Unsendable(String),
+    Unsendable(EncodeError),
     /// The resident size of the process, bytes.
     Measured {
         run: RunId,

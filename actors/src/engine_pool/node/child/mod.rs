@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use bytes::Bytes;
 use protocol::engine::{
-    ChildEvent, ChildOptions, Command, ExecuteOptions, Frame, NodeOptions, RunProgress,
-    encode_frame,
+    ChildEvent, ChildOptions, Command, EncodeError, ExecuteOptions, Frame, NodeOptions,
+    RunProgress, encode_frame,
 };
 use protocol::ids::RunId;
 use protocol::size::Mebibytes;
@@ -40,10 +40,12 @@ mod tests;
 use self::exit::ProcessExit;
 use self::machine::{Effect, Event, Files, Machine, Order, Timer};
 pub(super) use self::messages::{Abandon, ChildId, ChildUpdate, Retire, RunOn, Warm};
+use super::error::LaunchError;
 use super::process::{ActiveRun, Allowance, FromProcess, Process, SharedRun};
 use super::{NodeNews, memory};
 use crate::clock;
 use crate::config::NodeConfig;
+use crate::engine_pool::engine::News;
 use crate::engine_pool::messages::{EngineEvent, Execute, Proceed, StopJob};
 use crate::metrics::Metrics;
 use crate::tell::Tell as _;
@@ -52,7 +54,7 @@ use crate::tell::Tell as _;
 const REDACTED_BODY: u64 = 1 << 20;
 
 /// Starts the process.
-type Start = Box<dyn Fn(SharedRun, Recipient<FromProcess>) -> Result<Process, String>>;
+type Start = Box<dyn Fn(SharedRun, Recipient<FromProcess>) -> Result<Process, LaunchError>>;
 
 /// See the module's documentation.
 pub(super) struct EngineChild {
@@ -60,7 +62,7 @@ pub(super) struct EngineChild {
     warm: usize,
     handshake: Duration,
     options: NodeOptions,
-    pool: Recipient<NodeNews>,
+    pool: Recipient<News>,
     metrics: Metrics,
     start: Start,
     machine: Machine,
@@ -74,7 +76,7 @@ impl EngineChild {
     pub(super) fn new(
         id: ChildId,
         config: &NodeConfig,
-        pool: Recipient<NodeNews>,
+        pool: Recipient<News>,
         metrics: Metrics,
         start: Start,
     ) -> Self {
@@ -158,7 +160,7 @@ impl EngineChild {
         None
     }
 
-    fn send(&self, order: &Order) -> Result<(), String> {
+    fn send(&self, order: &Order) -> Result<(), EncodeError> {
         let nothing = Bytes::new();
         let execution = self.machine.execution();
         let (command, body) = match (order, execution) {
@@ -186,7 +188,7 @@ impl EngineChild {
             (Order::Cancel(run), _) => (Command::Cancel { run }, &nothing),
             (Order::Shutdown, _) => (Command::Shutdown, &nothing),
         };
-        let parts = encode_frame(&command, body).map_err(|error| error.to_string())?;
+        let parts = encode_frame(&command, body)?;
         if let Some(process) = &self.process {
             parts.into_iter().for_each(|part| process.send(part));
         }
@@ -214,7 +216,7 @@ impl EngineChild {
             errors: String::new(),
         };
         if let Some(process) = &self.process {
-            process.limit_memory(options.memory_limit_mb);
+            process.limit_memory(Mebibytes::new(options.memory_limit_mb));
             process.control.forget_refusals();
         }
     }
@@ -230,7 +232,7 @@ impl EngineChild {
     }
 
     fn report(&self, update: ChildUpdate) {
-        self.pool.tell(NodeNews::Child(self.id, update));
+        self.pool.tell(News::new(NodeNews::Child(self.id, update)));
     }
 
     fn read(&mut self, frame: &Frame, permit: Option<OwnedSemaphorePermit>) -> Event {

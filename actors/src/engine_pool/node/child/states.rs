@@ -26,7 +26,8 @@ impl Machine {
                     next: Next::Idle,
                 }
             }
-            Event::SpawnFailed(why) => {
+            Event::SpawnFailed(error) => {
+                let why = error.to_string();
                 self.act(Effect::Report(ChildUpdate::Dead { why }));
                 State::Gone
             }
@@ -133,8 +134,8 @@ impl Machine {
                 | Event::ThreadEnded { .. },
                 execution,
             ) => self.violated(broke("it speaks before it is ready"), execution, None),
-            (Event::Unsendable(why), Some(execution)) => {
-                self.unsendable(why, execution, None, next, StateKind::Handshake)
+            (Event::Unsendable(error), Some(execution)) => {
+                self.unsendable(&error, execution, None, next, StateKind::Handshake)
             }
             (_, execution) => State::Handshake { execution, next },
         }
@@ -231,8 +232,8 @@ impl Machine {
                     next: Next::Retire,
                 };
             }
-            Event::Unsendable(why) => {
-                return self.unsendable(why, execution, None, next, StateKind::Busy);
+            Event::Unsendable(error) => {
+                return self.unsendable(&error, execution, None, next, StateKind::Busy);
             }
             event => {
                 if let Some(what) = breach(event, &mut execution) {
@@ -279,8 +280,8 @@ impl Machine {
                     next: Next::Retire,
                 };
             }
-            Event::Unsendable(why) => {
-                return self.kill(why, Some(execution), Some(stop));
+            Event::Unsendable(error) => {
+                return self.kill(error.to_string(), Some(execution), Some(stop));
             }
             event => {
                 if let Some(what) = breach(event, &mut execution) {
@@ -306,7 +307,7 @@ impl Machine {
             Event::Said(ChildEvent::ProtocolError { message }, _) => {
                 self.violated(refuses(&message), None, None)
             }
-            Event::Unsendable(why) => self.kill(why, None, None),
+            Event::Unsendable(error) => self.kill(error.to_string(), None, None),
             _ => State::Retiring,
         }
     }

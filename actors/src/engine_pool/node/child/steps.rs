@@ -1,8 +1,9 @@
 //! What an engine child does in more than one state.
 
 use log::Level;
-use protocol::engine::{ChildEvent, EngineFailure, RunProgress, ThreadExit};
+use protocol::engine::{ChildEvent, EncodeError, EngineFailure, RunProgress, ThreadExit};
 use protocol::ids::RunId;
+use protocol::size::Mebibytes;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::execution::{Execution, Memory, Stop};
@@ -13,7 +14,7 @@ use super::machine::{
 };
 use super::messages::ChildUpdate;
 use super::table::StateKind;
-use crate::engine_pool::node::memory::{self, Verdict};
+use crate::engine_pool::node::memory::{self, MemoryUse};
 
 impl Machine {
     /// The run may begin, and its time.
@@ -48,7 +49,7 @@ impl Machine {
         mut execution: Box<Execution>,
         next: Next,
     ) -> State {
-        let limit_mb = execution.request.options.memory_limit_mb;
+        let limit = Mebibytes::new(execution.request.options.memory_limit_mb);
         let at_start = match execution.memory {
             Memory::Unmeasured => resident,
             Memory::Watched { at_start }
@@ -56,7 +57,7 @@ impl Machine {
             | Memory::Unbounded { at_start } => at_start,
         };
         match (
-            memory::judge(resident, at_start, limit_mb),
+            memory::of_limit(resident, at_start, limit),
             execution.memory,
         ) {
             (_, Memory::Unmeasured) => execution.memory = Memory::Watched { at_start },
@@ -64,12 +65,15 @@ impl Machine {
             (_, Memory::Watched { .. } | Memory::Near { .. }) if resident == memory::UNBOUNDED => {
                 execution.memory = Memory::Unbounded { at_start };
             }
-            (Verdict::Over, _) => {
+            (MemoryUse::Over, _) => {
                 // Not by a cancel: a thread that allocates outside the heap may not end in time.
                 let why = if resident == memory::UNBOUNDED {
                     format!("run {run} hides the size of its process, or has too many threads")
                 } else {
-                    format!("run {run} uses {} MiB", resident >> 20)
+                    format!(
+                        "run {run} uses {} MiB",
+                        Mebibytes::from_bytes(resident).whole()
+                    )
                 };
                 self.act(Effect::Complain {
                     level: Level::Warn,
@@ -78,11 +82,11 @@ impl Machine {
                 });
                 return self.kill(why, Some(execution), Some(Stop::OverMemory));
             }
-            (Verdict::Near, Memory::Watched { .. }) => {
+            (MemoryUse::Near, Memory::Watched { .. }) => {
                 execution.memory = Memory::Near { at_start };
-                self.act(Effect::Warn(memory::near_line(limit_mb)));
+                self.act(Effect::Warn(memory::near_line(limit)));
             }
-            (Verdict::Near | Verdict::Fine, _) => {}
+            (MemoryUse::Near | MemoryUse::Within, _) => {}
         }
         self.act(Effect::Arm(Timer::Watch(run), WATCH));
         State::Busy { execution, next }
@@ -136,12 +140,13 @@ impl Machine {
     /// The run's command could not be written. The process has not heard of the run, if that was its first.
     pub(super) fn unsendable(
         &mut self,
-        why: String,
+        why: &EncodeError,
         execution: Box<Execution>,
         stop: Option<Stop>,
         next: Next,
         state: StateKind,
     ) -> State {
+        let why = why.to_string();
         if execution.conversation.may_begin() {
             return self.kill(why, Some(execution), stop);
         }

@@ -1,6 +1,7 @@
 //! An engine that cannot start, and children and pools that die.
 
 use super::*;
+use crate::engine_pool::node::NodeEngine;
 
 impl Handler<Panic> for EngineChild {
     type Result = ();
@@ -20,7 +21,7 @@ impl Handler<PanicChild> for EnginePool {
     type Result = ();
 
     fn handle(&mut self, message: PanicChild, _: &mut Self::Context) {
-        let engine = self.engine().as_node().unwrap();
+        let engine = self.engine::<NodeEngine>().unwrap();
         engine.children.child_of(&message.run).unwrap().tell(Panic);
     }
 }

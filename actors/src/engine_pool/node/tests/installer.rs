@@ -3,6 +3,7 @@
 use super::*;
 use crate::engine_pool::Prepare;
 use crate::engine_pool::installer::AdaptorInstaller;
+use crate::engine_pool::node::NodeEngine;
 use crate::tell::Tell as _;
 
 /// In the place of the engine's bundler: every adaptor has a bundle at once.
@@ -21,7 +22,7 @@ impl Handler<PanicInstaller> for EnginePool {
     type Result = ();
 
     fn handle(&mut self, _: PanicInstaller, _: &mut Self::Context) {
-        let engine = self.engine().as_node().unwrap();
+        let engine = self.engine::<NodeEngine>().unwrap();
         engine.installer.as_ref().unwrap().tell(Panic);
     }
 }

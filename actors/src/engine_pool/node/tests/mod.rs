@@ -61,7 +61,7 @@ impl Handler<EngineFailed> for Ear<String> {
     type Result = ();
 
     fn handle(&mut self, event: EngineFailed, _: &mut Self::Context) {
-        self.0.send(event.why).unwrap();
+        self.0.send(event.why.to_string()).unwrap();
     }
 }
 

@@ -147,7 +147,7 @@ fn a_run_that_is_cancelled_before_its_job_begins_says_so() {
 #[test]
 fn what_cannot_be_loaded_ends_the_run_before_its_start() {
     let mut run = Bench::loading();
-    let error = PrepareError::Engine("it is not there".to_owned());
+    let error = PrepareError::EngineEnded;
     run.on(Event::Prepared(Err(error)));
     assert_eq!(run.phase(), RunPhase::Settling);
     run.accept_all();

@@ -9,7 +9,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use protocol::engine::{ExitCause, ThreadExit};
+use protocol::engine::{EncodeError, ExitCause, ThreadExit};
 use protocol::ids::{JobId, WorkloopId};
 use protocol::lightning::Timestamp;
 use protocol::plan::{ConvertOptions, LightningPlan, convert};
@@ -182,7 +182,7 @@ fn broke() -> Event {
 }
 
 fn unsendable() -> Event {
-    Event::Unsendable("it is no JSON".to_owned())
+    Event::Unsendable(EncodeError::TooLarge(1 << 32))
 }
 
 fn warm() -> Event {

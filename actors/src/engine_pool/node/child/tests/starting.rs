@@ -1,13 +1,14 @@
 //! A child until it is idle for the first time.
 
 use super::*;
+use crate::engine_pool::node::error::LaunchError;
 
 #[test]
 pub(super) fn a_child_that_cannot_be_started_is_dead() {
     Walk::through([])
         .expect(Event::Execute(request()), S::Spawning, &["report declined"])
         .expect(
-            Event::SpawnFailed("no node".to_owned()),
+            Event::SpawnFailed(LaunchError::NoSockets),
             S::Gone,
             &["report dead"],
         )
