@@ -1,11 +1,14 @@
 //! The load driver: starts a mock Lightning and a worker, each as a process of its own, runs one scenario and prints
 //! one line of JSON. `benches/README.md` says how to read it.
 
+mod clip;
 mod lightning;
 mod measure;
+mod plans;
 mod process;
 mod proxy;
 mod scenario;
+mod service;
 mod worker;
 
 use std::io::{self, Write as _};
@@ -15,8 +18,9 @@ use std::time::Duration;
 
 use clap::Parser;
 
+use crate::clip::Clip;
 use crate::lightning::Lightning;
-use crate::scenario::{Clip, Scenario, Setting};
+use crate::scenario::{Scenario, Setting};
 
 /// Start a mock Lightning and a worker, run a scenario, print what it cost as one line of JSON
 #[derive(Debug, Parser)]
@@ -48,9 +52,9 @@ struct Flags {
     /// Pause between the runs of a serial scenario
     #[arg(long, value_name = "MS", default_value_t = 0)]
     pause: u64,
-    /// Adaptor of the jobs
-    #[arg(long, default_value = "@openfn/language-common@3.3.4")]
-    adaptor: String,
+    /// Adaptor of the jobs; the scenario's if absent, which is language-common for most
+    #[arg(long)]
+    adaptor: Option<String>,
     /// Adaptor repository; a temporary one if absent
     #[arg(long, value_name = "DIR")]
     repo_dir: Option<PathBuf>,

@@ -6,11 +6,14 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use crate::LoadError;
+use crate::clip::Clip;
 use crate::lightning::{Lightning, Run};
 use crate::measure::{
     claim_to_start, enqueue_to_complete, percentiles, round, start_to_complete, whole,
 };
+use crate::plans::{MIXED, Owner, Plans, STEP, WAIT};
 use crate::process::{own_cpu_s, peak_mb, rss_mb, usage};
+use crate::service;
 use crate::worker::Worker;
 
 /// How long a scenario may take. The first run may have to install the adaptor.
@@ -22,8 +25,6 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// How often the mock is asked: more often for single runs, since the next one waits for the answer.
 const LOOK_SERIAL: Duration = Duration::from_millis(5);
 const LOOK_BURST: Duration = Duration::from_millis(20);
-
-const STATE_BYTES: usize = 8 * 1024 * 1024;
 
 /// What to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -42,6 +43,14 @@ pub(crate) enum Scenario {
     LogsBatched,
     /// An 8 MB dataclip through three steps
     Bigstate,
+    /// One run after the other, each of another project
+    Tenants,
+    /// One run after the other with language-http, each with one GET to a service of the driver
+    Http,
+    /// Five adaptors in turn, each run of another project
+    Mixed,
+    /// All runs at once, each of another project
+    Tenantburst,
     /// All runs at once, with the mock engine
     Mockburst,
     /// No runs
@@ -52,9 +61,9 @@ impl Scenario {
     /// Runs, lines or seconds.
     pub(crate) fn number(self) -> usize {
         match self {
-            Self::Serial | Self::Waits => 30,
-            Self::Burst => 40,
-            Self::Rtt => 20,
+            Self::Serial | Self::Waits | Self::Tenants | Self::Http => 30,
+            Self::Burst | Self::Tenantburst => 40,
+            Self::Rtt | Self::Mixed => 20,
             Self::Logs | Self::LogsBatched => 20_000,
             Self::Bigstate => 5,
             Self::Mockburst => 500,
@@ -64,9 +73,9 @@ impl Scenario {
 
     pub(crate) fn warm_ups(self) -> usize {
         match self {
-            Self::Serial | Self::Rtt => 3,
-            Self::Burst => 5,
-            Self::Waits | Self::Mockburst => 10,
+            Self::Serial | Self::Rtt | Self::Tenants | Self::Http => 3,
+            Self::Burst | Self::Tenantburst => 5,
+            Self::Waits | Self::Mockburst | Self::Mixed => 10,
             Self::Logs | Self::LogsBatched | Self::Bigstate => 1,
             Self::Idle => 0,
         }
@@ -89,7 +98,26 @@ impl Scenario {
     }
 
     fn is_serial(self) -> bool {
-        !matches!(self, Self::Burst | Self::Waits | Self::Mockburst)
+        !matches!(
+            self,
+            Self::Burst | Self::Tenantburst | Self::Waits | Self::Mockburst
+        )
+    }
+
+    fn owner(self) -> Owner {
+        match self {
+            Self::Tenants | Self::Mixed | Self::Tenantburst => Owner::Each,
+            _ => Owner::One,
+        }
+    }
+
+    /// The adaptors of the jobs, unless others are asked for.
+    fn adaptors(self) -> &'static [&'static str] {
+        match self {
+            Self::Http => &MIXED[1..2],
+            Self::Mixed => &MIXED,
+            _ => &MIXED[..1],
+        }
     }
 }
 
@@ -98,7 +126,8 @@ pub(crate) struct Setting {
     pub(crate) number: usize,
     pub(crate) warm_ups: usize,
     pub(crate) pause: Duration,
-    pub(crate) adaptor: String,
+    /// That of every job, in place of the scenario's.
+    pub(crate) adaptor: Option<String>,
     pub(crate) clip: Clip,
 }
 
@@ -110,31 +139,29 @@ pub(crate) async fn run(
     worker: &mut Worker,
 ) -> Result<Value, LoadError> {
     let start_to_first_claim_ms = first_claim(lightning, worker).await?;
-    let (count, plan) = match scenario {
-        Scenario::Idle => {
-            return Ok(idle(setting, worker, start_to_first_claim_ms).await);
-        }
-        Scenario::Logs | Scenario::LogsBatched => (1, log_plan(setting)),
-        Scenario::Bigstate => (setting.number, state_plan(setting)),
-        Scenario::Waits => (setting.number, plan(setting, WAIT)),
-        Scenario::Mockburst => (setting.number, plan(setting, "")),
-        Scenario::Serial | Scenario::Burst | Scenario::Rtt => (setting.number, plan(setting, STEP)),
+    if scenario == Scenario::Idle {
+        return Ok(idle(setting, worker, start_to_first_claim_ms).await);
+    }
+    let mut plans = plans(scenario, setting).await?;
+    let count = match scenario {
+        Scenario::Logs | Scenario::LogsBatched => 1,
+        _ => setting.number,
     };
     // One alone, in case the adaptor is to be installed.
     let first = setting.warm_ups.min(1);
-    serial(first, setting, &plan, lightning).await?;
+    serial(first, setting, &mut plans, lightning).await?;
     if scenario.is_serial() {
-        serial(setting.warm_ups - first, setting, &plan, lightning).await?;
+        serial(setting.warm_ups - first, setting, &mut plans, lightning).await?;
     } else {
-        burst(setting.warm_ups - first, &plan, lightning).await?;
+        burst(setting.warm_ups - first, &mut plans, lightning).await?;
     }
     tokio::time::sleep(SETTLE).await;
     let (before, own_before) = (usage(worker.pid()), own_cpu_s(worker.pid()));
     let lightning_before = own_cpu_s(lightning.pid());
     if scenario.is_serial() {
-        serial(count, setting, &plan, lightning).await?;
+        serial(count, setting, &mut plans, lightning).await?;
     } else {
-        burst(count, &plan, lightning).await?;
+        burst(count, &mut plans, lightning).await?;
     }
     let lightning_cpu_s = own_cpu_s(lightning.pid()) - lightning_before;
     tokio::time::sleep(SETTLE).await;
@@ -165,142 +192,56 @@ pub(crate) async fn run(
     Ok(result)
 }
 
-const STEP: &str = "fn(state => state);";
-const WAIT: &str =
-    "fn(async state => { await new Promise(done => setTimeout(done, 1000)); return state; });";
-
-fn plan(setting: &Setting, body: &str) -> Value {
-    json!({
-        "triggers": [{ "id": "trigger" }],
-        "jobs": [{ "id": "a", "name": "A", "body": body, "adaptor": setting.adaptor }],
-        "edges": [{ "id": "t-a", "source_trigger_id": "trigger", "target_job_id": "a" }],
-        "starting_node_id": "trigger",
-        "dataclip": { "data": { "patients": 3 } },
-    })
-}
-
-fn log_plan(setting: &Setting) -> Value {
-    let lines = setting.number;
-    plan(
-        setting,
-        &format!(
-            "fn(state => {{ for (let i = 0; i < {lines}; i++) console.log('line', i); return state; }});"
-        ),
-    )
-}
-
-/// What a large dataclip is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Clip {
-    /// One letter
-    Fill,
-    /// Records of a health project
-    Records,
-    /// Random letters, as of an encrypted file
-    Noise,
-}
-
-impl Clip {
-    fn items(self) -> Vec<Value> {
-        let mut random = Xorshift(88_172_645_463_325_252);
-        match self {
-            Self::Fill => vec![json!("x".repeat(1000)); STATE_BYTES / 1003],
-            Self::Records => {
-                let mut items = Vec::new();
-                let mut bytes = 0;
-                while bytes < STATE_BYTES {
-                    let item = record(&mut random);
-                    bytes += item.to_string().len() + 1;
-                    items.push(item);
-                }
-                items
-            }
-            Self::Noise => (0..STATE_BYTES / 1003)
-                .map(|_| json!((0..1000).map(|_| random.letter()).collect::<String>()))
-                .collect(),
+async fn plans(scenario: Scenario, setting: &Setting) -> Result<Plans, LoadError> {
+    let adaptors = match &setting.adaptor {
+        Some(adaptor) => vec![adaptor.clone()],
+        None => scenario
+            .adaptors()
+            .iter()
+            .map(|&adaptor| adaptor.to_owned())
+            .collect(),
+    };
+    let owner = scenario.owner();
+    Ok(match scenario {
+        Scenario::Logs | Scenario::LogsBatched => Plans::of_lines(setting.number, adaptors),
+        Scenario::Bigstate => Plans::of_large_state(setting.clip, adaptors),
+        Scenario::Waits => Plans::of_step(WAIT, adaptors, owner),
+        Scenario::Http => {
+            let get = format!("get('http://127.0.0.1:{}/');", service::start().await?);
+            Plans::of_step(&get, adaptors, owner)
         }
-    }
-}
-
-/// Marsaglia's generator: small, and the same each time.
-struct Xorshift(u64);
-
-impl Xorshift {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 >> 11
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
-    fn letter(&mut self) -> char {
-        let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-        char::from(letters[usize::try_from(self.below(64)).unwrap_or_default()])
-    }
-}
-
-fn record(random: &mut Xorshift) -> Value {
-    const NAMES: [&str; 6] = [
-        "Amina Diallo",
-        "John Otieno",
-        "Grace Wanjiru",
-        "Pedro Alvarez",
-        "Mei Chen",
-        "Fatou Sow",
-    ];
-    json!({
-        "id": format!("{:013x}-{:013x}", random.next(), random.next()),
-        "name": NAMES[usize::try_from(random.below(6)).unwrap_or_default()],
-        "age": random.below(90),
-        "registered": format!("2026-{:02}-{:02}T{:02}:{:02}:00.000Z", random.below(12) + 1, random.below(28) + 1, random.below(24), random.below(60)),
-        "village": format!("village {}", random.below(400)),
-        "visits": [
-            { "kind": "anc", "weight": random.below(90), "notes": null },
-            { "kind": "followup", "weight": random.below(90), "notes": "stable" },
-        ],
-        "active": random.below(2) == 0,
+        Scenario::Serial
+        | Scenario::Burst
+        | Scenario::Rtt
+        | Scenario::Tenants
+        | Scenario::Mixed
+        | Scenario::Tenantburst
+        | Scenario::Mockburst
+        | Scenario::Idle => Plans::of_step(STEP, adaptors, owner),
     })
-}
-
-fn state_plan(setting: &Setting) -> Value {
-    let items = setting.clip.items();
-    let mut plan = plan(setting, STEP);
-    let job = |id: &str| json!({ "id": id, "name": id, "body": STEP, "adaptor": setting.adaptor });
-    plan["jobs"] = json!([job("a"), job("b"), job("c")]);
-    plan["edges"] = json!([
-        { "id": "t-a", "source_trigger_id": "trigger", "target_job_id": "a" },
-        { "id": "a-b", "source_job_id": "a", "target_job_id": "b", "condition": "on_job_success" },
-        { "id": "b-c", "source_job_id": "b", "target_job_id": "c", "condition": "on_job_success" },
-    ]);
-    plan["dataclip"] = json!({ "data": items });
-    plan
 }
 
 async fn serial(
     count: usize,
     setting: &Setting,
-    plan: &Value,
+    plans: &mut Plans,
     lightning: &Lightning,
 ) -> Result<(), LoadError> {
     for _ in 0..count {
         let done = lightning.statistics().await?.finished;
-        lightning.enqueue(plan, true).await?;
+        lightning.enqueue(plans.next(), true).await?;
         lightning.finished(done + 1, LOOK_SERIAL, PATIENCE).await?;
         tokio::time::sleep(setting.pause).await;
     }
     Ok(())
 }
 
-async fn burst(count: usize, plan: &Value, lightning: &Lightning) -> Result<(), LoadError> {
+async fn burst(count: usize, plans: &mut Plans, lightning: &Lightning) -> Result<(), LoadError> {
     let done = lightning.statistics().await?.finished;
     for number in 0..count {
         // The first, so that work begins, and the last, in case the worker was faster than this loop.
         let wake = number == 0 || number + 1 == count;
-        lightning.enqueue(plan, wake).await?;
+        lightning.enqueue(plans.next(), wake).await?;
     }
     lightning.finished(done + count, LOOK_BURST, PATIENCE).await
 }
