@@ -258,6 +258,8 @@ pub struct NodeConfig {
     pub egress: EgressRules,
     /// How memory is limited beyond the V8 heap.
     pub memory_enforcement: MemoryEnforcement,
+    /// What a run may have in files of its own.
+    pub files: Mebibytes,
     /// How long a new child may take to say that it is ready.
     pub validation_timeout: Duration,
     /// Further tries after a first failed handshake.

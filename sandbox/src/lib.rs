@@ -15,6 +15,7 @@
 
 pub mod egress;
 mod error;
+mod files;
 mod layers;
 mod locate;
 mod output;
@@ -31,6 +32,7 @@ mod tests;
 
 pub use self::egress::Egress;
 pub use self::error::{Error, Missing, NotFound};
+pub use self::files::{Files, Scope};
 pub use self::layers::Layer;
 pub use self::locate::locate;
 pub use self::output::{Output, output};
@@ -41,7 +43,7 @@ pub use self::spawn::{Confined, Control, Sockets, spawn};
 pub use self::spec::{
     Confinement, Limits, MemoryEnforcement, MemoryGroup, Network, Processes, SandboxMode, Spec,
 };
-pub use self::usage::Usage;
+pub use self::usage::{Survey, Usage};
 
 /// The resident size of a process in bytes; `None` when it is gone, or hides it.
 #[must_use]

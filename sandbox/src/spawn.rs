@@ -11,12 +11,13 @@ use tokio::sync::oneshot;
 
 use crate::egress::{self, Broker};
 use crate::error::Error;
+use crate::files::{Files, Scope};
 use crate::platform::{Leaf, Prepared};
 use crate::pre_exec;
 use crate::private_folder::PrivateFolder;
 use crate::reaper::Reaper;
 use crate::spec::Spec;
-use crate::usage::Usage;
+use crate::usage::{Survey, Usage};
 
 /// A started process.
 #[derive(Debug)]
@@ -48,6 +49,8 @@ pub struct Control {
     pid: u32,
     kill: Option<oneshot::Sender<()>>,
     folder: PathBuf,
+    /// Bytes of the largest file that it can write.
+    largest_file: u64,
     cgroup: Option<Leaf>,
     /// Answers the calls that name a destination.
     broker: Option<Broker>,
@@ -99,6 +102,18 @@ impl Control {
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
         crate::platform::usage(self.pid)
+    }
+
+    /// What it takes and has open at this moment, its files counted until they are more than `most`; `None` when it is gone.
+    #[must_use]
+    pub fn survey(&self, most: Files) -> Option<Survey> {
+        crate::platform::survey(self.pid, &self.folder, self.largest_file, most)
+    }
+
+    /// What it has in files of its own, counted until that is more than `most`.
+    #[must_use]
+    pub fn files(&self, most: Files, scope: Scope) -> Files {
+        crate::platform::files(self.pid, &self.folder, self.largest_file, most, scope)
     }
 
     /// Its resident size in bytes; `None` when it is gone, or hides it.
@@ -178,6 +193,7 @@ pub fn spawn(spec: &Spec) -> Result<Confined, Error> {
             pid,
             kill: Some(kill),
             folder: private.path().to_owned(),
+            largest_file: confinement.limits.file_bytes,
             cgroup,
             broker,
         },

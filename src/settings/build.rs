@@ -305,6 +305,7 @@ fn engine(
         ];
         values::one_of(&words, text)
     });
+    let files = from.required(&table::RUN_FILES, values::mebibytes);
     let validation_timeout = from.required(&table::VALIDATION_TIMEOUT, values::milliseconds);
     let validation_retries = from.required(&table::VALIDATION_RETRIES, values::count(0));
     let state_props_to_remove = from.list(&table::STATE_PROPS_TO_REMOVE);
@@ -327,6 +328,7 @@ fn engine(
         sandbox,
         egress,
         memory_enforcement,
+        files,
         validation_timeout,
         validation_retries,
         state_props_to_remove,

@@ -379,6 +379,15 @@ pub(crate) static RUN_MEMORY: Setting =
         .env(&["WORKER_MAX_RUN_MEMORY_MB"])
         .default("500");
 
+pub(crate) static RUN_FILES: Setting = Setting::text(
+    Limits,
+    "run-files",
+    "MB",
+    "What a run may write into temporary files; of these it may have 10000",
+)
+.env(&["WORKER_MAX_RUN_FILES_MB"])
+.default("1024");
+
 pub(crate) static PAYLOAD_MEMORY: Setting = Setting::text(
     Limits,
     "payload-memory",
@@ -592,6 +601,7 @@ pub(crate) static ALL: &[&Setting] = &[
     &PROFILE,
     &PROFILE_POLL_INTERVAL,
     &RUN_MEMORY,
+    &RUN_FILES,
     &PAYLOAD_MEMORY,
     &LOG_PAYLOAD_MEMORY,
     &STATE_MEMORY,

@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod leaving;
 mod native;
 
 use std::fs;

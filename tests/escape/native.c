@@ -62,13 +62,22 @@ __attribute__((constructor)) static void attempts(void) {
   int pair[2];
   told("socket pair", socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
 
+  int stream = socket(AF_INET, SOCK_STREAM, 0);
+  told("stream socket", stream);
+  int size = 4 << 20;
+  told("large socket", setsockopt(stream, SOL_SOCKET, SO_SNDBUF, &size, sizeof size));
+  /* Descriptors that are not counted with those of the process. */
+  told("descriptors of its own", syscall(SYS_close_range, 1000, 1001, 2 /* CLOSE_RANGE_UNSHARE */));
+  told("thread with descriptors of its own", syscall(SYS_clone, 0x10900 /* THREAD, SIGHAND, VM */, 0, 0, 0, 0));
+  /* By way of an address that nobody has judged. */
+  unsigned char route[] = {131, 7, 4, 169, 254, 169, 254, 0};
+  told("route of a socket", setsockopt(stream, IPPROTO_IP, 4 /* IP_OPTIONS */, route, sizeof route));
+
   /* Signals to the worker by a descriptor's owner. */
   told("owner of a descriptor", fcntl(pipes[0], F_SETOWN, worker));
   struct f_owner_ex owner = {F_OWNER_PID, worker};
   told("owner of a descriptor, extended", fcntl(pipes[0], F_SETOWN_EX, &owner));
   told("signal of a descriptor", fcntl(pipes[0], F_SETSIG, SIGKILL));
-  int stream = socket(AF_INET, SOCK_STREAM, 0);
-  told("stream socket", stream);
   told("owner of a socket", ioctl(stream, 0x8901 /* FIOSETOWN */, &worker));
   told("group of a socket", ioctl(stream, 0x8902 /* SIOCSPGRP */, &worker));
 

@@ -16,7 +16,7 @@ use super::support::rows::{ended, enqueue, one};
 use super::{ESCAPE, NOBODY_SPECIAL, Stage};
 
 /// Compiles a source of this folder; `None` where there is no compiler.
-fn compile(source: &str, options: &[&str], target: &Path) -> io::Result<Option<()>> {
+pub(crate) fn compile(source: &str, options: &[&str], target: &Path) -> io::Result<Option<()>> {
     let sources = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/escape"));
     let mut cc = Command::new("cc");
     cc.args(["-shared", "-fPIC", "-pthread", "-O1"])
@@ -37,7 +37,7 @@ fn compile(source: &str, options: &[&str], target: &Path) -> io::Result<Option<(
 }
 
 /// Loads a library, which does what it does while that goes on.
-fn load(library: &Path) -> String {
+pub(crate) fn load(library: &Path) -> String {
     let library = library.display();
     format!(
         "try {{ process.dlopen({{ exports: {{}} }}, '{library}'); }} catch {{ /* It registers nothing. */ }}"
@@ -86,6 +86,10 @@ const EXPECTED: &[(&str, &str)] = &[
     ("pipe", "done"),
     ("large pipe", "EPERM"),
     ("socket pair", "EPERM"),
+    ("large socket", "EPERM"),
+    ("descriptors of its own", "EPERM"),
+    ("thread with descriptors of its own", "EPERM"),
+    ("route of a socket", "EPERM"),
     ("owner of a descriptor", "EPERM"),
     ("owner of a descriptor, extended", "EPERM"),
     ("signal of a descriptor", "EPERM"),

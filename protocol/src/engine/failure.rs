@@ -11,6 +11,9 @@ pub enum EngineFailure {
     /// The run's heap, process or group of processes exceeds its limit.
     #[error("Run exceeded maximum memory usage")]
     OutOfMemory,
+    /// The run has more in files of its own, or more of them, than it may.
+    #[error("Run exceeded the limit of its files")]
+    TooManyFiles,
     /// The run takes longer than it may.
     #[error("Workflow failed to return within {}ms", .limit.as_millis())]
     TimedOut {
@@ -71,6 +74,7 @@ impl EngineFailure {
     pub fn error_type(&self) -> &str {
         match self {
             Self::OutOfMemory => "OOMError",
+            Self::TooManyFiles => "FilesError",
             Self::TimedOut { .. } => "TimeoutError",
             Self::StateTooLarge { .. } => "StateTooLargeError",
             Self::ThreadExited { .. } | Self::ProcessExited { .. } | Self::LoadingKills => {
@@ -88,9 +92,10 @@ impl EngineFailure {
     /// The exit reason of the run.
     pub fn severity(&self) -> ExitReason {
         match self {
-            Self::OutOfMemory | Self::TimedOut { .. } | Self::StateTooLarge { .. } => {
-                ExitReason::Kill
-            }
+            Self::OutOfMemory
+            | Self::TooManyFiles
+            | Self::TimedOut { .. }
+            | Self::StateTooLarge { .. } => ExitReason::Kill,
             Self::ThreadExited { .. }
             | Self::ProcessExited { .. }
             | Self::LoadingKills
@@ -129,6 +134,12 @@ mod tests {
                 ExitReason::Kill,
                 "OOMError",
                 "Run exceeded maximum memory usage",
+            ),
+            (
+                EngineFailure::TooManyFiles,
+                ExitReason::Kill,
+                "FilesError",
+                "Run exceeded the limit of its files",
             ),
             (
                 EngineFailure::TimedOut {

@@ -6,9 +6,10 @@ use std::path::Path;
 
 use crate::egress::Entrance;
 use crate::error::Missing;
+use crate::files::{Count, Files, Scope};
 use crate::layers::Layer;
 use crate::spec::{Confinement, MemoryEnforcement, SandboxMode};
-use crate::usage::Usage;
+use crate::usage::{Survey, Usage};
 
 const WHY: &str = "this system is not Linux";
 
@@ -65,6 +66,29 @@ pub fn layers() -> Vec<Layer> {
 #[must_use]
 pub fn usage(_pid: u32) -> Option<Usage> {
     None
+}
+
+/// What a process takes and has open; `None` when it is gone, or not known.
+pub(crate) fn survey(
+    _pid: u32,
+    _folder: &Path,
+    _largest_file: u64,
+    _most: Files,
+) -> Option<Survey> {
+    None
+}
+
+/// What a process has in its private folder; counted until it is more than `most`.
+pub(crate) fn files(
+    _pid: u32,
+    folder: &Path,
+    _largest_file: u64,
+    most: Files,
+    _scope: Scope,
+) -> Files {
+    let mut count = Count::new(most);
+    count.add_folder(folder);
+    count.files()
 }
 
 /// Where programs get groups with limits: nowhere, so there is no value of it.

@@ -7,9 +7,9 @@
 mod capabilities;
 mod cgroup;
 mod landlock;
+mod processes;
 mod seccomp;
 
-use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -18,12 +18,13 @@ use seccompiler::BpfProgram;
 
 pub use self::cgroup::Cgroups;
 pub(crate) use self::cgroup::Leaf;
+pub use self::processes::usage;
+pub(crate) use self::processes::{files, survey};
 use crate::egress::Entrance;
 use crate::error::Missing;
 use crate::layers::Layer;
 use crate::pre_exec;
 use crate::spec::{Confinement, Limits, Network, Processes, SandboxMode};
-use crate::usage::Usage;
 
 /// What a program is confined by, built before the fork.
 #[derive(Debug)]
@@ -168,49 +169,4 @@ pub fn layers() -> Vec<Layer> {
         Err(why) => Layer::off("cgroup", why),
     });
     layers
-}
-
-/// What a process takes at this moment; `None` when it is gone.
-#[must_use]
-pub fn usage(pid: u32) -> Option<Usage> {
-    Some(read_usage(
-        &fs::read_to_string(format!("/proc/{pid}/status")).ok()?,
-    ))
-}
-
-/// Reads a process's `status`.
-fn read_usage(status: &str) -> Usage {
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.map(str::trim)
-    };
-    // In kB, as the kernel calls 1,024 bytes. `statm` would be shorter, but it counts in pages, whose size is queried.
-    let kilobytes = field("VmRSS:").and_then(|text| text.strip_suffix("kB")?.trim().parse().ok());
-    Usage {
-        resident: kilobytes.map(|kilobytes: u64| kilobytes << 10),
-        threads: field("Threads:")
-            .and_then(|text| text.parse().ok())
-            .unwrap_or_default(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_size_of_a_living_process_is_known_and_that_of_a_dead_one_is_not() {
-        let own = usage(std::process::id()).unwrap();
-        assert!(own.resident.unwrap() > 1 << 20 && own.threads > 0);
-        assert_eq!(usage(u32::MAX), None);
-    }
-
-    #[test]
-    fn a_process_whose_first_thread_has_ended_hides_its_size_while_others_go_on() {
-        let zombie = "Name:\tnode\nState:\tZ (zombie)\nThreads:\t";
-        assert!(read_usage(&format!("{zombie}12\n")).is_hidden());
-        // It has ended, and is about to be reaped.
-        assert!(!read_usage(&format!("{zombie}1\n")).is_hidden());
-        assert!(!read_usage("VmRSS:\t  100 kB\nThreads:\t2\n").is_hidden());
-    }
 }

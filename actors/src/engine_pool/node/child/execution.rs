@@ -44,6 +44,7 @@ pub(super) enum Stop {
     Asked,
     TimedOut,
     OverMemory,
+    OverFiles,
 }
 
 impl Execution {
@@ -79,6 +80,7 @@ impl Execution {
                 limit: self.request.options.timeout.unwrap_or_default(),
             }),
             Some(Stop::OverMemory) => Some(EngineFailure::OutOfMemory),
+            Some(Stop::OverFiles) => Some(EngineFailure::TooManyFiles),
             Some(Stop::Asked) => None,
             None if self.conversation.is_over() => None,
             None => Some(otherwise),

@@ -75,6 +75,10 @@ pub(super) enum Event {
         run: RunId,
         resident: u64,
     },
+    /// The run has more in files than it may.
+    FilesOver(RunId),
+    /// The process takes too much while it has nothing to do; what.
+    Restless(String),
     /// A time that was asked for has passed.
     Elapsed(Timer),
 }

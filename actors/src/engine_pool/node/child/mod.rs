@@ -23,23 +23,29 @@ use protocol::engine::{
 };
 use protocol::ids::RunId;
 use protocol::size::Mebibytes;
+use sandbox::Survey;
 use sandbox::egress::Refusal;
 use tokio::sync::OwnedSemaphorePermit;
 
 mod execution;
 mod exit;
+mod files;
 mod machine;
 mod messages;
 mod states;
 mod steps;
 mod table;
+mod vigil;
 
 #[cfg(test)]
 mod tests;
 
 use self::exit::ProcessExit;
+use self::files::FilesWatch;
 use self::machine::{Effect, Event, Files, Machine, Order, Timer};
 pub(super) use self::messages::{Abandon, ChildId, ChildUpdate, Retire, RunOn, Warm};
+use self::table::StateKind;
+use self::vigil::{LOOK, Vigil};
 use super::error::LaunchError;
 use super::process::{ActiveRun, Allowance, FromProcess, Process, SharedRun};
 use super::{NodeNews, memory};
@@ -68,6 +74,10 @@ pub(super) struct EngineChild {
     machine: Machine,
     process: Option<Process>,
     active: SharedRun,
+    /// What its run has in files.
+    files: FilesWatch,
+    /// What it takes while it has no run.
+    vigil: Vigil,
     /// Who hears of the run that was admitted last.
     listener: Option<(RunId, Recipient<EngineEvent>)>,
 }
@@ -91,6 +101,8 @@ impl EngineChild {
             machine: Machine::new(Instant::now()),
             process: None,
             active: SharedRun::default(),
+            files: FilesWatch::new(config.files.bytes()),
+            vigil: Vigil::new(config.warm),
             listener: None,
         }
     }
@@ -109,7 +121,11 @@ impl EngineChild {
     /// Performs an effect, which may have something to say at once.
     fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) -> Option<Event> {
         match effect {
-            Effect::Send(order) => return self.send(&order).err().map(Event::Unsendable),
+            Effect::Send(order) => {
+                // It has something to do from here on.
+                self.vigil.interrupt();
+                return self.send(&order).err().map(Event::Unsendable);
+            }
             Effect::Admit => self.admit(),
             Effect::Dismiss => self.active.borrow_mut().allowance = None,
             Effect::CloseBudget => {
@@ -129,6 +145,9 @@ impl EngineChild {
             ),
             Effect::Report(update) => self.report(update),
             Effect::Measure(run) => {
+                if self.has_too_many_files() {
+                    return Some(Event::FilesOver(run));
+                }
                 let process = self.process.as_ref();
                 let usage = process.and_then(|process| process.control.usage());
                 return Some(Event::Measured {
@@ -216,6 +235,7 @@ impl EngineChild {
             errors: String::new(),
         };
         if let Some(process) = &self.process {
+            self.files.begin(Instant::now());
             process.limit_memory(Mebibytes::new(options.memory_limit_mb));
             process.control.forget_refusals();
         }
@@ -231,7 +251,33 @@ impl EngineChild {
         }
     }
 
-    fn report(&self, update: ChildUpdate) {
+    fn has_too_many_files(&mut self) -> bool {
+        let process = self.process.as_ref();
+        process.is_some_and(|process| self.files.is_over(&process.control, Instant::now()))
+    }
+
+    fn survey(&self) -> Option<Survey> {
+        self.process.as_ref()?.control.survey(self.files.most())
+    }
+
+    /// Looks at what the child takes while it has nothing to do.
+    fn look(&mut self, ctx: &mut Context<Self>) {
+        ctx.run_later(LOOK, Self::look);
+        if self.machine.kind() != StateKind::Idle {
+            return;
+        }
+        let found = self.survey();
+        let excess = found.and_then(|found| self.vigil.look(Instant::now(), &found));
+        if let Some(excess) = excess {
+            self.on(Event::Restless(excess), ctx);
+        }
+    }
+
+    fn report(&mut self, update: ChildUpdate) {
+        if matches!(update, ChildUpdate::Ready { .. }) {
+            let fresh = self.survey();
+            self.vigil.begin(fresh);
+        }
         self.pool.tell(News::new(NodeNews::Child(self.id, update)));
     }
 
@@ -313,6 +359,7 @@ impl Actor for EngineChild {
                 let pid = process.control.pid();
                 let patience = self.handshake;
                 self.process = Some(process);
+                ctx.run_later(LOOK, Self::look);
                 self.on(Event::Spawned { pid, patience }, ctx);
             }
             Err(why) => self.on(Event::SpawnFailed(why), ctx),

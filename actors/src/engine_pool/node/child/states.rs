@@ -144,6 +144,14 @@ impl Machine {
     pub(super) fn idle(&mut self, event: Event) -> State {
         match event {
             Event::Retire => self.retire(),
+            Event::Restless(excess) => {
+                self.act(Effect::Complain {
+                    level: Level::Warn,
+                    run: None,
+                    what: format!("retired, for {excess} while it has nothing to do"),
+                });
+                self.retire()
+            }
             Event::Said(ChildEvent::Warmed, _) => {
                 self.act(Effect::Report(ChildUpdate::Warmed));
                 State::Idle
@@ -214,6 +222,9 @@ impl Machine {
             }
             Event::Measured { run, resident } if *execution.run() == run && is_open => {
                 return self.measured(run, resident, execution, next);
+            }
+            Event::FilesOver(run) if *execution.run() == run && is_open => {
+                return self.files_over(run, execution);
             }
             Event::Elapsed(Timer::Overstay(run)) if *execution.run() == run => {
                 let why = "the thread of a run that was over did not end".to_owned();

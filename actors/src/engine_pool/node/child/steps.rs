@@ -92,6 +92,16 @@ impl Machine {
         State::Busy { execution, next }
     }
 
+    pub(super) fn files_over(&mut self, run: RunId, execution: Box<Execution>) -> State {
+        let why = format!("run {run} has more files than it may");
+        self.act(Effect::Complain {
+            level: Level::Warn,
+            run: Some(run),
+            what: why.clone(),
+        });
+        self.kill(why, Some(execution), Some(Stop::OverFiles))
+    }
+
     pub(super) fn warn_of_time(&mut self, execution: &Execution) {
         let limit = execution.request.options.timeout.unwrap_or_default();
         let seconds = protocol::js::number(limit.as_secs_f64());

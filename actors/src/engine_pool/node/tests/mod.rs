@@ -14,6 +14,7 @@ use bytes::Bytes;
 use protocol::engine::{ExecuteOptions, RunProgress};
 use protocol::ids::{ProjectId, RunId, WorkloopId};
 use protocol::plan::{ConvertOptions, LightningPlan, convert};
+use protocol::size::Mebibytes;
 use protocol::workloop::Workloop;
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, mpsc};
@@ -120,6 +121,7 @@ fn node_config(home: &Path) -> NodeConfig {
         reuse: Reuse::Project,
         sandbox: SandboxMode::Auto,
         memory_enforcement: MemoryEnforcement::Heap,
+        files: Mebibytes::new(1024.0),
         validation_timeout: PATIENCE,
         validation_retries: 0,
         egress: EgressRules::default(),

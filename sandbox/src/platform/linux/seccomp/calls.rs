@@ -46,7 +46,6 @@ pub(super) const ALLOWED: &[Group] = &[
             SYS_pwritev2,
             SYS_lseek,
             SYS_close,
-            SYS_close_range,
             SYS_dup,
             #[cfg(target_arch = "x86_64")]
             SYS_dup2,
@@ -248,7 +247,6 @@ pub(super) const ALLOWED: &[Group] = &[
             SYS_getsockname,
             SYS_getpeername,
             SYS_getsockopt,
-            SYS_setsockopt,
             SYS_shutdown,
             SYS_recvfrom,
             SYS_recvmsg,

@@ -5,6 +5,7 @@
 //! content is protected. So is what only its newer versions cover, signals and truncation: the kernel of Debian 12 has an old one.
 
 mod calls;
+mod sockets;
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -105,6 +106,7 @@ fn allowed(processes: Processes, network: Network) -> Result<Calls, BackendError
     calls.insert(libc::SYS_ioctl, one_of(1, IOCTL)?);
     calls.insert(libc::SYS_mmap, memory_of_its_own()?);
     calls.insert(libc::SYS_openat, opening(2)?);
+    calls.insert(libc::SYS_close_range, of_all_threads()?);
     #[cfg(target_arch = "x86_64")]
     calls.insert(libc::SYS_open, opening(1)?);
     match processes {
@@ -125,7 +127,8 @@ fn allowed(processes: Processes, network: Network) -> Result<Calls, BackendError
         }
     }
     if network == Network::Internet {
-        calls.insert(libc::SYS_socket, sockets()?);
+        calls.insert(libc::SYS_socket, sockets::kinds()?);
+        calls.insert(libc::SYS_setsockopt, sockets::options()?);
     }
     Ok(calls)
 }
@@ -227,15 +230,25 @@ fn memory_of_its_own() -> Result<Vec<SeccompRule>, BackendError> {
 /// The argument that has the flags of a `clone`.
 const CLONE_FLAGS: u8 = 0;
 
+/// What a thread shares with the others of its process. One with descriptors of its own would have them counted by nobody.
+const THREAD: i32 =
+    libc::CLONE_THREAD | libc::CLONE_VM | libc::CLONE_SIGHAND | libc::CLONE_FILES | libc::CLONE_FS;
+
 /// A clone that makes a thread.
 fn threads() -> Result<Vec<SeccompRule>, BackendError> {
-    let thread = libc::CLONE_THREAD.unsigned_abs();
+    let thread = THREAD.unsigned_abs();
     let is_one = SeccompCmpOp::MaskedEq(u64::from(thread));
     let seen_alike = without(NAMESPACES)?;
     Ok(vec![SeccompRule::new(vec![
         condition(CLONE_FLAGS, is_one, thread)?,
         seen_alike,
     ])?])
+}
+
+/// Closing that leaves the descriptors those of all threads.
+fn of_all_threads() -> Result<Vec<SeccompRule>, BackendError> {
+    let unshare = SeccompCmpOp::MaskedEq(u64::from(libc::CLOSE_RANGE_UNSHARE));
+    Ok(vec![SeccompRule::new(vec![condition(2, unshare, 0)?])?])
 }
 
 /// A clone that makes a thread or a process that sees what this one does.
@@ -265,23 +278,6 @@ fn not_the_worker() -> Result<Vec<SeccompRule>, BackendError> {
         condition(0, SeccompCmpOp::Ne, everybody)?,
     ])?])
 }
-
-/// A stream or datagram socket of the internet.
-fn sockets() -> Result<Vec<SeccompRule>, BackendError> {
-    let mut rules = Vec::new();
-    for family in [libc::AF_INET, libc::AF_INET6] {
-        for kind in [libc::SOCK_STREAM, libc::SOCK_DGRAM] {
-            rules.push(SeccompRule::new(vec![
-                condition(0, SeccompCmpOp::Eq, family.unsigned_abs())?,
-                condition(1, SeccompCmpOp::MaskedEq(SOCKET_TYPE), kind.unsigned_abs())?,
-            ])?);
-        }
-    }
-    Ok(rules)
-}
-
-/// The bits of a socket's type that are not flags, as the kernel has them.
-const SOCKET_TYPE: u64 = 0xf;
 
 /// Stands for the process that the filters are installed in, which does not exist yet when they are built.
 const OWN_PID: u32 = 0x7fff_fff1;

@@ -122,6 +122,7 @@ const EVERY_ALLOWED_CALL: &str = "\
 /// Those whose arguments decide.
 const BY_ARGUMENT: &[(&str, i64)] = &[
     ("SYS_clone", libc::SYS_clone),
+    ("SYS_close_range", libc::SYS_close_range),
     ("SYS_fcntl", libc::SYS_fcntl),
     ("SYS_ioctl", libc::SYS_ioctl),
     ("SYS_kill", libc::SYS_kill),
@@ -129,6 +130,7 @@ const BY_ARGUMENT: &[(&str, i64)] = &[
     ("SYS_openat", libc::SYS_openat),
     ("SYS_prctl", libc::SYS_prctl),
     ("SYS_prlimit64", libc::SYS_prlimit64),
+    ("SYS_setsockopt", libc::SYS_setsockopt),
     ("SYS_socket", libc::SYS_socket),
     ("SYS_tgkill", libc::SYS_tgkill),
 ];
@@ -254,6 +256,50 @@ fn only_stream_and_datagram_sockets_of_the_internet_are_opened() {
     let silent = super::filters(Processes::Forbidden, Network::Nobody).unwrap();
     let stream = [libc::AF_INET.into(), libc::SOCK_STREAM.into()];
     assert_eq!(call(&silent, libc::SYS_socket, &stream), EPERM);
+}
+
+#[test]
+fn sockets_get_no_larger_buffers_and_no_routes() {
+    let filters = of_engine();
+    let set = |level: i32, option: i32| {
+        call(
+            &filters,
+            libc::SYS_setsockopt,
+            &[3, level.into(), option.into()],
+        )
+    };
+    for (level, option) in [
+        (libc::SOL_SOCKET, libc::SO_REUSEADDR),
+        (libc::SOL_SOCKET, libc::SO_KEEPALIVE),
+        (libc::IPPROTO_TCP, libc::TCP_NODELAY),
+        (libc::IPPROTO_IP, libc::IP_RECVERR),
+        (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY),
+    ] {
+        assert_eq!(set(level, option), Allowed, "{level} {option}");
+    }
+    for (level, option) in [
+        (libc::SOL_SOCKET, libc::SO_SNDBUF),
+        (libc::SOL_SOCKET, libc::SO_RCVBUFFORCE),
+        (libc::SOL_SOCKET, libc::SO_BINDTODEVICE),
+        (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER),
+        (libc::IPPROTO_IP, libc::IP_OPTIONS),
+        (libc::IPPROTO_IPV6, libc::IPV6_RTHDR),
+        (libc::IPPROTO_TCP, libc::TCP_ULP),
+        (libc::SOL_UDP, libc::UDP_SEGMENT),
+    ] {
+        assert_eq!(set(level, option), EPERM, "{level} {option}");
+    }
+}
+
+#[test]
+fn all_threads_have_the_descriptors_that_are_counted() {
+    let filters = of_engine();
+    let start = |flags: i32| call(&filters, libc::SYS_clone, &[flags.into()]);
+    assert_eq!(start(THREAD | libc::CLONE_SETTLS), Allowed);
+    assert_eq!(start(THREAD & !libc::CLONE_FILES), EPERM);
+    let close = |flags: u32| call(&filters, libc::SYS_close_range, &[3, -1, flags.into()]);
+    assert_eq!(close(libc::CLOSE_RANGE_CLOEXEC), Allowed);
+    assert_eq!(close(libc::CLOSE_RANGE_UNSHARE), EPERM);
 }
 
 #[test]

@@ -99,3 +99,32 @@ pub(super) fn a_child_that_is_not_needed_is_asked_to_end_and_then_killed() {
     Walk::retiring().expect(broke(), S::Dying, VIOLATED);
     Walk::idle().expect(exited(0), S::Gone, &["report dead"]);
 }
+
+#[test]
+pub(super) fn a_child_whose_run_has_too_many_files_is_killed() {
+    Walk::busy()
+        .expect(Event::FilesOver(run()), S::Dying, &["complain", "kill"])
+        .expect(
+            exited(9),
+            S::Gone,
+            &[
+                "complain",
+                "tell FilesError",
+                "tell ended",
+                "dismiss",
+                "report dead",
+            ],
+        );
+}
+
+#[test]
+pub(super) fn a_child_that_takes_too_much_while_it_has_nothing_to_do_is_asked_to_end() {
+    let restless = || Event::Restless("it has 40 threads".to_owned());
+    Walk::idle().expect(
+        restless(),
+        S::Retiring,
+        &["complain", "send Shutdown", "in 1000 ms"],
+    );
+    // A run has come meanwhile.
+    Walk::busy().expect(restless(), S::Busy, &[]);
+}

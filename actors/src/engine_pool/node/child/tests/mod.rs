@@ -317,6 +317,8 @@ const SCENARIOS: &[fn()] = &[
     running::a_child_whose_thread_does_not_stop_is_killed,
     running::a_run_is_warned_of_its_memory_once_and_the_child_is_killed_over_it,
     running::a_process_that_hides_its_size_is_killed_and_one_that_was_only_ending_is_not,
+    ending::a_child_whose_run_has_too_many_files_is_killed,
+    ending::a_child_that_takes_too_much_while_it_has_nothing_to_do_is_asked_to_end,
     ending::a_child_that_breaks_the_protocol_in_a_run_is_killed_and_its_run_ends_at_once,
     ending::a_child_may_say_that_it_is_warm_until_it_has_read_of_its_run,
     ending::a_child_that_closes_a_descriptor_has_to_end_and_gets_no_further_run,

@@ -1,0 +1,107 @@
+//! What a run leaves behind in its process, and what it leaves on the disk while it goes on.
+
+use std::io;
+
+use nix::unistd::geteuid;
+
+use super::native::{compile, load};
+use super::support::rows::{ended, enqueue, one};
+use super::support::{eventually, is_alive, lightning};
+use super::{ESCAPE, NOBODY_SPECIAL, Stage};
+
+/// A run of `user`'s worker succeeds and leaves this behind: its process is retired, for this reason.
+fn is_retired(user: u32, what: &str, why: &str) -> io::Result<()> {
+    let stage = Stage::new(user)?;
+    let library = stage.path("monorepo/leaving.node");
+    // Node refuses it, and would unmap what its threads execute.
+    if compile("leaving.c", &[what, "-Wl,-z,nodelete"], &library)?.is_none() {
+        return Ok(());
+    }
+    let lightning = lightning();
+    let worker = stage.worker(&lightning);
+    let body = format!(
+        "{ESCAPE} fn(() => {{ {} return {{ pid: process.pid }}; }})",
+        load(&library)
+    );
+    let run = ended(&lightning, &enqueue(&lightning, &one(&body)));
+    assert_eq!(run.state.to_string(), "success", "{:?}", run.error_message);
+    let pid = run.final_state.and_then(|state| state["pid"].as_u64());
+    let pid = u32::try_from(pid.unwrap_or_default()).unwrap_or_default();
+    worker.waits_for_line(&format!("engine child {pid}: retired, for {why}"));
+    eventually("its process ends", || !is_alive(pid));
+    let next = ended(&lightning, &enqueue(&lightning, &one("fn(s => s)")));
+    assert_eq!(next.state.to_string(), "success");
+    Ok(())
+}
+
+#[test]
+fn a_thread_that_burns_a_core_after_its_run_ends_with_its_process() -> io::Result<()> {
+    is_retired(geteuid().as_raw(), "-DBURN", "it has used")
+}
+
+#[test]
+fn a_thread_that_grows_after_its_run_ends_with_its_process() -> io::Result<()> {
+    is_retired(geteuid().as_raw(), "-DGROW", "it has grown to")
+}
+
+#[test]
+fn threads_that_begin_after_a_run_end_with_its_process() -> io::Result<()> {
+    is_retired(geteuid().as_raw(), "-DTHREADS", "it has")
+}
+
+#[test]
+fn a_file_without_a_name_that_is_held_after_a_run_is_given_up_with_its_process() -> io::Result<()> {
+    is_retired(geteuid().as_raw(), "-DUNLINKED", "it holds 1 files")?;
+    is_retired(geteuid().as_raw(), "-DMAPPED", "it holds 1 files")?;
+    // The superuser can look at any process, others at their own only.
+    if geteuid().is_root() {
+        is_retired(NOBODY_SPECIAL, "-DUNLINKED", "it holds 1 files")?;
+    }
+    Ok(())
+}
+
+/// What comes of a run of `user`'s worker with this code, which does not end by itself. The next run succeeds.
+fn fills(user: u32, code: &str) -> io::Result<()> {
+    let stage = Stage::new(user)?;
+    let lightning = lightning();
+    let mut command = stage.command(&lightning);
+    command.args(["--run-files", "64"]);
+    let _worker = super::support::Worker::start(&mut command);
+    let never = "return new Promise((resolve) => setTimeout(resolve, 100_000));";
+    let body = format!("{ESCAPE} fn(() => {{ {code} {never} }})");
+    let run = ended(&lightning, &enqueue(&lightning, &one(&body)));
+    assert_eq!(
+        (run.state.to_string(), run.error_type.as_deref()),
+        ("killed".to_owned(), Some("FilesError")),
+        "{:?}",
+        run.error_message
+    );
+    let next = ended(&lightning, &enqueue(&lightning, &one("fn(s => s)")));
+    assert_eq!(next.state.to_string(), "success");
+    Ok(())
+}
+
+/// By bytes, by number, and by files that have lost their names.
+const FILLINGS: [&str; 3] = [
+    "for (let i = 0; i < 10; i++) fs.writeFileSync(`${temporary}/${i}`, Buffer.alloc(8 << 20, 1));",
+    "for (let i = 0; i < 100; i++) {
+        fs.mkdirSync(`${temporary}/${i}`);
+        for (let j = 0; j < 100; j++) fs.writeFileSync(`${temporary}/${i}/${j}`, '');
+    }",
+    "for (let i = 0; i < 10; i++) {
+        const file = fs.openSync(`${temporary}/${i}`, 'w');
+        fs.writeSync(file, Buffer.alloc(8 << 20, 1));
+        fs.unlinkSync(`${temporary}/${i}`);
+    }",
+];
+
+#[test]
+fn a_run_that_fills_the_disk_is_ended() -> io::Result<()> {
+    for code in FILLINGS {
+        fills(geteuid().as_raw(), code)?;
+        if geteuid().is_root() {
+            fills(NOBODY_SPECIAL, code)?;
+        }
+    }
+    Ok(())
+}
