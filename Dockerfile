@@ -6,8 +6,8 @@ ARG NODE_IMAGE=node:24-bookworm-slim
 # --- The program -------------------------------------------------------------
 FROM ${RUST_IMAGE} AS build
 WORKDIR /src
-# Cargo features beside the worker itself. None by default: `demo` brings a mock Lightning, which production has no use for.
-# With it: `docker build --build-arg FEATURES=demo`.
+# Cargo features beside the worker itself. None by default: `demo` brings a mock Lightning and `mock-engine` (`--mock`) a second
+# JavaScript engine, which production has no use for. With both: `docker build --build-arg FEATURES=demo,mock-engine`.
 ARG FEATURES=""
 
 # Dependencies alone first, so that this layer is made again only when a manifest or the lock file changes: the packages of
@@ -18,13 +18,14 @@ COPY adaptors/Cargo.toml adaptors/
 COPY benches/load/Cargo.toml benches/load/
 COPY compiler/Cargo.toml compiler/
 COPY lightning-mock/Cargo.toml lightning-mock/
+COPY mock-engine/Cargo.toml mock-engine/
 COPY protocol/Cargo.toml protocol/
 COPY sandbox/Cargo.toml sandbox/
-RUN for package in . actors adaptors benches/load compiler lightning-mock protocol sandbox; do \
+RUN for package in . actors adaptors benches/load compiler lightning-mock mock-engine protocol sandbox; do \
       sed -i '/^\[\[bench\]\]/,/^$/d' "$package/Cargo.toml" && mkdir -p "$package/src" && touch "$package/src/lib.rs" && echo 'fn main() {}' > "$package/src/main.rs"; \
     done && \
     cargo build --release --locked --package ws-worker --bin ws-worker --no-default-features --features "$FEATURES" && \
-    rm -rf src actors adaptors benches compiler lightning-mock protocol sandbox
+    rm -rf src actors adaptors benches compiler lightning-mock mock-engine protocol sandbox
 
 COPY . .
 # cargo goes by modification times, and those of a checkout may be older than the empty files above.

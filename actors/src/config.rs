@@ -221,12 +221,33 @@ pub struct RunLimits {
 #[derive(Debug, Clone)]
 #[expect(clippy::large_enum_variant, reason = "there is one, read at start")]
 pub enum EngineConfig {
-    /// The mock engine of the engine spec, section 9: no Node.
+    /// The mock engine of the engine spec, section 9: no Node. By [`EngineConfig::mock`], which asks whether it is there.
     Mock,
     /// That of a replay, which says what it is told to say.
     Recorded(RecordedEngine),
     /// Node children running `@openfn/runtime`.
     Node(NodeConfig),
+}
+
+/// The program was built without the cargo feature `mock-engine`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this build has no mock engine: build with the cargo feature `mock-engine` (an image with `--build-arg FEATURES=mock-engine`)"
+)]
+pub struct NoMockEngine;
+
+impl EngineConfig {
+    /// The mock engine.
+    ///
+    /// # Errors
+    /// In a program that has none.
+    pub fn mock() -> Result<Self, NoMockEngine> {
+        if cfg!(feature = "mock-engine") {
+            Ok(Self::Mock)
+        } else {
+            Err(NoMockEngine)
+        }
+    }
 }
 
 /// How engine children are run.

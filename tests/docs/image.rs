@@ -92,6 +92,11 @@ fn the_bases_are_pinned_and_fit_the_project() {
 #[test]
 fn the_image_has_no_test_gear_unless_it_is_asked_for() {
     let dockerfile = read(&root("Dockerfile"));
+    let manifest: toml::Table = read(&root("Cargo.toml")).parse().unwrap();
+    for feature in manifest["features"]["default"].as_array().unwrap() {
+        let named = format!("`{}`", feature.as_str().unwrap());
+        assert!(dockerfile.contains(&named), "{named}");
+    }
     assert!(dockerfile.contains("ARG FEATURES=\"\"\n"));
     let builds: Vec<&str> = dockerfile
         .lines()

@@ -8,7 +8,21 @@ use regex_lite::Regex;
 use super::{files, read, root};
 
 /// Crates without circles, by the folder of their sources.
-const CRATES: [&str; 2] = ["lightning-mock/src", "protocol/src"];
+const CRATES: [&str; 3] = ["lightning-mock/src", "mock-engine/src", "protocol/src"];
+
+/// Which packages of the workspace each may depend on, as ARCHITECTURE.md draws it; those after the bar only where a cargo
+/// feature asks for them.
+const ARROWS: [(&str, &str); 9] = [
+    (".", "actors compiler protocol | lightning-mock"),
+    ("actors", "adaptors compiler protocol sandbox | mock-engine"),
+    ("adaptors", "sandbox |"),
+    ("benches/load", "lightning-mock |"),
+    ("compiler", "|"),
+    ("lightning-mock", "protocol |"),
+    ("mock-engine", "protocol |"),
+    ("protocol", "|"),
+    ("sandbox", "|"),
+];
 
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
@@ -85,6 +99,39 @@ fn no_modules_use_each_other_in_a_circle() {
     for sources in CRATES {
         let circle = circle(&graph(&root(sources)));
         assert_eq!(circle, None, "{sources}");
+    }
+}
+
+#[test]
+fn packages_depend_on_each_other_as_the_architecture_says() {
+    let workspace: toml::Table = read(&root("Cargo.toml")).parse().unwrap();
+    let members = workspace["workspace"]["members"].as_array().unwrap();
+    let members: BTreeSet<&str> = members.iter().map(|name| name.as_str().unwrap()).collect();
+    assert_eq!(members.len() + 1, ARROWS.len());
+    for (package, arrows) in ARROWS {
+        let manifest: toml::Table = read(&root(package).join("Cargo.toml")).parse().unwrap();
+        let dependencies = manifest["dependencies"].as_table().unwrap();
+        let of_workspace = |optional: bool| -> Vec<&str> {
+            let is_optional = |value: &toml::Value| {
+                let optional = value.get("optional");
+                optional.is_some_and(|optional| optional.as_bool() == Some(true))
+            };
+            let mut names: Vec<&str> = dependencies
+                .iter()
+                .filter(|(name, value)| {
+                    members.contains(name.as_str()) && is_optional(value) == optional
+                })
+                .map(|(name, _)| name.as_str())
+                .collect();
+            names.sort_unstable();
+            names
+        };
+        let found = format!(
+            "{} | {}",
+            of_workspace(false).join(" "),
+            of_workspace(true).join(" ")
+        );
+        assert_eq!(found.trim(), arrows, "{package}");
     }
 }
 

@@ -8,7 +8,6 @@ use tokio::sync::oneshot;
 
 use super::engine::{Engine, versions};
 use super::messages::{EngineState, EngineStatus, Execute, Prepare, PrepareError, Prepared};
-use super::mock::MockEngine;
 use super::pool::EnginePool;
 use super::recorded::RecordedEngine;
 
@@ -17,20 +16,6 @@ pub(super) trait Executes: 'static {
     fn execute(&self, request: Execute);
     fn proceed(&self, run: &RunId);
     fn stop(&self, run: &RunId);
-}
-
-impl Executes for MockEngine {
-    fn execute(&self, request: Execute) {
-        Self::execute(self, request);
-    }
-
-    fn proceed(&self, run: &RunId) {
-        Self::proceed(self, run);
-    }
-
-    fn stop(&self, run: &RunId) {
-        Self::stop(self, run);
-    }
 }
 
 impl Executes for RecordedEngine {

@@ -10,6 +10,7 @@ mod engine;
 mod in_process;
 mod installer;
 mod messages;
+#[cfg(feature = "mock-engine")]
 mod mock;
 mod node;
 mod pool;

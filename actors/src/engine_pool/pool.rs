@@ -9,15 +9,11 @@ use super::messages::{
     EngineFailed, EngineState, EngineStatus, Execute, GetEngineStatus, Prepare, PrepareError,
     Prepared, Proceed, StopEngine, StopJob,
 };
-use super::mock::MockEngine;
 use super::node::NodeEngine;
 use super::unavailable::Unavailable;
 use crate::config::{Config, EngineConfig};
 use crate::metrics::Metrics;
 use crate::tell::Tell as _;
-
-/// Threads of the mock engine: enough for both cores of a small machine.
-const MOCK_THREADS: usize = 2;
 
 /// See the documentation of [`super`].
 pub(crate) struct EnginePool {
@@ -28,10 +24,12 @@ pub(crate) struct EnginePool {
 /// The engine of this configuration.
 fn engine_of(config: EngineConfig, capacity: usize, metrics: Metrics) -> Box<dyn Engine> {
     match config {
-        EngineConfig::Mock => Box::new(InProcess::new(
-            EngineState::Mock,
-            MockEngine::start(MOCK_THREADS),
-        )),
+        #[cfg(feature = "mock-engine")]
+        EngineConfig::Mock => Box::new(InProcess::new(EngineState::Mock, super::mock::start())),
+        #[cfg(not(feature = "mock-engine"))]
+        EngineConfig::Mock => Box::new(Unavailable(EngineUnavailable::because(
+            crate::config::NoMockEngine,
+        ))),
         EngineConfig::Recorded(engine) => Box::new(InProcess::new(EngineState::Recorded, engine)),
         EngineConfig::Node(config) => Box::new(NodeEngine::new(config, capacity, metrics)),
     }

@@ -31,6 +31,7 @@ mod messages;
 mod patience;
 mod status;
 #[cfg(test)]
+#[cfg(feature = "mock-engine")]
 mod tests;
 
 use std::collections::{HashMap, HashSet};

@@ -12,25 +12,24 @@ use protocol::reasons::EngineError;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::conditions::Condition;
-use super::control::{Control, Halt};
-use super::emit::{Emitter, JobLog, exceeds, limit_bytes, shape_of};
-use super::leaves::Leaves;
-use super::script::Scripts;
-use super::step::{StepFault, StepIn, StepOut};
-use super::validate;
-use crate::clock;
+use crate::conditions::Condition;
+use crate::control::{Control, Halt};
+use crate::emit::{Emitter, JobLog, exceeds, limit_bytes, shape_of};
+use crate::leaves::Leaves;
+use crate::script::Scripts;
+use crate::step::{StepFault, StepIn, StepOut};
+use crate::validate;
 
 /// The engine's own default (engine spec, section 1.3).
 const PROPS_TO_REMOVE: &str = r#"["configuration","response"]"#;
 
 /// The JavaScript stack and heap of a run are its own, so one run can neither see nor exhaust another's.
-pub(super) struct Workflow<'a> {
-    pub(super) plan: &'a ExecutionPlan,
-    pub(super) input: &'a [u8],
-    pub(super) options: &'a ExecuteOptions,
-    pub(super) control: &'a Control,
-    pub(super) emitter: &'a Emitter,
+pub(crate) struct Workflow<'a> {
+    pub(crate) plan: &'a ExecutionPlan,
+    pub(crate) input: &'a [u8],
+    pub(crate) options: &'a ExecuteOptions,
+    pub(crate) control: &'a Control,
+    pub(crate) emitter: &'a Emitter,
 }
 
 /// Why a run has no final state.
@@ -54,7 +53,7 @@ struct Executed {
 
 impl Workflow<'_> {
     /// Executes the run and tells of it, all but its `Ended`.
-    pub(super) fn run(&self) {
+    pub(crate) fn run(&self) {
         match self.leaves() {
             Ok(leaves) => self.completed(&leaves),
             Err(Failure::Stopped) => {}
@@ -85,7 +84,7 @@ impl Workflow<'_> {
         let bytes = state.as_ref().map_or(0, Bytes::len);
         self.emitter.send(
             RunProgress::WorkflowComplete {
-                time: clock::now(),
+                time: self.emitter.now(),
                 shape,
                 state,
             },
@@ -101,7 +100,8 @@ impl Workflow<'_> {
         let input = std::str::from_utf8(self.input)
             .map_err(|_| EngineFailure::Internal("the input is not UTF-8".to_owned()))?;
         let input = taken(input);
-        let mut scripts = Scripts::new().map_err(EngineFailure::Internal)?;
+        let mut scripts =
+            Scripts::new().map_err(|error| EngineFailure::Internal(error.to_string()))?;
         let memory =
             limit_bytes(self.options.memory_limit_mb).and_then(|bytes| usize::try_from(bytes).ok());
         // No limit is written as zero, to QuickJS and to us.
@@ -217,7 +217,7 @@ impl Workflow<'_> {
             self.emitter.send(
                 RunProgress::JobStart {
                     job: id.clone(),
-                    time: clock::now(),
+                    time: self.emitter.now(),
                 },
                 0,
             );
@@ -254,7 +254,7 @@ impl Workflow<'_> {
         let bytes = state.as_ref().map_or(0, Bytes::len);
         let step = FinishedStep {
             job: id.clone(),
-            time: clock::now(),
+            time: self.emitter.now(),
             duration: millis_since(began),
             next: next.clone(),
             size,

@@ -2,7 +2,7 @@
 
 use super::*;
 
-#[actix::test]
+#[tokio::test]
 async fn events_come_in_order() {
     let told = Scenario::of("fn(s => { console.log('hi', {x: 1}); return {data: {y: 2}}; })")
         .run()
@@ -20,7 +20,7 @@ async fn events_come_in_order() {
     assert_eq!(told.final_state(), json!({"data": {"y": 2}}));
 }
 
-#[actix::test]
+#[tokio::test]
 async fn a_module_with_an_export_is_taken_as_it_is_and_operations_run_in_order() {
     let job = "const add = n => s => ({data: s.data + n});\nexport default [async s => ({data: 1}), add(2), add(3)];";
     assert_eq!(
@@ -29,7 +29,7 @@ async fn a_module_with_an_export_is_taken_as_it_is_and_operations_run_in_order()
     );
 }
 
-#[actix::test]
+#[tokio::test]
 async fn promises_and_timers_are_awaited() {
     let job = "fn(s => new Promise(r => setTimeout(() => r({data: 'later'}), 2))), wait(2), fn(async s => s)";
     assert_eq!(
@@ -38,7 +38,7 @@ async fn promises_and_timers_are_awaited() {
     );
 }
 
-#[actix::test]
+#[tokio::test]
 async fn configuration_and_response_leave_the_state_after_the_step() {
     let plan = json!({"id": "w", "jobs": [
         {"id": "a", "body": "fn(s => ({...s, response: 1, seen: s.configuration}))", "credential": {"user": "u"},
@@ -53,7 +53,7 @@ async fn configuration_and_response_leave_the_state_after_the_step() {
     );
 }
 
-#[actix::test]
+#[tokio::test]
 async fn conditions_decide_what_follows() {
     let jobs = [
         "fn(s => ({data: 5}))",
@@ -74,7 +74,7 @@ async fn conditions_decide_what_follows() {
     );
 }
 
-#[actix::test]
+#[tokio::test]
 async fn a_failed_step_is_followed_on_failure() {
     let edges = [
         ("a", "b", json!("on_job_failure")),
@@ -99,7 +99,7 @@ async fn a_failed_step_is_followed_on_failure() {
     );
 }
 
-#[actix::test]
+#[tokio::test]
 async fn a_step_reached_twice_runs_twice() {
     let edges = [
         ("a", "b", json!(null)),
@@ -117,7 +117,7 @@ async fn a_step_reached_twice_runs_twice() {
     assert_eq!(state, json!({"d": {"data": "b"}, "d-1": {"data": "c"}}));
 }
 
-#[actix::test]
+#[tokio::test]
 async fn a_trigger_hands_its_input_on_without_a_word() {
     let plan = json!({"id": "w", "triggers": [{"id": "t"}], "jobs": [{"id": "a", "body": "fn(s => s)"}],
         "edges": [{"source_trigger_id": "t", "target_job_id": "a", "condition": "state.data.go"}]});
@@ -135,7 +135,7 @@ async fn a_trigger_hands_its_input_on_without_a_word() {
     );
 }
 
-#[actix::test]
+#[tokio::test]
 async fn a_step_that_returns_nothing_has_no_state() {
     let told = Scenario::of("fn(() => {})").run().await;
     assert_eq!(told.final_state(), Value::Null);
@@ -146,7 +146,7 @@ async fn a_step_that_returns_nothing_has_no_state() {
     assert_eq!(shape, Some(protocol::engine::Shape::None));
 }
 
-#[actix::test]
+#[tokio::test]
 async fn steps_share_no_globals() {
     let jobs = [
         "fn(s => { globalThis.leak = 1; return s; })",
@@ -158,7 +158,7 @@ async fn steps_share_no_globals() {
     assert_eq!(told.final_state(), json!({"data": "undefined"}));
 }
 
-#[actix::test]
+#[tokio::test]
 async fn the_plans_globals_are_globals_of_each_step() {
     let plan = json!({"id": "w", "globals": "export const twice = n => n * 2;",
         "jobs": [{"id": "a", "body": "fn(s => ({data: twice(4)}))"}]});
@@ -168,7 +168,7 @@ async fn the_plans_globals_are_globals_of_each_step() {
     );
 }
 
-#[actix::test]
+#[tokio::test]
 async fn lines_are_silenced_sanitised_and_limited_as_asked() {
     let job =
         "fn(s => { console.log(); console.log(null); console.log('t', {a: 1}, [1]); return s; })";
@@ -188,7 +188,7 @@ async fn lines_are_silenced_sanitised_and_limited_as_asked() {
     assert_eq!(scenario.run().await.logs(), [] as [&str; 0]);
 }
 
-#[actix::test]
+#[tokio::test]
 async fn configuration_is_masked_in_lines() {
     let told = Scenario::of("fn(s => { console.log({configuration: {k: 'secret'}}); return s; })")
         .run()
@@ -196,7 +196,7 @@ async fn configuration_is_masked_in_lines() {
     assert_eq!(told.logs(), [r#"[{"configuration":{"k":"****"}}]"#]);
 }
 
-#[actix::test]
+#[tokio::test]
 async fn a_large_state_is_withheld_and_still_reaches_the_next_step() {
     let jobs = [
         "fn(s => ({data: 'x'.repeat(2000)}))",

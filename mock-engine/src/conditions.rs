@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use rquickjs::context::EvalOptions;
 use rquickjs::{CatchResultExt as _, Ctx, Error, Function, Persistent, Value};
 
-use super::script::{REALM, message_of};
+use crate::realm::{REALM, message_of};
 
 /// The mock engine sends no lines but those of jobs.
 const CONSOLE: &str = "globalThis.console = Object.freeze({ log() {} });";
 
 /// When an edge is followed (engine spec, section 1.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Condition<'a> {
+pub(crate) enum Condition<'a> {
     Always,
     Never,
     OnSuccess,
@@ -22,7 +22,7 @@ pub(super) enum Condition<'a> {
 
 impl<'a> Condition<'a> {
     /// Reads a written condition.
-    pub(super) fn written(text: &'a str) -> Self {
+    pub(crate) fn written(text: &'a str) -> Self {
         match text {
             "" => Self::Never,
             "always" => Self::Always,
@@ -33,21 +33,21 @@ impl<'a> Condition<'a> {
     }
 
     /// Whether the state has no say in it.
-    pub(super) fn is_fixed(self) -> bool {
+    pub(crate) fn is_fixed(self) -> bool {
         matches!(self, Self::Always | Self::Never)
     }
 }
 
 /// Compiled conditions by their text.
 #[derive(Default)]
-pub(super) struct Conditions(HashMap<String, Persistent<Function<'static>>>);
+pub(crate) struct Conditions(HashMap<String, Persistent<Function<'static>>>);
 
 impl Conditions {
     /// Compiles conditions in this context. Gives the messages of those that do not compile, each with its position.
     ///
     /// # Errors
     /// When the context cannot be prepared.
-    pub(super) fn compile(
+    pub(crate) fn compile(
         &mut self,
         ctx: &Ctx<'_>,
         texts: &[&str],
@@ -71,7 +71,7 @@ impl Conditions {
     ///
     /// # Errors
     /// What it throws.
-    pub(super) fn call<'js>(
+    pub(crate) fn call<'js>(
         &self,
         ctx: &Ctx<'js>,
         text: &str,

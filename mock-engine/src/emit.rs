@@ -1,53 +1,51 @@
-//! What a run's thread tells its Run, within the run's budget and payload limits.
+//! What a run's thread tells of the run, within its budget and payload limits.
 
 use std::sync::Arc;
 
-use actix::Recipient;
 use bytes::Bytes;
 use protocol::engine::{ExecuteOptions, RunProgress, Shape};
-use protocol::ids::RunId;
+use protocol::lightning::Timestamp;
+use protocol::size::Mebibytes;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 
-use super::control::Control;
-use crate::clock;
-use crate::engine_pool::messages::EngineEvent;
-use crate::tell::Tell as _;
+use crate::control::Control;
+use crate::{Clock, Events};
 
 const LINE_TOO_LARGE: &str = r#"["[REDACTED: Message length exceeds payload limit]"]"#;
 
 /// Sends the events of one run, in order.
 #[derive(Clone)]
-pub(super) struct Emitter {
-    run_id: RunId,
-    events: Recipient<EngineEvent>,
+pub(crate) struct Emitter {
+    events: Events,
     budget: Arc<Semaphore>,
     /// More permits than there were at the start would never be had.
     most: usize,
     control: Control,
+    clock: Clock,
 }
 
 impl Emitter {
-    pub(super) fn new(
-        run_id: RunId,
-        events: Recipient<EngineEvent>,
+    pub(crate) fn new(
+        events: Events,
         budget: Arc<Semaphore>,
         control: Control,
+        clock: Clock,
     ) -> Self {
         let most = budget.available_permits();
         Self {
-            run_id,
             events,
             budget,
             most,
             control,
+            clock,
         }
     }
 
     /// Sends an event with a body of this many bytes. While the run's outbox is full the job waits here; its time goes
     /// on. A run that is halted meanwhile says this one thing beyond its budget.
-    pub(super) fn send(&self, progress: RunProgress, bytes: usize) {
+    pub(crate) fn send(&self, progress: RunProgress, bytes: usize) {
         let permits = u32::try_from(bytes.min(self.most)).unwrap_or(u32::MAX);
         let permit = if permits == 0 {
             None
@@ -55,23 +53,24 @@ impl Emitter {
             let acquire = Arc::clone(&self.budget).acquire_many_owned(permits);
             self.control.block_on(acquire).ok().and_then(Result::ok)
         };
-        self.events.tell(EngineEvent {
-            run_id: self.run_id.clone(),
-            progress,
-            permit,
-        });
+        (self.events)(progress, permit);
+    }
+
+    /// The present time.
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.clock)()
     }
 }
 
 /// The lines of a job on their way out: `console.log` is the only console that the mock engine has.
-pub(super) struct JobLog {
+pub(crate) struct JobLog {
     emitter: Emitter,
     limit: Option<u64>,
     silent: bool,
 }
 
 impl JobLog {
-    pub(super) fn new(emitter: Emitter, options: &ExecuteOptions) -> Self {
+    pub(crate) fn new(emitter: Emitter, options: &ExecuteOptions) -> Self {
         let silent = !matches!(options.job_log_level.as_str(), "debug" | "info" | "log");
         Self {
             emitter,
@@ -81,12 +80,12 @@ impl JobLog {
     }
 
     /// A line, which is a JSON array.
-    pub(super) fn line(&self, message: &str) {
+    pub(crate) fn line(&self, message: &str) {
         // An empty text is a call that leaves no line.
         if self.silent || message.is_empty() {
             return;
         }
-        let time = clock::now();
+        let time = self.emitter.now();
         let redacted = self.limit.is_some_and(|limit| entry_size(message) > limit);
         let message = if redacted { LINE_TOO_LARGE } else { message };
         let bytes = message.len();
@@ -112,23 +111,18 @@ fn entry_size(message: &str) -> u64 {
 }
 
 /// MiB as bytes; a negative limit is none.
-pub(super) fn limit_bytes(mb: f64) -> Option<u64> {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "checked; a cast saturates"
-    )]
-    (mb.is_finite() && mb >= 0.0).then_some((mb * 1_048_576.0) as u64)
+pub(crate) fn limit_bytes(mb: f64) -> Option<u64> {
+    (mb.is_finite() && mb >= 0.0).then(|| Mebibytes::new(mb).bytes())
 }
 
 /// Whether so many bytes are more than this limit allows.
-pub(super) fn exceeds(size: Option<u64>, limit_mb: f64) -> bool {
+pub(crate) fn exceeds(size: Option<u64>, limit_mb: f64) -> bool {
     size.zip(limit_bytes(limit_mb))
         .is_some_and(|(size, limit)| size > limit)
 }
 
 /// What JSON a state is.
-pub(super) fn shape_of(state: Option<&str>) -> Shape {
+pub(crate) fn shape_of(state: Option<&str>) -> Shape {
     match state {
         None => Shape::None,
         Some(text) if text.starts_with('{') => Shape::Object,
@@ -137,7 +131,7 @@ pub(super) fn shape_of(state: Option<&str>) -> Shape {
 }
 
 /// The final state without its `data`, which is too large to send.
-pub(super) fn redacted(state: &str) -> String {
+pub(crate) fn redacted(state: &str) -> String {
     let Ok(mut keys) = serde_json::from_str::<indexmap::IndexMap<String, Box<RawValue>>>(state)
     else {
         return state.to_owned();

@@ -7,15 +7,13 @@ use rquickjs::{
     CatchResultExt as _, CaughtError, Context, Ctx, Function, Module, Object, Runtime, Value,
 };
 
-use super::conditions::{Condition, Conditions};
-use super::control::Control;
-use super::step::{StepFault, StepIn, StepOut};
+use crate::conditions::{Condition, Conditions};
+use crate::control::Control;
+use crate::realm::{REALM, message_of};
+use crate::step::{StepFault, StepIn, StepOut};
 
 /// Evaluates to a function that sets up a context and returns what the engine does with it.
 const PRELUDE: &str = include_str!("prelude.js");
-
-/// What every context is made like before anything else.
-pub(super) const REALM: &str = include_str!("realm.js");
 
 /// Evaluates to functions that say what a thrown value means.
 const ERRORS: &str = include_str!("errors.js");
@@ -25,7 +23,7 @@ const STACK_BYTES: usize = 512 * 1024;
 
 /// A QuickJS runtime: the steps of one run, each in a context of its own. A run that was interrupted leaves work in its
 /// runtime's queue, so no other run may have it.
-pub(super) struct Scripts {
+pub(crate) struct Scripts {
     // Before the runtime, which must outlive its functions.
     conditions: Conditions,
     runtime: Runtime,
@@ -34,8 +32,8 @@ pub(super) struct Scripts {
 impl Scripts {
     /// # Errors
     /// When QuickJS cannot allocate a runtime.
-    pub(super) fn new() -> Result<Self, String> {
-        let runtime = Runtime::new().map_err(|error| error.to_string())?;
+    pub(crate) fn new() -> rquickjs::Result<Self> {
+        let runtime = Runtime::new()?;
         runtime.set_max_stack_size(STACK_BYTES);
         Ok(Self {
             conditions: Conditions::default(),
@@ -44,7 +42,7 @@ impl Scripts {
     }
 
     /// Prepares for a run: its heap limit, and what interrupts it.
-    pub(super) fn begin(&self, memory_bytes: usize, control: &Control) {
+    pub(crate) fn begin(&self, memory_bytes: usize, control: &Control) {
         self.runtime.set_memory_limit(memory_bytes);
         let control = control.clone();
         self.runtime
@@ -52,7 +50,7 @@ impl Scripts {
     }
 
     /// Compiles the conditions of a plan. Gives the messages of those that do not compile, each with its position.
-    pub(super) fn compile_conditions(
+    pub(crate) fn compile_conditions(
         &mut self,
         conditions: &[&str],
     ) -> Result<Vec<(usize, String)>, StepFault> {
@@ -66,7 +64,7 @@ impl Scripts {
     ///
     /// # Errors
     /// [`StepFault`] when the run cannot go on for a reason that is not the job's own error.
-    pub(super) fn step(
+    pub(crate) fn step(
         &self,
         step: &StepIn<'_>,
         control: &Control,
@@ -330,17 +328,6 @@ impl<'js> Step<'js, '_> {
                 Err(_) => Value::new_undefined(self.ctx.clone()),
             }
         })
-    }
-}
-
-pub(super) fn message_of(error: &CaughtError<'_>) -> String {
-    match error {
-        CaughtError::Error(error) => error.to_string(),
-        CaughtError::Exception(exception) => exception.message().unwrap_or_default(),
-        CaughtError::Value(value) => value
-            .as_string()
-            .and_then(|text| text.to_string().ok())
-            .unwrap_or_else(|| "not an error".to_owned()),
     }
 }
 

@@ -1,12 +1,20 @@
 //! The mock engine (engine spec, section 9): executes runs in QuickJS inside this process, without Node, adaptors or
 //! compiler, and tells of them exactly as an engine child does.
 //!
+//! ```text
+//! MockEngine ──a thread each──▶ Workflow ──a step each──▶ Scripts (QuickJS)
+//!                                  └──▶ Emitter ──▶ Run::events, the caller's
+//! ```
+//!
+//! No actors here, no clock and no I/O: the caller gives the time, and a callback that hears of the run.
+//!
 //! Each run has a thread while it lives, so that a job that waits or loops keeps no other waiting. Threads are reused.
 
 mod conditions;
 mod control;
 mod emit;
 mod leaves;
+mod realm;
 mod script;
 mod step;
 mod validate;
@@ -19,20 +27,47 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use protocol::engine::{EngineFailure, RunProgress};
+use bytes::Bytes;
+use protocol::engine::{EngineFailure, ExecuteOptions, RunProgress};
 use protocol::ids::RunId;
+use protocol::lightning::Timestamp;
+use protocol::plan::ExecutionPlan;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::control::Control;
 use self::emit::Emitter;
 use self::workflow::Workflow;
-use super::messages::Execute;
 
 /// A job may use a quarter of it: see `script.rs`.
 const STACK_BYTES: usize = 2 << 20;
 
+/// Hears of a run, in order, on the run's own thread; `Ended` last and once. The permit covers the bytes of the event until it
+/// is dropped.
+pub type Events = Arc<dyn Fn(RunProgress, Option<OwnedSemaphorePermit>) + Send + Sync>;
+
+/// Tells the present time.
+pub type Clock = fn() -> Timestamp;
+
+/// A run to execute.
+pub struct Run {
+    /// Names it.
+    pub id: RunId,
+    /// With its credentials resolved.
+    pub plan: Arc<ExecutionPlan>,
+    /// JSON; empty for `{}`.
+    pub input: Bytes,
+    /// Its limits.
+    pub options: ExecuteOptions,
+    /// Who hears of it.
+    pub events: Events,
+    /// Bytes of events that may be held at a time: while they are, the job waits.
+    pub budget: Arc<Semaphore>,
+}
+
 /// The threads that execute runs.
-pub(crate) struct MockEngine {
+pub struct MockEngine {
     shared: Arc<Shared>,
+    clock: Clock,
 }
 
 struct Shared {
@@ -45,7 +80,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Queue {
-    waiting: VecDeque<(Execute, Control)>,
+    waiting: VecDeque<(Run, Control)>,
     runs: HashMap<RunId, Control>,
     idle: usize,
     closed: bool,
@@ -53,7 +88,7 @@ struct Queue {
 
 impl MockEngine {
     /// An engine that keeps this many threads between runs. Threads are started when they are needed.
-    pub(crate) fn start(threads: usize) -> Self {
+    pub fn start(threads: usize, clock: Clock) -> Self {
         let shared = Shared {
             keep: threads,
             threads: AtomicU64::new(0),
@@ -62,25 +97,26 @@ impl MockEngine {
         };
         Self {
             shared: Arc::new(shared),
+            clock,
         }
     }
 
     /// Loads a run; its first step waits for [`MockEngine::proceed`]. Its last event is `Ended`, whatever happens.
-    pub(crate) fn execute(&self, request: Execute) {
+    pub fn execute(&self, request: Run) {
         let control = Control::new(request.options.timeout);
         let mut queue = self.shared.lock();
-        if queue.runs.contains_key(&request.run_id) {
+        if queue.runs.contains_key(&request.id) {
             drop(queue);
-            log::warn!(run_id = request.run_id.as_str(); "refused to execute a run a second time while it executes");
+            log::warn!(run_id = request.id.as_str(); "refused to execute a run a second time while it executes");
             Ending {
                 shared: None,
-                emitter: emitter(&request, &control),
-                run_id: request.run_id,
+                emitter: emitter(&request, &control, self.clock),
+                run_id: request.id,
             }
             .end();
             return;
         }
-        queue.runs.insert(request.run_id.clone(), control.clone());
+        queue.runs.insert(request.id.clone(), control.clone());
         queue.waiting.push_back((request, control));
         let busy = queue.waiting.len() > queue.idle;
         drop(queue);
@@ -92,7 +128,7 @@ impl MockEngine {
     }
 
     /// Lets the first step of a run start, and its time count.
-    pub(crate) fn proceed(&self, run: &RunId) {
+    pub fn proceed(&self, run: &RunId) {
         match self.shared.lock().runs.get(run) {
             Some(control) => control.proceed(),
             None => log::debug!(run_id = run.as_str(); "cannot proceed: the run is not executing"),
@@ -100,7 +136,7 @@ impl MockEngine {
     }
 
     /// Interrupts a run. It ends without a result, with `Ended`.
-    pub(crate) fn stop(&self, run: &RunId) {
+    pub fn stop(&self, run: &RunId) {
         match self.shared.lock().runs.get(run) {
             Some(control) => control.stop(),
             None => log::debug!(run_id = run.as_str(); "nothing to stop: the run is not executing"),
@@ -113,7 +149,8 @@ impl MockEngine {
         let builder = std::thread::Builder::new()
             .name(format!("mock-engine-{id}"))
             .stack_size(STACK_BYTES);
-        builder.spawn(move || work(&shared, id)).map(drop)
+        let clock = self.clock;
+        builder.spawn(move || work(&shared, id, clock)).map(drop)
     }
 
     /// Without a thread for it, the run that came last ends here.
@@ -121,14 +158,14 @@ impl MockEngine {
         let Some((request, control)) = self.shared.lock().waiting.pop_back() else {
             return;
         };
-        let emitter = emitter(&request, &control);
+        let emitter = emitter(&request, &control, self.clock);
         let message = format!("no thread to execute the run: {error}");
         let error = EngineFailure::Unavailable(message).into();
         emitter.send(RunProgress::WorkflowError { error }, 0);
         Ending {
             shared: Some(Arc::clone(&self.shared)),
             emitter,
-            run_id: request.run_id,
+            run_id: request.id,
         }
         .end();
     }
@@ -153,7 +190,7 @@ impl Shared {
     }
 
     /// The next run for a thread; `None` ends the thread.
-    fn next(&self) -> Option<(Execute, Control)> {
+    fn next(&self) -> Option<(Run, Control)> {
         let mut queue = self.lock();
         loop {
             if let Some(run) = queue.waiting.pop_front() {
@@ -193,23 +230,23 @@ impl Drop for Ending {
     }
 }
 
-fn emitter(request: &Execute, control: &Control) -> Emitter {
+fn emitter(request: &Run, control: &Control, clock: Clock) -> Emitter {
     Emitter::new(
-        request.run_id.clone(),
-        request.events.clone(),
+        Arc::clone(&request.events),
         Arc::clone(&request.budget),
         control.clone(),
+        clock,
     )
 }
 
-fn work(shared: &Arc<Shared>, id: u64) {
+fn work(shared: &Arc<Shared>, id: u64, clock: Clock) {
     let mut warm = false;
     while let Some((request, control)) = shared.next() {
-        let emitter = emitter(&request, &control);
+        let emitter = emitter(&request, &control, clock);
         let ending = Ending {
             shared: Some(Arc::clone(shared)),
             emitter,
-            run_id: request.run_id,
+            run_id: request.id,
         };
         ending.emitter.send(
             RunProgress::WorkflowStart {

@@ -11,7 +11,7 @@ use protocol::plan::ExecutionPlan;
 ///
 /// # Errors
 /// The error that ends the run.
-pub(super) fn start_of(plan: &ExecutionPlan) -> Result<&JobId, EngineFailure> {
+pub(crate) fn start_of(plan: &ExecutionPlan) -> Result<&JobId, EngineFailure> {
     let invalid = EngineFailure::InvalidPlan;
     let thrown = |name: &str, message: &str| EngineFailure::Thrown {
         name: name.to_owned(),

@@ -2,7 +2,7 @@
 
 use super::*;
 
-#[actix::test]
+#[tokio::test]
 async fn the_first_step_waits_until_the_run_may_proceed() {
     let mut started = Scenario::of("fn(s => s)").load();
     assert!(matches!(
@@ -17,7 +17,7 @@ async fn the_first_step_waits_until_the_run_may_proceed() {
     );
 }
 
-#[actix::test]
+#[tokio::test]
 async fn a_run_is_stopped_before_it_begins_in_a_loop_and_while_it_waits() {
     for (job, begin) in [
         ("fn(s => s)", false),
@@ -42,7 +42,7 @@ async fn a_run_is_stopped_before_it_begins_in_a_loop_and_while_it_waits() {
     }
 }
 
-#[actix::test]
+#[tokio::test]
 async fn a_run_that_takes_too_long_is_killed_whatever_it_does() {
     for job in [
         "fn(() => { while (true) {} })",
@@ -67,7 +67,7 @@ async fn a_run_that_takes_too_long_is_killed_whatever_it_does() {
     }
 }
 
-#[actix::test]
+#[tokio::test]
 async fn a_run_that_takes_too_much_memory_is_killed() {
     for job in [
         "fn(() => { const all = []; for (;;) all.push(new Array(1000).fill('x' + all.length)); })",
@@ -86,7 +86,7 @@ async fn a_run_that_takes_too_much_memory_is_killed() {
     }
 }
 
-#[actix::test]
+#[tokio::test]
 async fn a_state_over_its_limit_kills_the_run() {
     let mut scenario = Scenario::of("fn(s => ({data: 'x'.repeat(2000000)}))");
     scenario.options.state_limit_mb = 1.0;
@@ -100,7 +100,7 @@ async fn a_state_over_its_limit_kills_the_run() {
     assert_eq!(told.workflow_error(), expected);
 }
 
-#[actix::test]
+#[tokio::test]
 async fn a_job_waits_while_the_outbox_is_full() {
     let mut scenario = Scenario::of(
         "fn(s => { console.log('x'.repeat(60)); console.log('y'.repeat(60)); return s; })",
@@ -120,7 +120,7 @@ async fn a_job_waits_while_the_outbox_is_full() {
     assert_eq!(started.told().await.names().len(), 3);
 }
 
-#[actix::test]
+#[tokio::test]
 async fn an_event_larger_than_the_whole_budget_is_sent() {
     let mut scenario = Scenario::of("fn(s => ({data: 'x'.repeat(500)}))");
     scenario.budget = 100;
@@ -130,18 +130,16 @@ async fn an_event_larger_than_the_whole_budget_is_sent() {
     );
 }
 
-#[actix::test]
+#[tokio::test]
 async fn a_second_execution_of_a_run_is_ended_at_once_and_leaves_the_first_alone() {
     let mut started = Scenario::of("fn(s => s)").load();
     let (sender, mut events) = unbounded_channel();
-    started.engine.execute(Execute {
-        run_id: started.id.clone(),
-        workloop: WorkloopId::new("*"),
-        project_id: None,
+    started.engine.execute(Run {
+        id: started.id.clone(),
         plan: plan_of(&json!({"id": "w"})).into(),
         input: Bytes::new(),
         options: Scenario::of("").options,
-        events: Listener(sender).start().recipient(),
+        events: heard_by(sender),
         budget: Arc::new(Semaphore::new(1)),
     });
     assert!(matches!(
@@ -159,7 +157,7 @@ async fn a_second_execution_of_a_run_is_ended_at_once_and_leaves_the_first_alone
     );
 }
 
-#[actix::test]
+#[tokio::test]
 async fn dropping_the_engine_ends_its_runs() {
     let mut started = Scenario::of("wait(1e9)").load();
     started.engine.proceed(&started.id);

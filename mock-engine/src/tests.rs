@@ -1,42 +1,45 @@
-//! Whole runs, as a Run sees them.
+//! Whole runs, as whoever has them executed sees them.
 
 use std::time::Duration;
 
-use actix::prelude::*;
-use bytes::Bytes;
-use protocol::engine::ExecuteOptions;
-use protocol::ids::{JobId, WorkloopId};
-use protocol::plan::{ConvertOptions, ExecutionPlan, LightningPlan, convert};
+use protocol::ids::JobId;
+use protocol::plan::{ConvertOptions, LightningPlan, convert};
 use protocol::reasons::EngineError;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::*;
-use crate::engine_pool::messages::EngineEvent;
 
 const PLENTY: usize = 10 << 20;
 
-/// Stands for a Run: hands on what it is told.
-struct Listener(UnboundedSender<EngineEvent>);
+/// When everything happens.
+const NOW: Timestamp = Timestamp::from_micros(1_767_225_600_123_456);
 
-impl Actor for Listener {
-    type Context = Context<Self>;
+/// What was said of a run.
+struct Event {
+    progress: RunProgress,
+    /// Covers its bytes.
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Handler<EngineEvent> for Listener {
-    type Result = ();
-
-    fn handle(&mut self, event: EngineEvent, _: &mut Self::Context) {
-        self.0.send(event).unwrap();
-    }
+/// Hands on what is said.
+fn heard_by(sender: UnboundedSender<Event>) -> Events {
+    Arc::new(move |progress, permit| {
+        let event = Event {
+            progress,
+            _permit: permit,
+        };
+        if sender.send(event).is_err() {
+            // The test has seen enough.
+        }
+    })
 }
 
 struct Started {
     engine: MockEngine,
     id: RunId,
     budget: Arc<Semaphore>,
-    events: UnboundedReceiver<EngineEvent>,
+    events: UnboundedReceiver<Event>,
 }
 
 /// One run to make.
@@ -93,18 +96,16 @@ impl Scenario {
     }
 
     fn load(&self) -> Started {
-        let engine = MockEngine::start(1);
+        let engine = MockEngine::start(1, || NOW);
         let (sender, events) = unbounded_channel();
         let id = RunId::new("r1");
         let budget = Arc::new(Semaphore::new(self.budget));
-        let request = Execute {
-            run_id: id.clone(),
-            workloop: WorkloopId::new("*"),
-            project_id: None,
+        let request = Run {
+            id: id.clone(),
             plan: plan_of(&self.plan).into(),
             input: Bytes::from(self.input.to_string()),
             options: self.options.clone(),
-            events: Listener(sender).start().recipient(),
+            events: heard_by(sender),
             budget: Arc::clone(&budget),
         };
         engine.execute(request);
@@ -124,12 +125,12 @@ impl Scenario {
 }
 
 impl Started {
-    async fn next(&mut self) -> EngineEvent {
+    async fn next(&mut self) -> Event {
         let event = tokio::time::timeout(Duration::from_secs(20), self.events.recv());
         event
             .await
             .expect("the engine says something")
-            .expect("the listener lives")
+            .expect("it ends with `Ended`")
     }
 
     async fn told(mut self) -> Told {

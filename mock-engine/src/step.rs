@@ -1,51 +1,51 @@
 //! What goes into a step, and what comes out of it.
 
-use super::conditions::Condition;
-use super::control::Halt;
+use crate::conditions::Condition;
+use crate::control::Halt;
 
 /// What a step starts from; every text is JSON.
 #[derive(Debug, Default)]
-pub(super) struct StepIn<'a> {
+pub(crate) struct StepIn<'a> {
     /// The job's id.
-    pub(super) id: &'a str,
+    pub(crate) id: &'a str,
     /// Its source; `None` hands the input on.
-    pub(super) source: Option<&'a str>,
-    pub(super) input: Option<&'a str>,
-    pub(super) defaults: Option<&'a str>,
-    pub(super) configuration: Option<&'a str>,
-    pub(super) credentials: Option<&'a str>,
+    pub(crate) source: Option<&'a str>,
+    pub(crate) input: Option<&'a str>,
+    pub(crate) defaults: Option<&'a str>,
+    pub(crate) configuration: Option<&'a str>,
+    pub(crate) credentials: Option<&'a str>,
     /// Module source; each of its exports is a global of the step.
-    pub(super) globals: Option<&'a str>,
+    pub(crate) globals: Option<&'a str>,
     /// How log lines are sanitised (engine spec, section 4.4).
-    pub(super) sanitize: &'a str,
+    pub(crate) sanitize: &'a str,
     /// JSON array of the keys that are deleted from the state.
-    pub(super) props_to_remove: &'a str,
+    pub(crate) props_to_remove: &'a str,
     /// Largest state; `None` is no limit.
-    pub(super) state_limit_bytes: Option<u64>,
+    pub(crate) state_limit_bytes: Option<u64>,
     /// What may follow, in order.
-    pub(super) edges: &'a [(&'a str, Condition<'a>)],
+    pub(crate) edges: &'a [(&'a str, Condition<'a>)],
 }
 
 /// How a step went.
 #[derive(Debug)]
-pub(super) struct StepOut {
+pub(crate) struct StepOut {
     /// JSON text of the state; `None` for a step that returned nothing.
-    pub(super) state: Option<String>,
+    pub(crate) state: Option<String>,
     /// JSON text of the error, if the step had one.
-    pub(super) error: Option<String>,
+    pub(crate) error: Option<String>,
     /// Which of the edges are followed, by position.
-    pub(super) followed: Vec<usize>,
+    pub(crate) followed: Vec<usize>,
     /// JSON text of the state's truthy `webhookResponse`.
-    pub(super) webhook_response: Option<String>,
+    pub(crate) webhook_response: Option<String>,
     /// JSON text of name and message of what the state's `errors` say of this job.
-    pub(super) state_error: Option<String>,
+    pub(crate) state_error: Option<String>,
     /// Heap used at the end.
-    pub(super) heap_bytes: u64,
+    pub(crate) heap_bytes: u64,
 }
 
 /// Why a step has no result.
 #[derive(Debug)]
-pub(super) enum StepFault {
+pub(crate) enum StepFault {
     Halted(Halt),
     OutOfMemory,
     StateTooLarge,

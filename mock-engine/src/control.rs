@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 /// Why a run may not go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Halt {
+pub(crate) enum Halt {
     Stopped,
     TimedOut,
 }
 
 /// The handle of a run, for its thread and for those who stop it.
 #[derive(Debug, Clone)]
-pub(super) struct Control(Arc<Inner>);
+pub(crate) struct Control(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -39,7 +39,7 @@ enum Phase {
 }
 
 impl Control {
-    pub(super) fn new(timeout: Option<Duration>) -> Self {
+    pub(crate) fn new(timeout: Option<Duration>) -> Self {
         let state = Mutex::new(State {
             phase: Phase::Loaded,
             woken: false,
@@ -52,7 +52,7 @@ impl Control {
     }
 
     /// Lets the first step start; the time limit counts from here.
-    pub(super) fn proceed(&self) {
+    pub(crate) fn proceed(&self) {
         let mut state = self.0.lock();
         if matches!(state.phase, Phase::Loaded) {
             let deadline = self
@@ -64,17 +64,17 @@ impl Control {
         }
     }
 
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.0.lock().phase = Phase::Stopped;
         self.0.changed.notify_all();
     }
 
-    pub(super) fn halted(&self) -> Option<Halt> {
+    pub(crate) fn halted(&self) -> Option<Halt> {
         self.0.lock().halted()
     }
 
     /// Waits until the run may start.
-    pub(super) fn wait_to_proceed(&self) -> Result<(), Halt> {
+    pub(crate) fn wait_to_proceed(&self) -> Result<(), Halt> {
         let state = self.0.lock();
         let state = self
             .0
@@ -87,7 +87,7 @@ impl Control {
     }
 
     /// Waits this long, or for ever.
-    pub(super) fn pause(&self, wait: Option<Duration>) -> Result<(), Halt> {
+    pub(crate) fn pause(&self, wait: Option<Duration>) -> Result<(), Halt> {
         let until = wait.and_then(|wait| Instant::now().checked_add(wait));
         let mut state = self.0.lock();
         loop {
@@ -102,7 +102,7 @@ impl Control {
     }
 
     /// Waits for a future.
-    pub(super) fn block_on<F: Future>(&self, future: F) -> Result<F::Output, Halt> {
+    pub(crate) fn block_on<F: Future>(&self, future: F) -> Result<F::Output, Halt> {
         let mut future = pin!(future);
         let waker = Waker::from(Arc::clone(&self.0));
         let mut context = Context::from_waker(&waker);

@@ -19,7 +19,7 @@ fn words(all: [&str; 4]) -> (String, String, String, String) {
     (error_type, subtype, severity, message)
 }
 
-#[actix::test]
+#[tokio::test]
 async fn errors_of_the_job_fail_the_step() {
     for (job, expected) in [
         (
@@ -76,7 +76,7 @@ async fn errors_of_the_job_fail_the_step() {
     }
 }
 
-#[actix::test]
+#[tokio::test]
 async fn mistakes_of_the_author_crash_the_run() {
     for (job, expected) in [
         (
@@ -153,7 +153,7 @@ async fn mistakes_of_the_author_crash_the_run() {
     }
 }
 
-#[actix::test]
+#[tokio::test]
 async fn a_fail_is_written_to_the_state() {
     let job = "fn(s => { s.data = 1; throw Object.assign(new Error('boo'), {code: 7}) })";
     let told = Scenario::of(job).run().await;
@@ -169,7 +169,7 @@ async fn a_fail_is_written_to_the_state() {
     assert_eq!(written.unwrap().message.as_deref(), Some("boo"));
 }
 
-#[actix::test]
+#[tokio::test]
 async fn a_crash_is_not_written_and_nothing_follows_it() {
     let jobs = ["fn(s => { s.data = 1; return nope; })", "fn(s => s)"];
     let told = Scenario::flow(&jobs, &[("a", "b", json!(null))])
@@ -180,7 +180,7 @@ async fn a_crash_is_not_written_and_nothing_follows_it() {
     assert_eq!(told.next("a"), [JobId::new("b")]);
 }
 
-#[actix::test]
+#[tokio::test]
 async fn an_error_that_calls_itself_an_adaptor_error_lets_the_workflow_go_on() {
     let jobs = [
         "fn(() => { throw Object.assign(new Error('m'), {name: 'AdaptorError'}) })",
@@ -203,7 +203,7 @@ async fn an_error_that_calls_itself_an_adaptor_error_lets_the_workflow_go_on() {
     );
 }
 
-#[actix::test]
+#[tokio::test]
 async fn console_has_nothing_but_log() {
     let (error_type, subtype, ..) = thrown("fn(() => console.error('x'))").await;
     assert_eq!(
@@ -212,7 +212,7 @@ async fn console_has_nothing_but_log() {
     );
 }
 
-#[actix::test]
+#[tokio::test]
 async fn conditions_that_do_not_compile_end_the_run_before_its_first_step() {
     let told = Scenario::flow(
         &["fn(s => s)", "fn(s => s)"],
@@ -229,7 +229,7 @@ async fn conditions_that_do_not_compile_end_the_run_before_its_first_step() {
     );
 }
 
-#[actix::test]
+#[tokio::test]
 async fn a_condition_that_throws_replaces_the_end_of_its_step() {
     let told = Scenario::flow(
         &["fn(s => s)", "fn(s => s)"],
@@ -242,7 +242,7 @@ async fn a_condition_that_throws_replaces_the_end_of_its_step() {
     assert_eq!(told.workflow_error().1, "wibble is not defined");
 }
 
-#[actix::test]
+#[tokio::test]
 async fn globals_that_are_broken_say_so() {
     let plan = json!({"id": "w", "globals": "export const x = nope;", "jobs": [{"id": "a", "body": "fn(s => s)"}]});
     let error = Scenario::new(plan).run().await.error("a");
@@ -252,7 +252,7 @@ async fn globals_that_are_broken_say_so() {
     );
 }
 
-#[actix::test]
+#[tokio::test]
 async fn an_invalid_plan_ends_the_run() {
     let plan =
         json!({"id": "w", "starting_node_id": "z", "jobs": [{"id": "a", "body": "fn(s => s)"}]});

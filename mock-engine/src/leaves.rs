@@ -4,18 +4,18 @@ use std::collections::HashMap;
 
 use protocol::ids::JobId;
 
-use super::emit::{exceeds, redacted};
+use crate::emit::{exceeds, redacted};
 
 /// The states of the steps that nothing followed, by the keys of the final state.
 #[derive(Default)]
-pub(super) struct Leaves<'a> {
+pub(crate) struct Leaves<'a> {
     states: Vec<(String, String)>,
     executions: HashMap<&'a JobId, usize>,
 }
 
 impl<'a> Leaves<'a> {
     /// A step that was reached again is told from its first execution by a number.
-    pub(super) fn add(&mut self, id: &'a JobId, state: Option<String>) {
+    pub(crate) fn add(&mut self, id: &'a JobId, state: Option<String>) {
         let before = self.executions.entry(id).or_default();
         let key = if *before == 0 {
             id.to_string()
@@ -29,7 +29,7 @@ impl<'a> Leaves<'a> {
     }
 
     /// The result of the workflow; leaves without a state do not count (engine spec, section 1.7).
-    pub(super) fn final_state(&self) -> Option<String> {
+    pub(crate) fn final_state(&self) -> Option<String> {
         match self.states.as_slice() {
             [] => None,
             [(_, state)] => Some(state.clone()),
@@ -41,7 +41,7 @@ impl<'a> Leaves<'a> {
 
     /// The same without `data`, for a result over this limit (protocol spec, section 4.15): each leaf is treated alone, and
     /// where other keys keep it far too large nothing else is left.
-    pub(super) fn redacted(&self, limit_mb: f64) -> Option<String> {
+    pub(crate) fn redacted(&self, limit_mb: f64) -> Option<String> {
         let with = |change: &dyn Fn(&str) -> String| match self.states.as_slice() {
             [] => None,
             [(_, state)] => Some(change(state)),
