@@ -1,5 +1,7 @@
 //! What is open and outstanding on one socket: refs, join refs, subscribers. No I/O.
 
+mod queue;
+
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -267,62 +269,6 @@ impl Channels {
         self.runs
             .get(topic)
             .map(|channel| (&channel.subscriber, unanswered))
-    }
-
-    pub(super) fn joining_queue(&mut self) -> MessageRef {
-        let join_ref = self.next_ref();
-        self.queue_join = Some(join_ref);
-        self.waiting
-            .retain(|_, waiting| *waiting != Waiting::QueueJoin);
-        self.waiting.insert(join_ref, Waiting::QueueJoin);
-        join_ref
-    }
-
-    pub(super) fn queue_join_ref(&self) -> Option<MessageRef> {
-        self.queue_join
-    }
-
-    pub(super) fn claiming(
-        &mut self,
-        workloop: WorkloopId,
-        ticket: Ticket,
-    ) -> Option<(MessageRef, MessageRef)> {
-        let join_ref = self.queue_join?;
-        let reference = self.next_ref();
-        self.waiting.insert(
-            reference,
-            Waiting::Claim {
-                workloop,
-                claimant: Claimant::Present(ticket),
-                sent: Instant::now(),
-            },
-        );
-        Some((join_ref, reference))
-    }
-
-    /// Whether a message of `worker:queue` with this join ref is about the present join.
-    pub(super) fn is_current_queue(&self, join_ref: Option<&str>) -> bool {
-        self.queue_join
-            .is_some_and(|current| is_current(current, join_ref))
-    }
-
-    /// The queue is not joined any more; the claims that were outstanding.
-    pub(super) fn queue_ended(&mut self) -> Vec<(WorkloopId, Ticket)> {
-        self.queue_join = None;
-        let mut claims = Vec::new();
-        self.waiting.retain(|_, waiting| match waiting {
-            Waiting::Claim {
-                workloop, claimant, ..
-            } => {
-                if let Claimant::Present(ticket) = claimant {
-                    claims.push((workloop.clone(), *ticket));
-                }
-                false
-            }
-            Waiting::QueueJoin => false,
-            Waiting::Run { .. } => true,
-        });
-        claims
     }
 
     /// Who waits for this answer; `None` for unknown, repeated and outdated refs, which are ignored.

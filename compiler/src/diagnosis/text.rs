@@ -224,3 +224,9 @@ impl Translator<'_> {
 pub(super) fn is_part_of_name(character: char) -> bool {
     is_identifier_part(character)
 }
+
+/// The text between a prefix and what follows it.
+pub(super) fn between<'m>(message: &'m str, prefix: &str, suffix: &str) -> Option<&'m str> {
+    let rest = message.strip_prefix(prefix)?;
+    rest.find(suffix).map(|end| &rest[..end])
+}

@@ -2,7 +2,7 @@
 
 use oxc::{span::Span, syntax::keyword::RESERVED_KEYWORDS};
 
-use super::{Diagnosis, facts::Facts, messages::FIXED};
+use super::{Diagnosis, facts::Facts, messages::FIXED, text::between};
 use crate::source::to_u32;
 
 /// Translates the parser's messages about one job.
@@ -395,10 +395,4 @@ impl Translator<'_> {
             at.start
         }
     }
-}
-
-/// The text between a prefix and what follows it.
-pub(super) fn between<'m>(message: &'m str, prefix: &str, suffix: &str) -> Option<&'m str> {
-    let rest = message.strip_prefix(prefix)?;
-    rest.find(suffix).map(|end| &rest[..end])
 }

@@ -30,6 +30,7 @@ use tokio::sync::OwnedSemaphorePermit;
 mod execution;
 mod exit;
 mod files;
+mod handlers;
 mod machine;
 mod messages;
 mod states;
@@ -52,7 +53,7 @@ use super::{NodeNews, memory};
 use crate::clock;
 use crate::config::NodeConfig;
 use crate::engine_pool::engine::News;
-use crate::engine_pool::messages::{EngineEvent, Execute, Proceed, StopJob};
+use crate::engine_pool::messages::{EngineEvent, Execute};
 use crate::metrics::Metrics;
 use crate::tell::Tell as _;
 
@@ -389,55 +390,5 @@ impl Handler<FromProcess> for EngineChild {
             }),
         };
         self.on(event, ctx);
-    }
-}
-
-impl Handler<RunOn> for EngineChild {
-    type Result = ();
-
-    fn handle(&mut self, RunOn(request): RunOn, ctx: &mut Self::Context) {
-        self.on(Event::Execute(Box::new(request)), ctx);
-    }
-}
-
-impl Handler<Proceed> for EngineChild {
-    type Result = ();
-
-    fn handle(&mut self, message: Proceed, ctx: &mut Self::Context) {
-        self.on(Event::Proceed(message.run_id), ctx);
-    }
-}
-
-impl Handler<StopJob> for EngineChild {
-    type Result = ();
-
-    fn handle(&mut self, message: StopJob, ctx: &mut Self::Context) {
-        self.on(Event::Stop(message.run_id), ctx);
-    }
-}
-
-impl Handler<Warm> for EngineChild {
-    type Result = ();
-
-    fn handle(&mut self, Warm(adaptors): Warm, ctx: &mut Self::Context) {
-        self.on(Event::Warm(adaptors), ctx);
-    }
-}
-
-impl Handler<Retire> for EngineChild {
-    type Result = ();
-
-    fn handle(&mut self, _: Retire, ctx: &mut Self::Context) {
-        self.on(Event::Retire, ctx);
-    }
-}
-
-impl Handler<Abandon> for EngineChild {
-    type Result = ();
-
-    fn handle(&mut self, _: Abandon, ctx: &mut Self::Context) {
-        // The tasks that read the process hold this actor's address, so that it would outlive its pool, and the process with it.
-        self.process = None;
-        ctx.stop();
     }
 }
