@@ -3,6 +3,8 @@
 //! The address is copied from the program's memory, judged, and connected to as it was copied: what the program writes there
 //! meanwhile is of no effect. It is a copy of the program's socket that is connected, which is the same socket.
 
+mod memory;
+
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
@@ -20,8 +22,6 @@ use super::sockets::{Found, Sockets};
 use super::sys::{self, Listener, Notification};
 use crate::egress::{Egress, Refusal, Rule};
 
-/// Bytes of one message; what is longer is sent in parts by a stream, and by nothing else.
-const MOST_DATA: usize = 64 << 10;
 /// Parts of one message, and messages of one call, as the kernel has it.
 const MOST_PARTS: u64 = 1024;
 /// Calls that wait for a peer on threads of their own; further ones hold up the program's other calls.
@@ -370,38 +370,6 @@ impl Shared {
             Destination::Nobody => Err(Errno::EAFNOSUPPORT),
             peer @ Destination::Peer(_) => Ok(Some(peer)),
         }
-    }
-
-    fn address(&self, at: u64, length: u64) -> Result<Destination, Errno> {
-        if length > address::LONGEST {
-            return Err(Errno::EINVAL);
-        }
-        let mut bytes = vec![0; usize::try_from(length).map_err(|_| Errno::EINVAL)?];
-        sys::read_memory(self.pid, at, &mut bytes)?;
-        address::read(&bytes)
-    }
-
-    fn read<const LENGTH: usize>(&self, at: u64) -> Result<[u8; LENGTH], Errno> {
-        let mut bytes = [0; LENGTH];
-        sys::read_memory(self.pid, at, &mut bytes)?;
-        Ok(bytes)
-    }
-
-    /// The data in these places, as much as one message may have, and how much there is.
-    fn data(&self, parts: &[(u64, u64)]) -> Result<(Vec<u8>, u64), Errno> {
-        let mut data = Vec::new();
-        let mut total = 0_u64;
-        for (at, length) in parts {
-            total = total.saturating_add(*length);
-            let begin = data.len();
-            let length = usize::try_from(*length).unwrap_or(usize::MAX);
-            let end = begin.saturating_add(length).min(MOST_DATA);
-            if end > begin {
-                data.resize(end, 0);
-                sys::read_memory(self.pid, *at, &mut data[begin..])?;
-            }
-        }
-        Ok((data, total))
     }
 }
 

@@ -140,12 +140,14 @@ fn means(spec: &Spec) -> Result<Means, Missing> {
     if FORCED.get() {
         return Ok(Means::Made);
     }
-    static MEANS: OnceLock<Result<Means, String>> = OnceLock::new();
-    let means = MEANS.get_or_init(|| probe::means(spec)).clone();
-    means.map_err(|why| Missing {
-        layer: "egress control",
-        why,
-    })
+    static MEANS: OnceLock<Result<Means, Missing>> = OnceLock::new();
+    let means = || {
+        probe::means(spec).map_err(|error| Missing {
+            layer: "egress control",
+            why: error.to_string(),
+        })
+    };
+    MEANS.get_or_init(means).clone()
 }
 
 #[cfg(test)]

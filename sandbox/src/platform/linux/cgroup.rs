@@ -10,11 +10,15 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use nix::errno::Errno;
+
 use crate::error::Missing;
 use crate::pre_exec;
 use crate::spec::MemoryEnforcement;
 
 const ROOT: &str = "/sys/fs/cgroup";
+/// Says which group this process is in.
+const OWN: &str = "/proc/self/cgroup";
 
 /// The group that the worker's own processes move to: one with limits for others may not hold processes itself.
 const LEADER: &str = "leader";
@@ -22,6 +26,34 @@ const LEADER: &str = "leader";
 /// Tries to remove a group whose last process is still going, and the wait between them.
 const REMOVALS: u32 = 10;
 const REMOVAL_WAIT: Duration = Duration::from_millis(50);
+
+/// Why programs get no group of their own.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CgroupError {
+    /// The system has the older kind, or none.
+    #[error("no cgroup v2")]
+    NoV2,
+    /// Nobody has given the worker a group.
+    #[error("the worker is in the root group")]
+    RootGroup,
+    /// The group was not given the right to limit memory.
+    #[error("{} has no memory controller", .0.display())]
+    NoMemory(PathBuf),
+    /// One of the kernel's files cannot be read or written.
+    #[error("{}: {error}", path.display())]
+    File {
+        path: PathBuf,
+        #[source]
+        error: io::Error,
+    },
+    /// The group is somebody else's.
+    #[error("{}: {error}", path.display())]
+    NotWritable {
+        path: PathBuf,
+        #[source]
+        error: Errno,
+    },
+}
 
 /// The group below which programs get theirs.
 #[derive(Debug, Clone)]
@@ -44,11 +76,9 @@ impl Cgroups {
         if wanted == MemoryEnforcement::Heap {
             return Ok(None);
         }
-        let found = fs::read_to_string("/proc/self/cgroup")
-            .map_err(|error| format!("/proc/self/cgroup: {error}"))
-            .and_then(|own| {
-                Self::find_below(Path::new(ROOT), &own, wanted == MemoryEnforcement::Cgroup)
-            });
+        let may_move = wanted == MemoryEnforcement::Cgroup;
+        let found =
+            read(Path::new(OWN)).and_then(|own| Self::find_below(Path::new(ROOT), &own, may_move));
         match (found, wanted) {
             (Ok(found), _) => Ok(Some(found)),
             (Err(why), MemoryEnforcement::Cgroup) => Err(Missing {
@@ -68,40 +98,42 @@ impl Cgroups {
     ///
     /// # Errors
     /// What is missing.
-    pub(super) fn probe() -> Result<(), String> {
-        let own = fs::read_to_string("/proc/self/cgroup")
-            .map_err(|error| format!("/proc/self/cgroup: {error}"))?;
+    pub(super) fn probe() -> Result<(), CgroupError> {
+        let own = read(Path::new(OWN))?;
         let parent = Self::parent_below(Path::new(ROOT), &own)?;
-        let control = parent.join("cgroup.subtree_control");
-        nix::unistd::access(&control, nix::unistd::AccessFlags::W_OK)
-            .map_err(|error| format!("{}: {error}", control.display()))
+        let path = parent.join("cgroup.subtree_control");
+        nix::unistd::access(&path, nix::unistd::AccessFlags::W_OK)
+            .map_err(|error| CgroupError::NotWritable { path, error })
     }
 
     /// The group that this process is in, if it has a memory controller.
-    fn parent_below(root: &Path, own: &str) -> Result<PathBuf, String> {
+    fn parent_below(root: &Path, own: &str) -> Result<PathBuf, CgroupError> {
         let path = own
             .lines()
             .find_map(|line| line.strip_prefix("0::/"))
-            .ok_or("no cgroup v2")?;
+            .ok_or(CgroupError::NoV2)?;
         let mut parent = root.join(path);
         if path.is_empty() {
-            return Err("the worker is in the root group".to_owned());
+            return Err(CgroupError::RootGroup);
         }
         if parent.file_name().is_some_and(|name| name == LEADER) {
             parent.pop();
         }
-        if has_memory(&read(&parent, "cgroup.controllers")?) {
+        if has_memory(&read(&parent.join("cgroup.controllers"))?) {
             Ok(parent)
         } else {
-            Err(format!("{} has no memory controller", parent.display()))
+            Err(CgroupError::NoMemory(parent))
         }
     }
 
     /// `own` is the content of `/proc/self/cgroup`; only `may_move` moves this worker's processes to make room.
-    fn find_below(root: &Path, own: &str, may_move: bool) -> Result<Self, String> {
+    fn find_below(root: &Path, own: &str, may_move: bool) -> Result<Self, CgroupError> {
         let parent = Self::parent_below(root, own)?;
-        if !has_memory(&read(&parent, "cgroup.subtree_control")?) {
-            enable(&parent, may_move).map_err(|error| format!("{}: {error}", parent.display()))?;
+        if !has_memory(&read(&parent.join("cgroup.subtree_control"))?) {
+            enable(&parent, may_move).map_err(|error| CgroupError::File {
+                path: parent.clone(),
+                error,
+            })?;
         }
         Ok(Self { parent })
     }
@@ -129,9 +161,11 @@ impl Cgroups {
     }
 }
 
-fn read(group: &Path, name: &str) -> Result<String, String> {
-    let path = group.join(name);
-    fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))
+fn read(path: &Path) -> Result<String, CgroupError> {
+    fs::read_to_string(path).map_err(|error| CgroupError::File {
+        path: path.to_owned(),
+        error,
+    })
 }
 
 fn has_memory(list: &str) -> bool {
@@ -259,7 +293,11 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         let root = group("cpu\n", "\n");
-        let find = |own| Cgroups::find_below(root.path(), own, false).unwrap_err();
+        let find = |own| {
+            Cgroups::find_below(root.path(), own, false)
+                .unwrap_err()
+                .to_string()
+        };
         assert!(find("0::/worker\n").ends_with("worker has no memory controller"));
         assert!(find("0::/elsewhere\n").contains("elsewhere/cgroup.controllers"));
         assert_eq!(find("4:memory:/x\n"), "no cgroup v2");

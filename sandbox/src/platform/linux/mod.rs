@@ -166,7 +166,7 @@ pub fn layers() -> Vec<Layer> {
     layers.push(capabilities::layer());
     layers.push(match Cgroups::probe() {
         Ok(()) => Layer::on("cgroup", "the kernel limits the memory of each process"),
-        Err(why) => Layer::off("cgroup", why),
+        Err(error) => Layer::off("cgroup", error.to_string()),
     });
     layers
 }

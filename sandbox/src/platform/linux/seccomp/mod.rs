@@ -26,14 +26,32 @@ use crate::spec::{Network, Processes};
 /// What is missing, where the architecture is not known or the kernel takes no filters.
 pub(super) fn filters(processes: Processes, network: Network) -> Result<Vec<BpfProgram>, Missing> {
     // Asked once: the answer is the same for as long as the worker lives.
-    static USABLE: OnceLock<Result<(), String>> = OnceLock::new();
-    let usable = USABLE.get_or_init(|| try_out(processes, network)).clone();
-    usable
-        .and_then(|()| programs(processes, network))
-        .map_err(|why| Missing {
-            layer: "seccomp",
-            why,
-        })
+    static USABLE: OnceLock<Result<(), Missing>> = OnceLock::new();
+    let usable = USABLE.get_or_init(|| try_out(processes, network).map_err(missing));
+    usable.clone()?;
+    programs(processes, network).map_err(|error| missing(error.into()))
+}
+
+/// Why a program cannot be kept from calls.
+#[derive(Debug, thiserror::Error)]
+enum SeccompError {
+    /// The architecture is not known.
+    #[error(transparent)]
+    Build(#[from] BackendError),
+    /// The kernel or the container refuses.
+    #[error(transparent)]
+    Install(#[from] seccompiler::Error),
+    /// The thread that tried it has died.
+    #[error("its filters cannot be tried out")]
+    TryOut,
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn missing(error: SeccompError) -> Missing {
+    Missing {
+        layer: "seccomp",
+        why: error.to_string(),
+    }
 }
 
 /// What the filters do, for the operator.
@@ -44,39 +62,34 @@ pub(super) fn summary() -> String {
 }
 
 /// Whether filters can be installed here, which a container may deny: by a thread that ends with them.
-fn try_out(processes: Processes, network: Network) -> Result<(), String> {
+fn try_out(processes: Processes, network: Network) -> Result<(), SeccompError> {
     let programs = programs(processes, network)?;
     let installs = move || {
         let mut programs = programs.iter();
         programs.try_for_each(|program| seccompiler::apply_filter(program))
     };
-    std::thread::spawn(installs)
-        .join()
-        .map_err(|_| "its filters cannot be tried out".to_owned())?
-        .map_err(|error| error.to_string())
+    let installed = std::thread::spawn(installs).join();
+    Ok(installed.map_err(|_| SeccompError::TryOut)??)
 }
 
-fn programs(processes: Processes, network: Network) -> Result<Vec<BpfProgram>, String> {
-    let build = || -> Result<_, BackendError> {
-        let answered = |calls: &'static [Call]| calls.iter().map(|(_, number)| *number);
-        let mut list = without_newer();
-        list.extend(filter(
-            allowed(processes, network)?,
-            SeccompAction::Allow,
-            libc::EPERM,
-        )?);
-        Ok(vec![
-            filter(
-                unconditional(answered(UNKNOWN)),
-                SeccompAction::Errno(libc::ENOSYS.unsigned_abs()),
-                0,
-            )?,
-            filter(unconditional(answered(IGNORED)), SeccompAction::Errno(0), 0)?,
-            // The last one, for it does not let others be installed.
-            list,
-        ])
-    };
-    build().map_err(|error| error.to_string())
+fn programs(processes: Processes, network: Network) -> Result<Vec<BpfProgram>, BackendError> {
+    let answered = |calls: &'static [Call]| calls.iter().map(|(_, number)| *number);
+    let mut list = without_newer();
+    list.extend(filter(
+        allowed(processes, network)?,
+        SeccompAction::Allow,
+        libc::EPERM,
+    )?);
+    Ok(vec![
+        filter(
+            unconditional(answered(UNKNOWN)),
+            SeccompAction::Errno(libc::ENOSYS.unsigned_abs()),
+            0,
+        )?,
+        filter(unconditional(answered(IGNORED)), SeccompAction::Errno(0), 0)?,
+        // The last one, for it does not let others be installed.
+        list,
+    ])
 }
 
 type Calls = BTreeMap<i64, Vec<SeccompRule>>;
