@@ -121,16 +121,10 @@ impl MockServer {
     /// # Errors
     /// [`WaitError`] if that takes longer than `patience`.
     pub fn wait_for(&self, id: &str, patience: Duration) -> Result<RunView, WaitError> {
+        let until = Instant::now() + patience;
         let ended = self
             .shared
-            .wait_blocking(Instant::now() + patience, |world| {
-                world
-                    .store
-                    .runs
-                    .get(id)
-                    .filter(|run| run.state.is_final())
-                    .cloned()
-            });
+            .wait_blocking(until, |world| final_view(world, id));
         ended.ok_or_else(|| self.gave_up(id, patience))
     }
 
@@ -139,14 +133,8 @@ impl MockServer {
     /// # Errors
     /// [`WaitError`] if that takes longer than `patience`.
     pub async fn ended(&self, id: &str, patience: Duration) -> Result<RunView, WaitError> {
-        let ended = self.shared.wait(Instant::now() + patience, |world| {
-            world
-                .store
-                .runs
-                .get(id)
-                .filter(|run| run.state.is_final())
-                .cloned()
-        });
+        let until = Instant::now() + patience;
+        let ended = self.shared.wait(until, |world| final_view(world, id));
         ended.await.ok_or_else(|| self.gave_up(id, patience))
     }
 
@@ -359,6 +347,12 @@ impl MockServer {
             found: format!("the last ones are {last:#?}"),
         }
     }
+}
+
+/// A run that has ended.
+fn final_view(world: &World, id: &str) -> Option<RunView> {
+    let run = world.store.runs.get(id)?;
+    run.state.is_final().then(|| run.clone())
 }
 
 /// The first event from `seen` on that is wanted; looking at each event once keeps long recordings cheap to wait on.

@@ -214,6 +214,12 @@ impl World {
         self.execute(run, "p", |_| {}).all().await
     }
 
+    /// A good run comes to its end.
+    async fn works(&self) {
+        let told = self.told("good").await;
+        assert!(told.contains(&"over".to_owned()), "{told:?}");
+    }
+
     /// Waits until the first child has answered.
     async fn ready(&self) {
         let poll = async {

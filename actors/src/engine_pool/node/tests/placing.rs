@@ -32,7 +32,7 @@ async fn a_run_whose_loading_kills_its_child_ends_after_three() {
         told,
         ["ExitError: three engine children died while they loaded the run"]
     );
-    assert!(world.told("good").await.contains(&"over".to_owned()));
+    world.works().await;
     world.stop().await;
 }
 
