@@ -86,6 +86,7 @@ impl Count {
     }
 
     /// Whether a file has been counted.
+    #[cfg(all(target_os = "linux", not(feature = "portable")))]
     pub(crate) fn has(&self, device: u64, inode: u64) -> bool {
         self.seen.contains(&(device, inode))
     }

@@ -25,7 +25,6 @@ impl Entrance {
 }
 
 impl Awaited {
-    #[expect(clippy::needless_pass_by_value, reason = "the same on each system")]
     pub(crate) fn begin(self, _pid: u32) -> io::Result<Broker> {
         match self.0 {}
     }
