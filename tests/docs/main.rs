@@ -9,6 +9,7 @@
 mod support;
 
 mod citations;
+mod compose;
 mod image;
 mod imports;
 mod kubernetes;
