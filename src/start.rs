@@ -1,6 +1,7 @@
 //! `ws-worker start`: the worker from its first line to its exit code.
 
 use std::fmt;
+use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,6 +12,7 @@ use actors::lightning::{Recorder, TlsError};
 use actors::supervisor::{
     ClaimOutcome, Exit, Supervisor, SupervisorHandle, WorkerState, WorkerStatus,
 };
+use futures_util::FutureExt as _;
 use protocol::ids::RunId;
 use protocol::lightning::Timestamp;
 use protocol::recording::{self, Header};
@@ -59,15 +61,15 @@ pub async fn run(
     problems: Problems,
 ) -> Result<u8, StartError> {
     let mut signals = Signals::new()?;
+    let tied = settings.end_with_parent;
     let Launched {
         worker,
         server,
+        address,
         recorder,
-        ..
     } = launch(settings, problems)?;
-    // The channel stays open until the end of the worker: a parent takes its closing for our death.
-    let _parent = parent.map(tell_ready);
-    let code = until_ended(worker, server, &mut signals).await;
+    let parent = parent.map(|parent| tell_ready(parent, tied.then_some(address)));
+    let code = until_ended(worker, server, &mut signals, gone(parent, tied)).await;
     if let Some(recorder) = recorder {
         recorder.finish();
     }
@@ -163,11 +165,41 @@ pub fn install_tls() {
     }
 }
 
-fn tell_ready(mut parent: ParentChannel) -> ParentChannel {
-    if let Err(error) = parent.send_ready() {
+/// Tells a parent that the worker is ready, and one that has asked for it the address.
+fn tell_ready(mut parent: ParentChannel, address: Option<SocketAddr>) -> ParentChannel {
+    let told = parent
+        .send_ready()
+        .and_then(|()| address.map_or(Ok(()), |address| parent.send_address(address)));
+    if let Err(error) = told {
         log::warn!("the parent process could not be told that the worker is ready: {error}");
     }
     parent
+}
+
+/// Resolves when the parent that this worker is tied to has gone; never without one. It holds the channel open: a parent
+/// takes its closing for our death.
+async fn gone(parent: Option<ParentChannel>, tied: bool) {
+    match parent {
+        Some(parent) if tied => {
+            if let Err(error) = parent.closed().await {
+                log::warn!("the end of the parent process will not be noticed: {error}");
+                std::future::pending::<()>().await;
+            }
+        }
+        parent => {
+            let _open = parent;
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// What the end of the worker depends on.
+enum Occasion {
+    Signal(Terminating),
+    /// The parent that it is tied to.
+    ParentGone,
+    /// [`STOP_PATIENCE`] is over.
+    OutOfPatience,
 }
 
 /// How far the end of the worker has come.
@@ -177,7 +209,13 @@ enum Stage {
     Stopping { signal: Terminating },
 }
 
-async fn until_ended(worker: SupervisorHandle, server: ServerHandle, signals: &mut Signals) -> u8 {
+async fn until_ended(
+    worker: SupervisorHandle,
+    server: ServerHandle,
+    signals: &mut Signals,
+    gone: impl Future<Output = ()>,
+) -> u8 {
+    let mut gone = std::pin::pin!(gone.fuse());
     let mut stage = Stage::Running;
     loop {
         let patience = async {
@@ -186,7 +224,7 @@ async fn until_ended(worker: SupervisorHandle, server: ServerHandle, signals: &m
                 Stage::Stopping { .. } => tokio::time::sleep(STOP_PATIENCE).await,
             }
         };
-        let signal = tokio::select! {
+        let occasion = tokio::select! {
             exit = worker.wait() => {
                 // Nobody waits for it: a connection that is kept alive must not hold up the end.
                 actix_rt::spawn(server.stop(false));
@@ -195,29 +233,37 @@ async fn until_ended(worker: SupervisorHandle, server: ServerHandle, signals: &m
                     Stage::Running | Stage::Draining => exit_code(&exit),
                 };
             }
-            () = patience => None,
-            signal = signals.next() => Some(signal),
+            () = patience => Occasion::OutOfPatience,
+            () = &mut gone => Occasion::ParentGone,
+            signal = signals.next() => Occasion::Signal(signal),
         };
-        stage = match (stage, signal) {
-            (Stage::Running, Some(signal)) => {
+        stage = match (stage, occasion) {
+            (Stage::Running, Occasion::ParentGone) => {
+                log::info!(mark = "always"; "the parent process has gone: draining");
+                worker.drain();
+                Stage::Draining
+            }
+            (Stage::Running, Occasion::Signal(signal)) => {
                 log::info!(mark = "always"; "{signal} RECEIVED: CLOSING SERVER");
                 worker.drain();
                 Stage::Draining
             }
-            (Stage::Draining, Some(signal)) => {
+            (Stage::Draining, Occasion::Signal(signal)) => {
                 log::warn!("{signal} received while draining: ending the runs in hand");
                 worker.stop_now();
                 Stage::Stopping { signal }
             }
-            (Stage::Stopping { signal }, Some(_)) => return signal.exit_code(),
-            (Stage::Stopping { signal }, None) => {
+            (Stage::Stopping { signal }, Occasion::Signal(_)) => return signal.exit_code(),
+            (Stage::Stopping { signal }, Occasion::OutOfPatience) => {
                 log::error!(
                     "the runs in hand did not end within {} s; leaving them",
                     STOP_PATIENCE.as_secs()
                 );
                 return signal.exit_code();
             }
-            (stage @ (Stage::Running | Stage::Draining), None) => stage,
+            // Its end has begun already, or it has nobody to wait for.
+            (stage, Occasion::ParentGone) => stage,
+            (stage @ (Stage::Running | Stage::Draining), Occasion::OutOfPatience) => stage,
         };
     }
 }

@@ -90,6 +90,7 @@ pub(crate) fn resolve(
         timeout: from.required(&table::MAX_RUN_DURATION, values::seconds_or_zero),
     };
     let shutdown_grace = from.required(&table::SHUTDOWN_GRACE, |text| grace(text, limits.timeout));
+    let end_with_parent = from.switch(&table::END_WITH_PARENT);
     let mut log = LogSettings {
         filter: from.required(&table::LOG, |text| Ok(LogFilter::parse(text)?)),
         format: from.required(&table::LOG_FORMAT, |text| {
@@ -138,6 +139,7 @@ pub(crate) fn resolve(
             http,
             log,
             recording,
+            end_with_parent,
             warnings,
             effective,
         },

@@ -39,6 +39,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// What goes over the wire is recorded, if a file was given.
     pub recording: Option<RecordingSettings>,
+    /// Drain when the Node.js parent has gone.
+    pub end_with_parent: bool,
     /// What is not wrong, but worth a line in the log.
     pub warnings: Vec<String>,
     /// What counts, setting by setting.

@@ -1,6 +1,6 @@
-//! The options of README.md are made from the table of settings; this test keeps them so.
+//! The options of README.md, and their types in the npm package, are made from the table of settings; these tests keep them so.
 //!
-//! `UPDATE_README=1 cargo test --lib options_of_the_readme` writes them anew.
+//! `UPDATE_README=1 cargo test --lib options_of_the_` writes them anew.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -8,6 +8,7 @@ use std::fs;
 use super::setting::{Heading, Setting, ValueKind};
 use super::table;
 
+const TYPES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/npm/options.d.ts");
 const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
 const BEGIN: &str = "<!-- options: made from src/settings/table.rs -->\n";
 const END: &str = "<!-- end of options -->\n";
@@ -39,6 +40,19 @@ fn options_of_the_readme_are_those_of_the_code() {
         assert!(
             options == wanted,
             "README.md's options are out of date: UPDATE_README=1 cargo test --lib options_of_the_readme"
+        );
+    }
+}
+
+#[test]
+fn options_of_the_npm_package_are_those_of_the_code() {
+    let wanted = options_as_types();
+    if std::env::var_os("UPDATE_README").is_some() {
+        fs::write(TYPES, wanted).unwrap();
+    } else {
+        assert!(
+            fs::read_to_string(TYPES).unwrap_or_default() == wanted,
+            "npm/options.d.ts is out of date: UPDATE_README=1 cargo test --lib options_of_the_npm_package"
         );
     }
 }
@@ -99,4 +113,39 @@ fn row(setting: &Setting) -> String {
     };
     let help = setting.help.replace('*', r"\*").replace('|', r"\|");
     format!("| {option} | {variables} | {default} | {help} |\n")
+}
+
+/// The settings as properties of a TypeScript interface, named as JavaScript names things: `repo-dir` is `repoDir`.
+fn options_as_types() -> String {
+    let mut text = "// Made from src/settings/table.rs by `UPDATE_README=1 cargo test --lib options_of_the_npm_package`.\n\n\
+                    /** The settings of the worker. Whatever is not set here counts as for the program: variable, file, default. */\n\
+                    export interface Settings {\n"
+        .to_owned();
+    for setting in table::ALL.iter().filter(|setting| !setting.hidden) {
+        let kind = match setting.kind {
+            ValueKind::Switch => "boolean",
+            ValueKind::Text => "string | number",
+            ValueKind::List => "string | readonly string[]",
+        };
+        let mut about = setting.help.replace("*/", "*\u{200b}/");
+        if !about.ends_with('.') {
+            about.push('.');
+        }
+        if let Some(variable) = setting.variables.first() {
+            write!(about, " Variable: `{variable}`.").unwrap();
+        }
+        if let Some(default) = setting.default {
+            write!(about, " Default: `{default}`.").unwrap();
+        }
+        let mut words = setting.key.split('-');
+        let mut name = words.next().unwrap_or_default().to_owned();
+        for word in words {
+            let (initial, rest) = word.split_at(1);
+            name.push_str(&initial.to_ascii_uppercase());
+            name.push_str(rest);
+        }
+        write!(text, "  /** {about} */\n  {name}?: {kind};\n").unwrap();
+    }
+    text.push_str("}\n");
+    text
 }

@@ -205,6 +205,14 @@ pub(crate) static SHUTDOWN_GRACE: Setting = Setting::text(
 .env(&["WORKER_SHUTDOWN_GRACE_SECONDS"])
 .default("auto");
 
+pub(crate) static END_WITH_PARENT: Setting = Setting::switch(
+    Workloops,
+    "end-with-parent",
+    "false",
+    "Drain when the Node.js process that forked this worker has gone, and tell that process the worker's address after READY",
+)
+.env(&["WORKER_END_WITH_PARENT"]);
+
 pub(crate) static REPO_DIR: Setting =
     Setting::text(Engine, "repo-dir", "DIR", "Where adaptors are installed")
         .short('d')
@@ -580,6 +588,7 @@ pub(crate) static ALL: &[&Setting] = &[
     &BACKOFF,
     &CLAIM_DEMAND,
     &SHUTDOWN_GRACE,
+    &END_WITH_PARENT,
     &REPO_DIR,
     &REPO_LOCK,
     &ALLOW_ADAPTOR_SOURCES,
