@@ -116,6 +116,8 @@ export interface Settings {
   port?: string | number;
   /** Bearer token that everything but the health endpoints then asks for. Variable: `WORKER_HTTP_TOKEN`. */
   httpToken?: string | number;
+  /** Addresses of other workers, such as http://worker-2:2222, which the status page shows beside this one. They are asked with this worker's --http-token. Variable: `WORKER_PEERS`. */
+  peers?: string | readonly string[];
   /** Collections endpoint given to jobs; enables collections. Variable: `WORKER_COLLECTIONS_URL`. */
   collectionsUrl?: string | number;
   /** Version of the collections adaptor, `latest` or `local`. Variable: `WORKER_COLLECTIONS_VERSION`. Default: `latest`. */

@@ -8,6 +8,7 @@ pub mod cli;
 pub mod http;
 pub mod ipc;
 pub mod logging;
+pub mod remote;
 pub mod settings;
 pub mod start;
 mod worker;

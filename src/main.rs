@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use actors::causes::with_causes;
 use clap::{CommandFactory as _, Parser as _};
-use ws_worker::cli::{Cli, Command, Flags, check, compile, demo, replay, show_config};
+use ws_worker::cli::{Cli, Command, Flags, check, compile, demo, replay, show_config, top};
 use ws_worker::ipc::{self, ParentChannel};
 use ws_worker::settings::BadSettings;
 use ws_worker::{logging, start};
@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => return run_replay(args),
         Command::Check(flags) => print(&check::run(flags, std::env::vars_os())),
         Command::Config(flags) => show(flags),
+        Command::Top(args) => run_top(args),
         Command::Compile(args) => compile::run(&args).map_err(Into::into),
         Command::Completions { shell } => completions(shell),
     };
@@ -51,6 +52,11 @@ fn run_worker(flags: Flags, parent: Option<ParentChannel>) -> Ending {
 fn run_demo(args: demo::DemoArgs) -> Ending {
     prepare_process();
     Ok(actix_rt::System::new().block_on(demo::run(args, std::env::vars_os()))?)
+}
+
+fn run_top(args: top::TopArgs) -> Ending {
+    start::install_tls();
+    Ok(actix_rt::System::new().block_on(top::run(args))?)
 }
 
 /// Differences are 1 here, so what keeps a recording from being replayed is an error of usage.

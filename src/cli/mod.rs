@@ -10,6 +10,7 @@ pub mod demo;
 mod flags;
 pub mod replay;
 pub mod show_config;
+pub mod top;
 
 use std::path::PathBuf;
 
@@ -52,6 +53,8 @@ pub enum Command {
     Check(Flags),
     /// Print the effective configuration and where each value comes from
     Config(Flags),
+    /// Show what workers do, in this terminal
+    Top(top::TopArgs),
     /// Compile a job and print the result
     Compile(compile::CompileArgs),
     /// Print completions for a shell

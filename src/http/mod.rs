@@ -22,6 +22,7 @@ mod auth;
 mod history;
 mod metrics;
 mod page;
+mod peers;
 mod routes;
 #[cfg(test)]
 mod testing;
@@ -40,6 +41,7 @@ use crate::logging::Problems;
 use crate::settings::HttpSettings;
 use metrics::Exporter;
 use page::Sources;
+use peers::Asking;
 use routes::Routes;
 
 /// What the HTTP server may ask of the worker.
@@ -108,6 +110,11 @@ impl Bound {
     ) -> io::Result<ServerHandle> {
         let sources = Sources::new(problems);
         sources.history.follow(metrics.clone());
+        sources.ask(Asking {
+            urls: settings.peers.clone(),
+            token: settings.token.clone(),
+            extra_ca_file: settings.extra_ca_file.clone(),
+        });
         let exporter = Exporter::new(metrics);
         let routes = Routes::new(controls, settings.token.clone(), exporter, sources);
         let server = HttpServer::new(move || App::new().configure(|app| routes.configure(app)))

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::Controls;
 use super::history::{History, Sample};
+use super::peers::{Asking, Peer, Peers};
 use crate::logging::{Problem, Problems};
 
 const PAGE: &str = include_str!("page.html");
@@ -34,6 +35,7 @@ pub(crate) struct Sources {
     pub(crate) problems: Problems,
     /// The last fifteen minutes.
     pub(crate) history: History,
+    peers: Peers,
     listeners: Arc<AtomicUsize>,
 }
 
@@ -44,6 +46,11 @@ impl Sources {
             problems,
             ..Self::default()
         }
+    }
+
+    /// Asks other workers while a page is open.
+    pub(super) fn ask(&self, asking: Asking) {
+        self.peers.follow(asking, Arc::clone(&self.listeners));
     }
 }
 
@@ -72,6 +79,8 @@ struct Moment {
     status: Status,
     /// The last fifteen minutes, oldest first.
     history: Vec<Sample>,
+    /// The other workers that this one was told of.
+    peers: Vec<Peer>,
 }
 
 /// Whether the page is asked for, and not the reference's health check.
@@ -126,6 +135,7 @@ pub(super) fn events<C: Controls>(controls: C, sources: Sources) -> HttpResponse
             let moment = Moment {
                 status: Status::new(controls.status().await?, &sources),
                 history: sources.history.samples(),
+                peers: sources.peers.all(),
             };
             let event = serde_json::to_string(&moment)
                 .map(|json| Bytes::from(format!("data: {json}\n\n")))

@@ -16,11 +16,12 @@ use protocol::size::Mebibytes;
 use protocol::token::RunTokenKey;
 use protocol::workloop::{self, Workloop};
 
+use super::http::http;
 use super::layers::{Layers, Source};
 use super::problem::SettingProblem;
 use super::resolver::Resolver;
 use super::values::ValueError;
-use super::{HttpSettings, RecordingSettings, Settings, table, values};
+use super::{RecordingSettings, Settings, table, values};
 use crate::logging::{LogFilter, LogFormat, LogSettings, ReportSettings};
 
 /// The endpoint and the secret that `--lightning mock` stands for, as the reference's mock has them.
@@ -103,13 +104,7 @@ pub(crate) fn resolve(
         reports: None,
     };
     let recording = recording(&mut from, path);
-    let http = HttpSettings {
-        host: from.required(&table::HOST, values::text),
-        port: from.required(&table::PORT, values::port),
-        token: from
-            .optional(&table::HTTP_TOKEN, values::text)
-            .map(Secret::new),
-    };
+    let http = http(&mut from, lightning.extra_ca_file.clone());
     log.secrets.extend(http.token.clone());
     let collections = collections(&mut from);
     sentry(&mut from, &mut log, lightning.extra_ca_file.clone());

@@ -3,6 +3,7 @@
 
 mod build;
 pub mod file;
+mod http;
 pub mod layers;
 mod nearest;
 mod problem;
@@ -20,6 +21,7 @@ use actors::config::{Config, Secret};
 use indexmap::IndexMap;
 
 use crate::logging::LogSettings;
+use crate::remote::WorkerUrl;
 
 pub use problem::SettingProblem;
 pub use resolver::Effective;
@@ -56,6 +58,10 @@ pub struct HttpSettings {
     pub port: u16,
     /// Asked of every request but those for health, when set.
     pub token: Option<Secret>,
+    /// Other workers that the status page shows, asked with the same token.
+    pub peers: Vec<WorkerUrl>,
+    /// Certificates to trust besides the system's when these are asked.
+    pub extra_ca_file: Option<PathBuf>,
 }
 
 /// What is recorded, and where.

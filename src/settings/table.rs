@@ -504,6 +504,14 @@ pub(crate) static HTTP_TOKEN: Setting = Setting::text(
 .env(&["WORKER_HTTP_TOKEN"])
 .secret();
 
+pub(crate) static PEERS: Setting = Setting::list(
+    Http,
+    "peers",
+    "URL",
+    "Addresses of other workers, such as http://worker-2:2222, which the status page shows beside this one. They are asked with this worker's --http-token",
+)
+.env(&["WORKER_PEERS"]);
+
 pub(crate) static COLLECTIONS_URL: Setting = Setting::text(
     Collections,
     "collections-url",
@@ -623,6 +631,7 @@ pub(crate) static ALL: &[&Setting] = &[
     &HOST,
     &PORT,
     &HTTP_TOKEN,
+    &PEERS,
     &COLLECTIONS_URL,
     &COLLECTIONS_VERSION,
     &SENTRY_DSN,

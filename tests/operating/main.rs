@@ -6,5 +6,7 @@ mod support;
 mod health;
 mod logs;
 mod metrics;
+mod peers;
 mod secrets;
 mod status;
+mod top;

@@ -92,6 +92,12 @@ async function look(browser, worker, width, colorScheme) {
   }
   expect(same, `${name}: slots and runs are those of /status`);
 
+  const workers = await page.waitForFunction(() => {
+    const rows = [...document.querySelectorAll("#workers tr")].map((row) => [...row.cells].map((cell) => cell.textContent));
+    return rows.length === 3 && rows[1][2] === "running" && rows[2][2].startsWith("it does not answer") && rows;
+  }).then((rows) => rows.jsonValue());
+  expect(workers[0][0] === "this one" && workers[1][1] === "second", `${name}: it shows the other workers`);
+
   const before = await page.textContent("#runs");
   const changed = await page.waitForFunction((text) => document.querySelector("#runs").textContent !== text, before, { timeout: 1000 })
     .then(() => true, () => false);
@@ -117,9 +123,11 @@ try {
   mkdirSync(pictures, { recursive: true });
   const lightning = await start("lightning-mock", ["--port", "0"]);
   const socket = lightning.replace("http", "ws") + "/worker";
+  const common = ["start", "--mock", "--port", "0", "--host", "127.0.0.1", "--lightning", socket, "--secret", "a-secret"];
+  const second = await start("ws-worker", [...common, "--name", "second", "--workloops", "scheduled:2"]);
   const worker = await start("ws-worker", [
-    "start", "--mock", "--port", "0", "--host", "127.0.0.1", "--lightning", socket, "--secret", "a-secret", "--debug",
-    "--workloops", "fast_lane:1 manual>*:4", "--backoff", "0.2/1",
+    ...common, "--name", "first", "--workloops", "fast_lane:1 manual>*:4", "--backoff", "0.2/1",
+    "--peers", `${second},http://127.0.0.1:1`,
   ]);
   const loading = load(lightning, over.signal);
   const browser = await chromium.launch({
