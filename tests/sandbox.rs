@@ -15,10 +15,14 @@ const NO_LANDLOCK: i64 = libc::SYS_landlock_create_ruleset;
 const NO_SECCOMP: i64 = libc::SYS_seccomp;
 
 fn worker(lightning: &MockServer, sandbox: &str) -> Command {
+    worker_with(lightning, sandbox, "heap")
+}
+
+fn worker_with(lightning: &MockServer, sandbox: &str, memory: &str) -> Command {
     let mut command = command_with_engine(lightning);
     command
         .args(["--monorepo-dir", MONOREPO, "--capacity", "1"])
-        .args(["--sandbox", sandbox]);
+        .args(["--sandbox", sandbox, "--memory-enforcement", memory]);
     command
 }
 
@@ -61,6 +65,26 @@ fn strict_starts_where_all_is_there() {
     let told = said_of_the_sandbox(&worker);
     let line = "engine children are sandboxed by Landlock and seccomp";
     assert!(told.len() == 1 && told[0].contains(line), "{told:?}");
+}
+
+/// As in most containers. Where the worker can write its cgroup, it starts.
+#[test]
+fn strict_refuses_to_start_without_a_cgroup_unless_a_watch_on_memory_will_do() {
+    let lightning = lightning();
+    let command = worker_with(&lightning, "strict", "auto");
+    let mut check = Command::new(command.get_program());
+    check.args(["check", "--sandbox", "strict"]);
+    let checked = output_of(&check);
+    if said(&checked).contains("enforced by the kernel") {
+        println!("skipped: this worker has a cgroup");
+        return;
+    }
+    let wanted = "no cgroup with a memory controller is writable, which --sandbox strict needs";
+    assert!(said(&checked).contains(wanted), "{}", said(&checked));
+    let output = output_of(&command);
+    assert_eq!(output.status.code(), Some(70), "{}", said(&output));
+    let why = "--sandbox strict needs one, unless --memory-enforcement heap says";
+    assert!(said(&output).contains(why), "{}", said(&output));
 }
 
 #[test]

@@ -37,7 +37,7 @@ pub use self::layers::Layer;
 pub use self::locate::locate;
 pub use self::output::{Output, output};
 pub use self::platform::{Cgroups, layers, missing, usage};
-pub use self::private_folder::{Root, sweep};
+pub use self::private_folder::{Root, Swept, sweep};
 pub use self::reaper::Reaper;
 pub use self::spawn::{Confined, Control, Sockets, spawn};
 pub use self::spec::{

@@ -1,13 +1,18 @@
 //! The one folder that every program may write, and where it is.
 //!
 //! The folders of one worker are in a root of its own, which it holds a lock on as long as it lives: the kernel lets go of
-//! the lock however the worker ends. A worker that starts removes the roots whose locks nobody holds.
+//! the lock however the worker ends. A worker that starts removes the roots whose locks nobody holds, and ends the programs that
+//! are written down there.
 
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use crate::platform::{self, User};
 
 /// How the name of a root begins, after which comes a random part.
 const PREFIX: &str = "ws-worker-";
@@ -15,6 +20,8 @@ const PREFIX: &str = "ws-worker-";
 const UNFINISHED: &str = ".ws-worker-";
 /// The file in a root that its worker has locked.
 const LOCK: &str = "lock";
+/// How the name of the file ends that says which program has a folder.
+const MARK: &str = ".process";
 
 /// Where the private folders of this worker are; removed with the last of them.
 #[derive(Debug)]
@@ -24,7 +31,7 @@ pub struct Root {
 }
 
 impl Root {
-    /// A fresh root below the system's temporary folder, which nobody else may enter.
+    /// A fresh root below the system's temporary folder, which nobody else may list.
     ///
     /// # Errors
     /// When it cannot be made or locked.
@@ -37,10 +44,30 @@ impl Root {
         let unfinished = temporary.join(format!("{UNFINISHED}{id}"));
         let path = temporary.join(format!("{PREFIX}{id}"));
         DirBuilder::new().mode(0o700).create(&unfinished)?;
-        let lock = File::create_new(unfinished.join(LOCK))?;
+        let lock = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(unfinished.join(LOCK))?;
         lock.try_lock()?;
         fs::rename(&unfinished, &path)?;
-        Ok(Arc::new(Self { path, _lock: lock }))
+        let root = Self { path, _lock: lock };
+        // Whatever the mask of the worker's files is.
+        fs::set_permissions(&root.path, Permissions::from_mode(mode()))?;
+        Ok(Arc::new(root))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Programs of the superuser's worker may be other users, and pass through the root to their own folders. Nobody else can list it.
+fn mode() -> u32 {
+    if nix::unistd::geteuid().is_root() {
+        0o711
+    } else {
+        0o700
     }
 }
 
@@ -50,26 +77,41 @@ impl Drop for Root {
     }
 }
 
-/// Removes what dead workers of this user have left; how many roots.
+/// What dead workers have left.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Roots that were removed, one a worker.
+    pub roots: usize,
+    /// Processes that were ended.
+    pub processes: usize,
+}
+
+/// Ends and removes what dead workers of this user have left.
 #[must_use]
-pub fn sweep() -> usize {
+pub fn sweep() -> Swept {
     sweep_below(&std::env::temp_dir())
 }
 
-fn sweep_below(temporary: &Path) -> usize {
+fn sweep_below(temporary: &Path) -> Swept {
+    let mut swept = Swept::default();
     let Ok(entries) = fs::read_dir(temporary) else {
-        return 0;
+        return swept;
     };
-    entries
+    let dead = entries
         .filter_map(Result::ok)
         .filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX))
         .map(|entry| entry.path())
         .filter(|path| is_ours(path))
         .filter_map(|path| Some((File::open(path.join(LOCK)).ok()?, path)))
         // Held until the root is gone, so that two workers which start together do not both remove it.
-        .filter(|(lock, _)| lock.try_lock().is_ok())
-        .map(|(_lock, path)| remove(&path))
-        .count()
+        .filter(|(lock, _)| lock.try_lock().is_ok());
+    for (_lock, path) in dead {
+        // First, since they may still write there.
+        swept.processes += platform::end_all(&path, MARK);
+        remove(&path);
+        swept.roots += 1;
+    }
+    swept
 }
 
 /// A folder, not a link to one, of this user: others can make names of this kind in a shared temporary folder.
@@ -135,23 +177,47 @@ pub(crate) struct PrivateFolder {
 impl PrivateFolder {
     /// # Errors
     /// When the folder cannot be made.
-    pub(crate) fn create(root: &Arc<Root>) -> io::Result<Self> {
+    pub(crate) fn create(root: &Arc<Root>, user: Option<User>) -> io::Result<Self> {
         let path = root.path.join(uuid::Uuid::new_v4().to_string());
         DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(Self {
+        let folder = Self {
             path,
             _root: Arc::clone(root),
-        })
+        };
+        if let Some(user) = user {
+            user.own(&folder.path)?;
+        }
+        Ok(folder)
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Writes down whose it is, for the worker after this one, if this one is killed.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn belongs_to(&self, pid: u32) -> io::Result<()> {
+        match platform::Mark::of(pid) {
+            Some(mark) => fs::write(self.mark(), mark.to_text()),
+            None => Ok(()),
+        }
+    }
+
+    fn mark(&self) -> PathBuf {
+        self.path.with_extension(&MARK[1..])
     }
 }
 
 impl Drop for PrivateFolder {
     fn drop(&mut self) {
         remove(&self.path);
+        if let Err(error) = fs::remove_file(self.mark())
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            log::warn!("{} cannot be removed: {error}", self.mark().display());
+        }
     }
 }
 
@@ -168,11 +234,12 @@ mod tests {
         let temporary = tempfile::tempdir().unwrap();
         let root = Root::create_below(temporary.path()).unwrap();
         let (first, second) = (
-            PrivateFolder::create(&root).unwrap(),
-            PrivateFolder::create(&root).unwrap(),
+            PrivateFolder::create(&root, None).unwrap(),
+            PrivateFolder::create(&root, None).unwrap(),
         );
         let root_path = root.path.clone();
-        assert_eq!((mode(&root_path), mode(first.path())), (0o700, 0o700));
+        assert_eq!(mode(&root_path), super::mode());
+        assert_eq!(mode(first.path()), 0o700);
         let path = first.path().to_owned();
         fs::create_dir(path.join("a")).unwrap();
         fs::write(path.join("a/b"), "x").unwrap();
@@ -186,7 +253,7 @@ mod tests {
     fn folders_nested_deeper_than_a_recursion_can_follow_and_closed_ones_are_removed() {
         let temporary = tempfile::tempdir().unwrap();
         let root = Root::create_below(temporary.path()).unwrap();
-        let folder = PrivateFolder::create(&root).unwrap();
+        let folder = PrivateFolder::create(&root, None).unwrap();
         let chain = "d/".repeat(1500);
         let mut nested = folder.path().join("0");
         fs::create_dir(&nested).unwrap();
@@ -222,7 +289,7 @@ mod tests {
         let strange = temporary.path().join("ws-worker-without-a-lock");
         fs::create_dir(&strange).unwrap();
         std::os::unix::fs::symlink(&living.path, temporary.path().join("ws-worker-link")).unwrap();
-        assert_eq!(sweep_below(temporary.path()), 1);
+        assert_eq!(sweep_below(temporary.path()).roots, 1);
         assert!(!dead.exists());
         assert!(strange.exists() && living.path.exists());
     }

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use crate::egress::{self, Broker};
 use crate::error::Error;
 use crate::files::{Files, Scope};
-use crate::platform::{Leaf, Prepared};
+use crate::platform::{self, Leaf, Prepared};
 use crate::pre_exec;
 use crate::private_folder::PrivateFolder;
 use crate::reaper::Reaper;
@@ -101,19 +101,19 @@ impl Control {
     /// What it takes at this moment; `None` when it is gone.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
-        crate::platform::usage(self.pid)
+        platform::usage(self.pid)
     }
 
     /// What it takes and has open at this moment, its files counted until they are more than `most`; `None` when it is gone.
     #[must_use]
     pub fn survey(&self, most: Files) -> Option<Survey> {
-        crate::platform::survey(self.pid, &self.folder, self.largest_file, most)
+        platform::survey(self.pid, &self.folder, self.largest_file, most)
     }
 
     /// What it has in files of its own, counted until that is more than `most`.
     #[must_use]
     pub fn files(&self, most: Files, scope: Scope) -> Files {
-        crate::platform::files(self.pid, &self.folder, self.largest_file, most, scope)
+        platform::files(self.pid, &self.folder, self.largest_file, most, scope)
     }
 
     /// Its resident size in bytes; `None` when it is gone, or hides it.
@@ -129,7 +129,13 @@ impl Control {
 /// When it cannot be started, or not confined as its mode demands.
 pub fn spawn(spec: &Spec) -> Result<Confined, Error> {
     let confinement = &spec.confinement;
-    let private = PrivateFolder::create(&spec.root).map_err(Error::PrivateFolder)?;
+    let user = platform::own_user(
+        confinement,
+        &spec.program,
+        &spec.current_dir,
+        spec.root.path(),
+    );
+    let private = PrivateFolder::create(&spec.root, user).map_err(Error::PrivateFolder)?;
     let pairs = if spec.sockets {
         Some([pair()?, pair()?])
     } else {
@@ -143,7 +149,7 @@ pub fn spawn(spec: &Spec) -> Result<Confined, Error> {
         None => (None, None),
     };
     let cgroup = confinement.memory.as_ref().and_then(|group| {
-        let leaf = group.cgroups.leaf(group.bytes);
+        let leaf = group.cgroups.leaf(group.bytes, group.threads);
         leaf.inspect_err(|error| log::warn!("cgroup: failed to make one for a process: {error}"))
             .ok()
     });
@@ -154,6 +160,9 @@ pub fn spawn(spec: &Spec) -> Result<Confined, Error> {
         private.path(),
         cgroup.as_ref(),
     )?;
+    if let Some(user) = user {
+        prepared.become_user(user);
+    }
     let awaited = egress::prepare(spec)?.map(|(entrance, awaited)| {
         prepared.guard(entrance);
         awaited
@@ -184,7 +193,8 @@ pub fn spawn(spec: &Spec) -> Result<Confined, Error> {
     if cgroup.as_ref().is_some_and(|leaf| !leaf.holds(pid)) {
         log::warn!("cgroup: failed to constrain process {pid}: it is not in its group");
     }
-    // The process is killed if its calls cannot be answered.
+    // The process is killed if it cannot be written down, or its calls cannot be answered.
+    private.belongs_to(pid).map_err(Error::PrivateFolder)?;
     let broker = awaited.map(|awaited| awaited.begin(pid)).transpose();
     let broker = broker.map_err(failed)?;
     let (kill, killed) = oneshot::channel();

@@ -117,4 +117,6 @@ pub struct MemoryGroup {
     pub cgroups: Cgroups,
     /// What all its memory may come to, bytes.
     pub bytes: u64,
+    /// How many threads it may have.
+    pub threads: u64,
 }

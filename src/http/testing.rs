@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use actors::engine_pool::{ChildState, ChildStatus, EgressState, EngineState, EngineStatus};
+use actors::engine_pool::{
+    ChildState, ChildStatus, EgressState, EngineState, EngineStatus, MemoryState,
+};
 use actors::lightning::ConnectionState;
 use actors::run::{RunPhase, RunStatus};
 use actors::supervisor::{ConnectionReport, WorkerState, WorkerStatus};
@@ -41,6 +43,7 @@ pub(super) fn status(state: WorkerState) -> WorkerStatus {
             node: Some("24.1.0".to_owned()),
             runtime: Some("1.9.5".to_owned()),
             egress: Some(EgressState::Controlled),
+            memory: Some(MemoryState::Watched),
             children: vec![ChildStatus {
                 pid: None,
                 state: ChildState::Busy,

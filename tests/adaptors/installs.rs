@@ -12,7 +12,9 @@ use tempfile::TempDir;
 
 use crate::plan_with_adaptor;
 use crate::support::registry::{self, Registry};
-use crate::support::{DEADLINE, Worker, command_with_engine, eventually, lightning, plan};
+use crate::support::{
+    DEADLINE, Worker, command_with_engine, eventually, is_alive, lightning, plan,
+};
 
 /// An adaptor's files: the function that the jobs here use.
 const FILES: &[(&str, &str)] = &[
@@ -292,6 +294,49 @@ fn an_install_whose_worker_is_killed_leaves_the_repository_as_it_was() {
     eventually("nothing is left of the install", || left() == 0);
 }
 
+/// The kernel ends npm with the worker, and not what npm has started.
+#[test]
+fn what_a_killed_worker_left_of_an_install_is_ended_by_the_next_one() {
+    let world = World::new();
+    let asked = "stuck/info/refs?service=git-upload-pack";
+    world.registry.offer_in_vain(asked);
+    let from = format!("git+{}archive/stuck", world.registry.url());
+    world.registry.offer(
+        "@openfn/language-stuck",
+        &manifest(&json!({"stuck": from})),
+        FILES,
+    );
+    let temporary = tempfile::tempdir().unwrap();
+    let mut command = world.command(&["--allow-adaptor-sources", "git"]);
+    command.env("TMPDIR", temporary.path());
+    let worker = Worker::start(&mut command);
+    let plan = plan_with_adaptor("fn(s => s)", "@openfn/language-stuck@1.0.0");
+    world.lightning.enqueue(plan).unwrap();
+    world.registry.waits_for("archive/stuck");
+    let left = processes_of(world.registry.url());
+    let npm = worker.children();
+    worker.ends_after(Signal::SIGKILL);
+    eventually("npm ends with the worker", || {
+        !npm.iter().any(|pid| is_alive(*pid))
+    });
+    let is_left = || left.iter().any(|pid| is_alive(*pid));
+    assert!(is_left(), "{left:?}");
+    let _worker = Worker::start(&mut command);
+    eventually("nothing is left of the install", || !is_left());
+}
+
+/// Those of git that speak to this registry.
+fn processes_of(registry: &str) -> Vec<u32> {
+    let processes = fs::read_dir("/proc").expect("there is /proc").flatten();
+    let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    ids.filter(|pid: &u32| {
+        let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let words = String::from_utf8_lossy(&words);
+        words.contains("git") && words.contains(registry) && !words.contains("npm")
+    })
+    .collect()
+}
+
 #[test]
 fn the_registry_of_the_users_own_configuration_is_asked_with_its_token() {
     let mut world = World::new();
@@ -330,7 +375,7 @@ fn an_adaptor_is_bundled_in_the_sandbox() {
         &manifest(&json!({"plain": "1.0.0"})),
         &files,
     );
-    let worker = world.worker(&["--sandbox", "strict"]);
+    let worker = world.worker(&["--sandbox", "strict", "--memory-enforcement", "heap"]);
     let run = world.run("@openfn/language-good");
     assert_eq!(run.state, RunState::Success, "{run:#?}");
     worker.waits_for_line("bundled @openfn/language-good_1.0.0");

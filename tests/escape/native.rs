@@ -11,8 +11,8 @@ use std::process::Command;
 use nix::unistd::geteuid;
 use serde_json::Value;
 
-use super::support::lightning;
 use super::support::rows::{ended, enqueue, one};
+use super::support::{Worker, lightning};
 use super::{ESCAPE, NOBODY_SPECIAL, Stage};
 
 /// Compiles a source of this folder; `None` where there is no compiler.
@@ -156,6 +156,52 @@ fn hides(options: &[&str]) -> io::Result<Option<(String, String)>> {
         run.state.to_string(),
         run.error_type.unwrap_or_default(),
     )))
+}
+
+/// What a job says of its process.
+fn told(body: &str, arguments: &[&str]) -> io::Result<Vec<Value>> {
+    let stage = Stage::new(geteuid().as_raw())?;
+    let lightning = lightning();
+    let mut command = stage.command(&lightning);
+    command.args(arguments);
+    let _worker = Worker::start(&mut command);
+    let both = [(); 2].map(|()| enqueue(&lightning, &one(body)));
+    let said = both.map(|id| {
+        let run = ended(&lightning, &id);
+        run.final_state
+            .unwrap_or_else(|| panic!("{:?}", run.error_message))
+    });
+    Ok(said.into())
+}
+
+/// Each process of a worker that is the superuser is a user of its own, if the worker may do all that this takes.
+#[test]
+fn processes_of_the_superuser_s_worker_are_users_of_their_own() -> io::Result<()> {
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    let body = format!(
+        "{ESCAPE} fn(() => {{
+            fs.writeFileSync(temporary + '/own', 'x');
+            const {{ uid, mode }} = fs.statSync(temporary);
+            return {{ user: process.getuid(), group: process.getgid(), groups: process.getgroups(), uid, mode: mode & 0o777 }};
+        }})"
+    );
+    let check = Command::new(env!("CARGO_BIN_EXE_ws-worker"))
+        .arg("check")
+        .output()?;
+    let check = String::from_utf8_lossy(&check.stdout).into_owned();
+    let own = check.contains("users is on");
+    println!("users of their own: {own}");
+    let said = told(&body, &["--engine-reuse", "never"])?;
+    for said in &said {
+        let user = said["user"].as_u64().unwrap_or_default();
+        assert_eq!(own, (60_578..=61_183).contains(&user), "{said}");
+        assert!(said["group"] == user && said["uid"] == user, "{said}");
+        assert_eq!(said["mode"], 0o700);
+    }
+    assert_eq!(own, said[0]["user"] != said[1]["user"], "{said:?}");
+    Ok(())
 }
 
 #[test]

@@ -187,6 +187,8 @@ pub struct EngineStatus {
     pub runtime: Option<String>,
     /// Whether it is judged where jobs connect to, where there are children.
     pub egress: Option<EgressState>,
+    /// Who keeps children to their memory, where there are any.
+    pub memory: Option<MemoryState>,
     /// The children.
     pub children: Vec<ChildStatus>,
 }
@@ -199,6 +201,7 @@ impl EngineStatus {
             node: None,
             runtime: None,
             egress: None,
+            memory: None,
             children: Vec::new(),
         }
     }
@@ -230,6 +233,17 @@ pub enum ChildState {
     Busy,
     /// It takes no more runs.
     Dying,
+}
+
+/// Who keeps engine children to their memory and their threads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, Serialize)]
+#[serde(into = "&'static str")]
+#[strum(serialize_all = "lowercase")]
+pub enum MemoryState {
+    /// The kernel, by a cgroup for each.
+    Enforced,
+    /// The worker, which looks ten times a second and kills who is over.
+    Watched,
 }
 
 /// One engine child, for status pages.

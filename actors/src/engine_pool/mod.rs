@@ -23,7 +23,9 @@ pub use sandbox::{
 };
 
 pub(crate) use self::installer::latest_collections_version;
-pub use self::messages::{ChildState, ChildStatus, EgressState, EngineState, EngineStatus};
+pub use self::messages::{
+    ChildState, ChildStatus, EgressState, EngineState, EngineStatus, MemoryState,
+};
 pub(crate) use self::messages::{
     CompileFailure, EngineEvent, EngineFailed, Execute, GetEngineStatus, Prepare, PrepareError,
     Prepared, Proceed, StopEngine, StopJob,

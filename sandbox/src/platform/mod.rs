@@ -11,4 +11,4 @@ mod none;
 use self::none as system;
 
 pub use self::system::{Cgroups, layers, missing, usage};
-pub(crate) use self::system::{Leaf, Prepared, files, survey};
+pub(crate) use self::system::{Leaf, Mark, Prepared, User, end_all, files, own_user, survey};

@@ -34,6 +34,11 @@ impl Prepared {
         Ok(Self)
     }
 
+    #[expect(clippy::needless_pass_by_ref_mut, reason = "the same on each system")]
+    pub(crate) fn become_user(&mut self, user: User) {
+        match user {}
+    }
+
     pub(crate) fn guard(&mut self, _egress: Entrance) {}
 
     #[expect(
@@ -114,7 +119,7 @@ impl Cgroups {
         }
     }
 
-    pub(crate) fn leaf(&self, _bytes: u64) -> io::Result<Leaf> {
+    pub(crate) fn leaf(&self, _bytes: u64, _threads: u64) -> io::Result<Leaf> {
         match *self {}
     }
 }
@@ -131,4 +136,43 @@ impl Leaf {
     pub(crate) fn holds(&self, _pid: u32) -> bool {
         match *self {}
     }
+}
+
+/// A program that was started, as it is written down: nowhere.
+#[derive(Debug)]
+pub(crate) enum Mark {}
+
+impl Mark {
+    pub(crate) fn of(_pid: u32) -> Option<Self> {
+        None
+    }
+
+    pub(crate) fn to_text(&self) -> String {
+        match *self {}
+    }
+}
+
+/// Ends what the programs written down in this folder have left: none.
+pub(crate) fn end_all(_folder: &Path, _suffix: &str) -> usize {
+    0
+}
+
+/// A user of a program's own: there are none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum User {}
+
+impl User {
+    pub(crate) fn own(self, _folder: &Path) -> io::Result<()> {
+        match self {}
+    }
+}
+
+/// A user for the next program: it stays the worker's.
+pub(crate) fn own_user(
+    _confinement: &Confinement,
+    _program: &Path,
+    _current_dir: &Path,
+    _root: &Path,
+) -> Option<User> {
+    None
 }

@@ -42,7 +42,7 @@ pub(super) fn check(config: &NodeConfig, report: &mut Report) {
     }
     sandbox(config.sandbox, report);
     egress(config, report);
-    memory(config.memory_enforcement, report);
+    memory(config.memory_enforcement, config.sandbox, report);
 }
 
 fn node(node: &Path, report: &mut Report) {
@@ -235,12 +235,15 @@ fn egress(config: &NodeConfig, report: &mut Report) {
     }
 }
 
-fn memory(mode: MemoryEnforcement, report: &mut Report) {
-    let heap = "V8 heap limits and a watch on the size of each child";
+fn memory(mode: MemoryEnforcement, sandbox: SandboxMode, report: &mut Report) {
+    let heap = "watched: V8 heap limits, and a look at the size of each child ten times a second";
     match (mode, writable_memory_cgroup()) {
         (MemoryEnforcement::Heap, _) => report.fine("memory", heap),
         (MemoryEnforcement::Cgroup | MemoryEnforcement::Auto, true) => {
-            report.fine("memory", "a cgroup for each child");
+            report.fine("memory", "enforced by the kernel: a cgroup for each child");
+        }
+        (MemoryEnforcement::Auto, false) if sandbox == SandboxMode::Strict => {
+            report.bad("memory", "no cgroup with a memory controller is writable, which --sandbox strict needs; --memory-enforcement heap does without");
         }
         (MemoryEnforcement::Auto, false) => report.fine(
             "memory",

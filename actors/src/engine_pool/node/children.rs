@@ -18,7 +18,7 @@ use super::surroundings::Surroundings;
 use crate::config::{NodeConfig, Reuse};
 use crate::engine_pool::engine::News;
 use crate::engine_pool::messages::{
-    ChildStatus, EgressState, EngineEvent, Execute, Proceed, StopJob,
+    ChildStatus, EgressState, EngineEvent, Execute, MemoryState, Proceed, StopJob,
 };
 use crate::engine_pool::pool::EnginePool;
 use crate::metrics::Metrics;
@@ -316,6 +316,15 @@ impl Children {
     /// Whether it is judged where jobs connect to, once that is known.
     pub(super) fn egress(&self) -> Option<EgressState> {
         self.surroundings.as_ref().map(|found| found.egress)
+    }
+
+    /// Who keeps children to their memory, once that is known.
+    pub(super) fn memory(&self) -> Option<MemoryState> {
+        let found = self.surroundings.as_ref()?;
+        Some(match found.cgroups {
+            Some(_) => MemoryState::Enforced,
+            None => MemoryState::Watched,
+        })
     }
 
     pub(super) fn status(&self) -> Vec<ChildStatus> {

@@ -17,6 +17,9 @@ pub(super) enum NodeEngineError {
     /// The operator wants memory to be limited by the kernel.
     #[error("{}", .0.why)]
     Cgroup(sandbox::Missing),
+    /// The operator wants the whole sandbox, to which that belongs.
+    #[error("{}; --sandbox strict needs one, unless --memory-enforcement heap says that a watch will do", .0.why)]
+    StrictCgroup(sandbox::Missing),
     /// The temporary folder is full or not writable.
     #[error("engine children need the temporary folder {}: {error}", folder.display())]
     TemporaryFolder {

@@ -78,7 +78,7 @@ impl Launch {
             format!("--max-old-space-size={}", self.memory).into(),
             self.engine_dir.join("main.mjs").into(),
         ];
-        let memory = self.cgroups.clone();
+        let group = self.cgroups.clone();
         Ok(Spec {
             program: node,
             args,
@@ -100,7 +100,11 @@ impl Launch {
                 processes: Processes::Forbidden,
                 network: Network::Internet,
                 limits: Limits::default(),
-                memory: memory.map(|cgroups| MemoryGroup { cgroups, bytes }),
+                memory: group.map(|cgroups| MemoryGroup {
+                    cgroups,
+                    bytes,
+                    threads: memory::MOST_THREADS,
+                }),
             },
         })
     }

@@ -38,7 +38,7 @@ fn with_overhead(limit: Mebibytes) -> Mebibytes {
 pub(super) const UNBOUNDED: u64 = u64::MAX;
 
 /// Threads that a process may have: far above what Node and adaptors start, and far below what would hurt the machine.
-const MOST_THREADS: u64 = 512;
+pub(super) const MOST_THREADS: u64 = 512;
 
 /// What a process counts for, bytes.
 pub(super) fn counted(usage: Usage) -> u64 {

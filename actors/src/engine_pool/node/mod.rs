@@ -280,6 +280,7 @@ impl Engine for NodeEngine {
             node,
             runtime,
             egress: self.children.egress(),
+            memory: self.children.memory(),
             children: self.children.status(),
         }
     }

@@ -23,7 +23,7 @@ impl Surroundings {
     /// What is missing and cannot be done without.
     pub(super) fn find(config: &NodeConfig) -> Result<Self, NodeEngineError> {
         let egress = check_sandbox(config)?;
-        let cgroups = find_cgroups(config.memory_enforcement)?;
+        let cgroups = find_cgroups(config)?;
         let root = make_root()?;
         sweep_behind();
         Ok(Self {
@@ -34,8 +34,22 @@ impl Surroundings {
     }
 }
 
-fn find_cgroups(wanted: MemoryEnforcement) -> Result<Option<Cgroups>, NodeEngineError> {
-    Cgroups::find(wanted).map_err(NodeEngineError::Cgroup)
+/// Where children get cgroups. The whole sandbox has them, unless the operator says that something else limits memory.
+fn find_cgroups(config: &NodeConfig) -> Result<Option<Cgroups>, NodeEngineError> {
+    let (wanted, failed): (_, fn(sandbox::Missing) -> _) =
+        match (config.memory_enforcement, config.sandbox) {
+            (MemoryEnforcement::Auto, SandboxMode::Strict) => {
+                (MemoryEnforcement::Cgroup, NodeEngineError::StrictCgroup)
+            }
+            (wanted, _) => (wanted, NodeEngineError::Cgroup),
+        };
+    let found = Cgroups::find(wanted).map_err(failed)?;
+    if found.is_some() {
+        log::info!(
+            "memory and threads of engine children are limited by the kernel, by a cgroup for each"
+        );
+    }
+    Ok(found)
 }
 
 fn make_root() -> Result<Arc<Root>, NodeEngineError> {
@@ -49,8 +63,12 @@ fn make_root() -> Result<Arc<Root>, NodeEngineError> {
 fn sweep_behind() {
     actix_rt::task::spawn_blocking(|| {
         let swept = sandbox::sweep();
-        if swept > 0 {
-            log::info!("removed the temporary files of {swept} workers that were killed");
+        if swept.roots > 0 {
+            log::info!(
+                "removed the temporary files of {} workers that were killed, and ended {} processes that they left",
+                swept.roots,
+                swept.processes
+            );
         }
     });
 }

@@ -15,7 +15,7 @@ use super::filter::Stops;
 use super::sys::{self, Listener};
 use super::{Entrance, Means};
 use crate::error::Missing;
-use crate::platform::Prepared;
+use crate::platform::{self, Prepared};
 use crate::pre_exec;
 use crate::private_folder::PrivateFolder;
 use crate::spec::Spec;
@@ -51,7 +51,13 @@ pub(super) enum ProbeError {
 /// # Errors
 /// What the kernel refuses.
 pub(super) fn means(spec: &Spec) -> Result<Means, ProbeError> {
-    let private = PrivateFolder::create(&spec.root)?;
+    let user = platform::own_user(
+        &spec.confinement,
+        &spec.program,
+        &spec.current_dir,
+        spec.root.path(),
+    );
+    let private = PrivateFolder::create(&spec.root, user)?;
     let mut prepared = Prepared::build(
         &spec.confinement,
         &spec.program,
@@ -59,6 +65,9 @@ pub(super) fn means(spec: &Spec) -> Result<Means, ProbeError> {
         private.path(),
         None,
     )?;
+    if let Some(user) = user {
+        prepared.become_user(user);
+    }
     let (entrance, channel) = Entrance::new(Stops::Beginning)?;
     prepared.guard(entrance);
     let mut command = std::process::Command::new(&spec.program);

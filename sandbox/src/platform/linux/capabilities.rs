@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use nix::unistd::{getegid, geteuid};
 
@@ -12,6 +13,9 @@ use crate::spec::Confinement;
 /// `CAP_DAC_OVERRIDE` and `CAP_DAC_READ_SEARCH`, as bits.
 const OVERRIDE: u64 = 1 << 1;
 const READ_SEARCH: u64 = 1 << 2;
+
+/// `CAP_SYS_ADMIN`.
+const SYS_ADMIN: u64 = 1 << 21;
 
 /// How many entries of a folder are looked at.
 const MOST_ENTRIES: usize = 64;
@@ -25,13 +29,38 @@ pub(super) fn kept(confinement: &Confinement, program: &Path, current_dir: &Path
     }
     let given = confinement.readable.iter().chain(&confinement.executable);
     let mut read = given.map(|path| &**path).chain([program, current_dir]);
-    if confinement.writable.iter().any(|path| !is_open(path, 0o7)) {
+    let who = Who::worker();
+    if confinement
+        .writable
+        .iter()
+        .any(|path| !is_open(path, 0o7, who))
+    {
         OVERRIDE
-    } else if read.any(|path| !is_open(path, 0o5)) {
+    } else if read.any(|path| !is_open(path, 0o5, who)) {
         READ_SEARCH
     } else {
         0
     }
+}
+
+/// The capabilities of the worker, as bits.
+pub(super) fn of_worker() -> u64 {
+    static OWN: OnceLock<u64> = OnceLock::new();
+    *OWN.get_or_init(|| effective(&fs::read_to_string("/proc/self/status").unwrap_or_default()))
+}
+
+/// Reads those of a process with this `status`.
+pub(super) fn effective(status: &str) -> u64 {
+    let mut lines = status.lines();
+    lines
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or_default()
+}
+
+/// Whether the worker may make namespaces without being nobody in them.
+pub(super) fn may_make_namespaces() -> bool {
+    of_worker() & SYS_ADMIN != 0
 }
 
 /// What the operator hears of it.
@@ -39,44 +68,60 @@ pub(super) fn layer() -> Layer {
     if geteuid().is_root() {
         Layer::on(
             "capabilities",
-            "processes have none, but to read files that are closed to the superuser without; they run as the superuser, for the worker does",
+            "processes have none, but to read files that are closed to the superuser without",
         )
     } else {
         Layer::on("capabilities", "processes have none")
     }
 }
 
-/// Whether this user may reach and use a file or folder, and what is in the folder, by their permissions alone.
-fn is_open(path: &Path, wanted: u32) -> bool {
+/// A user, by whose numbers files are open or closed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Who {
+    pub(super) user: u32,
+    pub(super) group: u32,
+}
+
+impl Who {
+    fn worker() -> Self {
+        Self {
+            user: geteuid().as_raw(),
+            group: getegid().as_raw(),
+        }
+    }
+
+    /// Whether the user has these permissions; of a file, those to read and write only.
+    pub(super) fn may(self, path: &Path, wanted: u32) -> bool {
+        // A link to nowhere is of no use to anybody.
+        let Ok(found) = fs::metadata(path) else {
+            return true;
+        };
+        let shift = if found.uid() == self.user {
+            6
+        } else if found.gid() == self.group {
+            3
+        } else {
+            0
+        };
+        let wanted = if found.is_dir() { wanted } else { wanted & 0o6 };
+        (found.mode() >> shift) & wanted == wanted
+    }
+}
+
+/// Whether a user may reach and use a file or folder, and what is in the folder, by their permissions alone.
+pub(super) fn is_open(path: &Path, wanted: u32, who: Who) -> bool {
     let Ok(path) = fs::canonicalize(path) else {
         // It needs no rule either.
         return true;
     };
     let mut above = path.ancestors().skip(1);
-    if !above.all(|folder| has(folder, 0o1)) || !has(&path, wanted) {
+    if !above.all(|folder| who.may(folder, 0o1)) || !who.may(&path, wanted) {
         return false;
     }
     let entries = fs::read_dir(&path).into_iter().flatten().flatten();
     entries
         .take(MOST_ENTRIES)
-        .all(|entry| has(&entry.path(), wanted))
-}
-
-/// Whether this user has these permissions; of a file, those to read and write only.
-fn has(path: &Path, wanted: u32) -> bool {
-    // A link to nowhere is of no use to anybody.
-    let Ok(found) = fs::metadata(path) else {
-        return true;
-    };
-    let shift = if found.uid() == geteuid().as_raw() {
-        6
-    } else if found.gid() == getegid().as_raw() {
-        3
-    } else {
-        0
-    };
-    let wanted = if found.is_dir() { wanted } else { wanted & 0o6 };
-    (found.mode() >> shift) & wanted == wanted
+        .all(|entry| who.may(&entry.path(), wanted))
 }
 
 #[cfg(test)]
@@ -90,7 +135,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("repo");
         fs::create_dir_all(path.join("node_modules")).unwrap();
-        assert!(is_open(&path, 0o7));
+        assert!(is_open(&path, 0o7, Who::worker()));
         let spec = |path: &Path| {
             let mut spec = crate::tests::spec("/bin/sh", &[]);
             spec.confinement.readable.push(path.to_owned());

@@ -1,4 +1,4 @@
-//! Memory limits by the kernel: a cgroup v2 per program (engine spec, section 6.3).
+//! Limits of memory and threads by the kernel: a cgroup v2 per program (engine spec, section 6.3).
 //!
 //! The kernel kills a program over its limit at once, where a watch on its size looks ten times a second. It needs a cgroup
 //! that the worker may write; all file work here is on the kernel's own small files.
@@ -135,6 +135,11 @@ impl Cgroups {
                 error,
             })?;
         }
+        if has(&read(&parent.join("cgroup.controllers"))?, "pids")
+            && let Err(error) = fs::write(parent.join("cgroup.subtree_control"), "+pids")
+        {
+            log::debug!("threads are not limited by cgroup: {error}");
+        }
         Ok(Self { parent })
     }
 
@@ -142,7 +147,7 @@ impl Cgroups {
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub(crate) fn leaf(&self, bytes: u64) -> io::Result<Leaf> {
+    pub(crate) fn leaf(&self, bytes: u64, threads: u64) -> io::Result<Leaf> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let (worker, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let leaf = Leaf {
@@ -154,8 +159,14 @@ impl Cgroups {
             made => made?,
         }
         leaf.limit(bytes)?;
-        if let Err(error) = fs::write(leaf.folder.join("memory.swap.max"), "0") {
-            log::debug!("swap of a program is not limited: {error}");
+        for (file, most) in [
+            ("memory.swap.max", "0"),
+            // There where the controller is.
+            ("pids.max", &*threads.to_string()),
+        ] {
+            if let Err(error) = fs::write(leaf.folder.join(file), most) {
+                log::debug!("{file} of a program is not limited: {error}");
+            }
         }
         Ok(leaf)
     }
@@ -169,7 +180,11 @@ fn read(path: &Path) -> Result<String, CgroupError> {
 }
 
 fn has_memory(list: &str) -> bool {
-    list.split_whitespace().any(|name| name == "memory")
+    has(list, "memory")
+}
+
+fn has(list: &str, controller: &str) -> bool {
+    list.split_whitespace().any(|name| name == controller)
 }
 
 /// Lets groups below `parent` have memory limits.
@@ -308,10 +323,11 @@ mod tests {
     async fn a_program_is_in_a_group_with_its_limit_before_it_begins() {
         let root = group("memory\n", "memory\n");
         let groups = Cgroups::find_below(root.path(), "0::/worker\n", false).unwrap();
-        let leaf = groups.leaf(500 << 20).unwrap();
+        let leaf = groups.leaf(500 << 20, 512).unwrap();
         let read = |name: &str| fs::read_to_string(leaf.folder.join(name)).unwrap();
         assert_eq!(read("memory.max"), (500_u64 << 20).to_string());
         assert_eq!(read("memory.swap.max"), "0");
+        assert_eq!(read("pids.max"), "512");
         leaf.limit(100 << 20).unwrap();
         assert_eq!(read("memory.max"), (100_u64 << 20).to_string());
 
@@ -338,7 +354,7 @@ mod tests {
     fn a_kill_by_the_kernel_is_read_from_the_groups_events() {
         let root = group("memory\n", "memory\n");
         let groups = Cgroups::find_below(root.path(), "0::/worker\n", false).unwrap();
-        let leaf = groups.leaf(500 << 20).unwrap();
+        let leaf = groups.leaf(500 << 20, 512).unwrap();
         assert!(!leaf.has_killed());
         let events = leaf.folder.join("memory.events");
         fs::write(&events, "low 0\noom 1\noom_kill 0\noom_group_kill 0\n").unwrap();
@@ -351,7 +367,7 @@ mod tests {
     fn a_process_is_found_in_its_group_by_its_whole_number() {
         let root = group("memory\n", "memory\n");
         let groups = Cgroups::find_below(root.path(), "0::/worker\n", false).unwrap();
-        let leaf = groups.leaf(500 << 20).unwrap();
+        let leaf = groups.leaf(500 << 20, 512).unwrap();
         fs::write(leaf.folder.join("cgroup.procs"), "7\n77\n").unwrap();
         assert!(leaf.holds(77) && !leaf.holds(777));
     }

@@ -7,8 +7,10 @@
 mod capabilities;
 mod cgroup;
 mod landlock;
+mod leftovers;
 mod processes;
 mod seccomp;
+mod user;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -18,8 +20,10 @@ use seccompiler::BpfProgram;
 
 pub use self::cgroup::Cgroups;
 pub(crate) use self::cgroup::Leaf;
+pub(crate) use self::leftovers::{Mark, end_all};
 pub use self::processes::usage;
 pub(crate) use self::processes::{files, survey};
+pub(crate) use self::user::{User, own as own_user};
 use crate::egress::Entrance;
 use crate::error::Missing;
 use crate::layers::Layer;
@@ -41,6 +45,10 @@ struct Layers {
     limits: Limits,
     /// The capabilities that it keeps, as bits.
     capabilities: u64,
+    /// Whom it becomes, if not the worker's user.
+    user: Option<User>,
+    /// Whether it gets an IPC namespace of its own.
+    ipc: bool,
     /// The Landlock rules; `None` where the kernel has none.
     rules: Option<OwnedFd>,
     /// The seccomp programs, in the order in which they are installed.
@@ -71,6 +79,8 @@ impl Prepared {
             Some(Layers {
                 limits: confinement.limits,
                 capabilities: capabilities::kept(confinement, program, current_dir),
+                user: None,
+                ipc: capabilities::may_make_namespaces(),
                 rules,
                 filters: filters.unwrap_or_default(),
             })
@@ -80,6 +90,14 @@ impl Prepared {
             layers,
             egress: None,
         })
+    }
+
+    /// Has it become this user, who can read its files without any capability.
+    pub(crate) fn become_user(&mut self, user: User) {
+        if let Some(layers) = &mut self.layers {
+            layers.user = Some(user);
+            layers.capabilities = 0;
+        }
     }
 
     /// Has its destinations judged.
@@ -95,9 +113,8 @@ impl Prepared {
         if let Some(cgroup) = &self.cgroup {
             pre_exec::linux::join(cgroup);
         }
-        pre_exec::linux::die_with_parent()?;
         let Some(layers) = &mut self.layers else {
-            return Ok(());
+            return pre_exec::linux::die_with_parent();
         };
         pre_exec::limit(
             nix::sys::resource::Resource::RLIMIT_FSIZE,
@@ -107,7 +124,12 @@ impl Prepared {
             nix::sys::resource::Resource::RLIMIT_NOFILE,
             layers.limits.descriptors,
         )?;
-        pre_exec::linux::keep_capabilities(layers.capabilities)?;
+        if layers.ipc {
+            pre_exec::linux::leave_ipc_namespace();
+        }
+        pre_exec::linux::keep_capabilities(layers.capabilities, layers.user.map(User::id))?;
+        // Afterwards: whoever becomes another user is asked to die with nobody.
+        pre_exec::linux::die_with_parent()?;
         if let Some(rules) = &layers.rules {
             pre_exec::linux::restrict(rules)?;
         }
@@ -164,6 +186,15 @@ pub fn layers() -> Vec<Layer> {
         },
     );
     layers.push(capabilities::layer());
+    layers.push(user::layer());
+    layers.push(if capabilities::may_make_namespaces() {
+        Layer::on("IPC namespace", "each process has its own")
+    } else {
+        Layer::off(
+            "IPC namespace",
+            "only a superuser with CAP_SYS_ADMIN can make them; seccomp refuses IPC all the same",
+        )
+    });
     layers.push(match Cgroups::probe() {
         Ok(()) => Layer::on("cgroup", "the kernel limits the memory of each process"),
         Err(error) => Layer::off("cgroup", error.to_string()),

@@ -8,11 +8,12 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::unistd::geteuid;
 
-use super::capabilities::{Who, is_open};
+use super::capabilities::{Who, is_open, of_worker};
 use crate::layers::Layer;
 use crate::spec::{Confinement, SandboxMode};
 
@@ -75,11 +76,14 @@ pub(crate) fn own(
     match closed(confinement, program, current_dir, root, user) {
         None => Some(user),
         Some(path) => {
-            log::warn!(
-                "{} is closed to other users: {} runs as the superuser, without capabilities",
-                path.display(),
-                program.display()
-            );
+            static SAID: Once = Once::new();
+            SAID.call_once(|| {
+                log::warn!(
+                    "{} is closed to other users: {} runs as the superuser, without capabilities",
+                    path.display(),
+                    program.display()
+                );
+            });
             None
         }
     }
@@ -116,8 +120,7 @@ fn missing() -> Option<String> {
     if !geteuid().is_root() {
         return Some("the worker is not the superuser: they run as its user".to_owned());
     }
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let lacking = lacking(&status);
+    let lacking = lacking(of_worker());
     if !lacking.is_empty() {
         return Some(format!(
             "the worker lacks {}: they run as the superuser, without capabilities",
@@ -130,13 +133,8 @@ fn missing() -> Option<String> {
         .then(|| "this user namespace has no users for them: they run as its superuser".to_owned())
 }
 
-/// What a process with this `status` lacks of what is needed.
-fn lacking(status: &str) -> Vec<&'static str> {
-    let effective = status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapEff:"))
-        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .unwrap_or_default();
+/// What a process with these capabilities lacks of what is needed.
+fn lacking(effective: u64) -> Vec<&'static str> {
     let lacks = |bit: u32| effective & (1 << bit) == 0;
     NEEDED
         .iter()
@@ -149,7 +147,8 @@ fn lacking(status: &str) -> Vec<&'static str> {
 fn has_users(map: &str) -> bool {
     map.lines().any(|line| {
         let mut numbers = line.split_whitespace().map(|number| number.parse::<u64>());
-        let (Some(Ok(first)), _, Some(Ok(count))) = (numbers.next(), numbers.next(), numbers.next())
+        let (Some(Ok(first)), _, Some(Ok(count))) =
+            (numbers.next(), numbers.next(), numbers.next())
         else {
             return false;
         };
@@ -176,14 +175,15 @@ mod tests {
     use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt as _;
 
+    use super::super::capabilities::effective;
     use super::*;
 
     #[test]
     fn what_the_worker_lacks_is_named() {
         // Of Docker's default.
-        let status = "CapPrm:\t00000000a80425fb\nCapEff:\t00000000a80425fb\n";
-        assert_eq!(lacking(status), ["CAP_SYS_PTRACE"]);
-        assert_eq!(lacking("CapEff:\t000001ffffffffff\n"), [""; 0]);
+        let status = "CapPrm:\t0000000000000000\nCapEff:\t00000000a80425fb\n";
+        assert_eq!(lacking(effective(status)), ["CAP_SYS_PTRACE"]);
+        assert!(lacking(u64::MAX).is_empty());
     }
 
     #[test]
@@ -200,6 +200,8 @@ mod tests {
         fs::create_dir(&path).unwrap();
         let mut spec = crate::tests::spec("/bin/sh", &[]);
         spec.confinement.readable.push(path.clone());
+        spec.current_dir.clone_from(&path);
+        let is_for = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode));
         let root = std::env::temp_dir().join("root");
         let closed = || {
             closed(
@@ -210,12 +212,12 @@ mod tests {
                 User(FIRST),
             )
         };
-        // The folder above it is its owner's alone.
+        is_for(folder.path(), 0o700).unwrap();
         assert_eq!(closed(), Some(path.clone()));
-        let open = Permissions::from_mode(0o755);
-        fs::set_permissions(folder.path(), open).unwrap();
+        is_for(folder.path(), 0o755).unwrap();
+        is_for(&path, 0o755).unwrap();
         assert_eq!(closed(), None);
-        fs::set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
+        is_for(&path, 0o700).unwrap();
         assert_eq!(closed(), Some(path.clone()));
     }
 }
