@@ -51,8 +51,8 @@ struct Layers {
     ipc: bool,
     /// The Landlock rules; `None` where the kernel has none.
     rules: Option<OwnedFd>,
-    /// The seccomp programs, in the order in which they are installed.
-    filters: Vec<BpfProgram>,
+    /// The seccomp program; `None` where the kernel takes none.
+    filter: Option<BpfProgram>,
 }
 
 impl Prepared {
@@ -72,9 +72,9 @@ impl Prepared {
             None
         } else {
             let rules = or_without(mode, landlock::rules(confinement, program, private))?;
-            let filters = or_without(
+            let filter = or_without(
                 mode,
-                seccomp::filters(confinement.processes, confinement.network),
+                seccomp::filter(confinement.processes, confinement.network),
             )?;
             Some(Layers {
                 limits: confinement.limits,
@@ -82,7 +82,7 @@ impl Prepared {
                 user: None,
                 ipc: capabilities::may_make_namespaces(),
                 rules,
-                filters: filters.unwrap_or_default(),
+                filter,
             })
         };
         Ok(Self {
@@ -137,8 +137,8 @@ impl Prepared {
         if let Some(egress) = &self.egress {
             egress.enter()?;
         }
-        seccomp::set_own_pid(&mut layers.filters, std::process::id());
-        for filter in &layers.filters {
+        if let Some(filter) = &mut layers.filter {
+            seccomp::set_own_pid(filter, std::process::id());
             // Two system calls on a program that was built before the fork.
             seccompiler::apply_filter(filter).map_err(|_| io::Error::last_os_error())?;
         }
@@ -168,7 +168,7 @@ fn or_without<T>(mode: SandboxMode, built: Result<T, Missing>) -> Result<Option<
 pub fn missing() -> Vec<Missing> {
     let mut missing = Vec::new();
     missing.extend(landlock::try_out().err());
-    missing.extend(seccomp::filters(Processes::Forbidden, Network::Internet).err());
+    missing.extend(seccomp::filter(Processes::Forbidden, Network::Internet).err());
     missing
 }
 
@@ -180,7 +180,7 @@ pub fn layers() -> Vec<Layer> {
         Err(missing) => vec![Layer::off("Landlock", missing.why)],
     };
     layers.push(
-        match seccomp::filters(Processes::Forbidden, Network::Internet) {
+        match seccomp::filter(Processes::Forbidden, Network::Internet) {
             Ok(_) => Layer::on("seccomp", seccomp::summary()),
             Err(missing) => Layer::off("seccomp", missing.why),
         },

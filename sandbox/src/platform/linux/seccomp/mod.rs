@@ -5,39 +5,38 @@
 //! content is protected. So is what only its newer versions cover, signals and truncation: the kernel of Debian 12 has an old one.
 
 mod calls;
+mod program;
 mod sockets;
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use nix::libc;
-use seccompiler::{
-    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
-    SeccompFilter, SeccompRule, sock_filter,
-};
+use seccompiler::BpfProgram;
 
 use self::calls::{ALLOWED, Call, IGNORED, NEWEST, TO_START_OTHERS, UNKNOWN};
+use self::program::{Answer, Condition, Rule, Test};
 use crate::error::Missing;
 use crate::spec::{Network, Processes};
 
-/// The programs, in the order in which they are installed. One has one answer to whatever it matches.
+/// The program to be installed.
 ///
 /// # Errors
 /// What is missing, where the architecture is not known or the kernel takes no filters.
-pub(super) fn filters(processes: Processes, network: Network) -> Result<Vec<BpfProgram>, Missing> {
+pub(super) fn filter(processes: Processes, network: Network) -> Result<BpfProgram, Missing> {
     // Asked once: the answer is the same for as long as the worker lives.
     static USABLE: OnceLock<Result<(), Missing>> = OnceLock::new();
     let usable = USABLE.get_or_init(|| try_out(processes, network).map_err(missing));
     usable.clone()?;
-    programs(processes, network).map_err(|error| missing(error.into()))
+    build(processes, network).map_err(missing)
 }
 
 /// Why a program cannot be kept from calls.
 #[derive(Debug, thiserror::Error)]
 enum SeccompError {
     /// The architecture is not known.
-    #[error(transparent)]
-    Build(#[from] BackendError),
+    #[error("the calls of {0} are not known")]
+    Architecture(&'static str),
     /// The kernel or the container refuses.
     #[error(transparent)]
     Install(#[from] seccompiler::Error),
@@ -54,114 +53,80 @@ fn missing(error: SeccompError) -> Missing {
     }
 }
 
-/// What the filters do, for the operator.
+/// What the filter does, for the operator.
 pub(super) fn summary() -> String {
-    let calls = allowed(Processes::Forbidden, Network::Internet).map_or(0, |calls| calls.len());
-    let calls = calls.saturating_sub(IGNORED.len() + UNKNOWN.len());
+    let answers = answers(Processes::Forbidden, Network::Internet);
+    let allowed = answers
+        .values()
+        .filter(|answer| !matches!(answer, Answer::Error(_)));
+    let calls = allowed.count();
     format!("{calls} calls are allowed, some with some arguments only, and no others")
 }
 
 /// Whether filters can be installed here, which a container may deny: by a thread that ends with them.
 fn try_out(processes: Processes, network: Network) -> Result<(), SeccompError> {
-    let programs = programs(processes, network)?;
-    let installs = move || {
-        let mut programs = programs.iter();
-        programs.try_for_each(|program| seccompiler::apply_filter(program))
-    };
-    let installed = std::thread::spawn(installs).join();
+    let program = build(processes, network)?;
+    let installed = std::thread::spawn(move || seccompiler::apply_filter(&program)).join();
     Ok(installed.map_err(|_| SeccompError::TryOut)??)
 }
 
-fn programs(processes: Processes, network: Network) -> Result<Vec<BpfProgram>, BackendError> {
-    let answered = |calls: &'static [Call]| calls.iter().map(|(_, number)| *number);
-    let mut list = without_newer();
-    list.extend(filter(
-        allowed(processes, network)?,
-        SeccompAction::Allow,
-        libc::EPERM,
-    )?);
-    Ok(vec![
-        filter(
-            unconditional(answered(UNKNOWN)),
-            SeccompAction::Errno(libc::ENOSYS.unsigned_abs()),
-            0,
-        )?,
-        filter(unconditional(answered(IGNORED)), SeccompAction::Errno(0), 0)?,
-        // The last one, for it does not let others be installed.
-        list,
-    ])
+fn build(processes: Processes, network: Network) -> Result<BpfProgram, SeccompError> {
+    let answers = answers(processes, network).into_iter();
+    let numbered = answers.filter_map(|(call, answer)| Some((u32::try_from(call).ok()?, answer)));
+    program::build(&numbered.collect::<Vec<_>>(), NEWEST)
+        .ok_or(SeccompError::Architecture(std::env::consts::ARCH))
 }
 
-type Calls = BTreeMap<i64, Vec<SeccompRule>>;
+/// The calls that are not just refused, by number.
+type Answers = BTreeMap<i64, Answer>;
 
-fn unconditional(calls: impl Iterator<Item = i64>) -> Calls {
-    calls.map(|call| (call, Vec::new())).collect()
+fn all<'a>(calls: impl IntoIterator<Item = &'a Call>, answer: &Answer) -> Answers {
+    let calls = calls.into_iter();
+    calls.map(|(_, number)| (*number, answer.clone())).collect()
 }
 
-/// A program that answers these calls like this, and others with this error; without one it has nothing against them.
-fn filter(calls: Calls, answer: SeccompAction, errno: i32) -> Result<BpfProgram, BackendError> {
-    let others = match errno {
-        0 => SeccompAction::Allow,
-        errno => SeccompAction::Errno(errno.unsigned_abs()),
-    };
-    let arch = std::env::consts::ARCH.try_into()?;
-    SeccompFilter::new(calls, others, answer, arch)?.try_into()
-}
-
-/// All that may be called, with the arguments it may be called with.
-fn allowed(processes: Processes, network: Network) -> Result<Calls, BackendError> {
+/// What may be called, with the arguments it may be called with, and what is answered without being called.
+fn answers(processes: Processes, network: Network) -> Answers {
     let groups = ALLOWED.iter().flat_map(|group| group.calls);
-    let names = groups.chain(IGNORED).chain(UNKNOWN);
-    let mut calls = unconditional(names.map(|(_, number)| *number));
-    calls.insert(libc::SYS_prlimit64, one_of(0, &[0])?);
-    calls.insert(libc::SYS_prctl, one_of(0, PRCTL)?);
-    calls.insert(libc::SYS_fcntl, one_of(1, FCNTL)?);
-    calls.insert(libc::SYS_ioctl, one_of(1, IOCTL)?);
-    calls.insert(libc::SYS_mmap, memory_of_its_own()?);
-    calls.insert(libc::SYS_openat, opening(2)?);
-    calls.insert(libc::SYS_close_range, of_all_threads()?);
-    #[cfg(target_arch = "x86_64")]
-    calls.insert(libc::SYS_open, opening(1)?);
+    let mut calls = all(groups, &Answer::Allowed);
+    calls.extend(all(IGNORED, &Answer::Error(0)));
+    calls.extend(all(UNKNOWN, &Answer::Error(libc::ENOSYS)));
+    let mut decided = vec![
+        (libc::SYS_prlimit64, one_of(0, &[0])),
+        (libc::SYS_prctl, one_of(0, PRCTL)),
+        (libc::SYS_fcntl, one_of(1, FCNTL)),
+        (libc::SYS_ioctl, one_of(1, IOCTL)),
+        (libc::SYS_mmap, memory_of_its_own()),
+        (libc::SYS_openat, opening(2)),
+        (libc::SYS_close_range, of_all_threads()),
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_open, opening(1)),
+    ];
     match processes {
         Processes::Forbidden => {
-            calls.insert(libc::SYS_clone, threads()?);
+            decided.push((libc::SYS_clone, threads()));
             for call in [libc::SYS_kill, libc::SYS_tgkill] {
-                calls.insert(call, one_of(0, &[OWN_PID])?);
+                decided.push((call, one_of(0, &[OWN_PID])));
             }
         }
         Processes::Allowed => {
-            calls.extend(unconditional(
-                TO_START_OTHERS.calls.iter().map(|(_, number)| *number),
-            ));
-            calls.insert(libc::SYS_clone, without_namespaces()?);
+            calls.extend(all(TO_START_OTHERS.calls, &Answer::Allowed));
+            decided.push((libc::SYS_clone, without_namespaces()));
             for call in [libc::SYS_kill, libc::SYS_tgkill] {
-                calls.insert(call, not_the_worker()?);
+                decided.push((call, not_the_worker()));
             }
         }
     }
     if network == Network::Internet {
-        calls.insert(libc::SYS_socket, sockets::kinds()?);
-        calls.insert(libc::SYS_setsockopt, sockets::options()?);
+        decided.push((libc::SYS_socket, sockets::kinds()));
+        decided.push((libc::SYS_setsockopt, sockets::options()));
     }
-    Ok(calls)
-}
-
-/// The beginning of a program: it answers calls that nobody has looked at, and those of the x32 ABI, whose numbers are higher
-/// still, as an older kernel would.
-fn without_newer() -> BpfProgram {
-    let number = 0;
-    let deny = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs();
-    let line = |code: u32, jt, jf, k| sock_filter {
-        code: u16::try_from(code).unwrap_or_default(),
-        jt,
-        jf,
-        k,
-    };
-    vec![
-        line(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, number),
-        line(libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K, 0, 1, NEWEST),
-        line(libc::BPF_RET | libc::BPF_K, 0, 0, deny),
-    ]
+    calls.extend(
+        decided
+            .into_iter()
+            .map(|(call, rules)| (call, Answer::If(rules))),
+    );
+    calls
 }
 
 /// What a process may ask of itself: names of threads and of memory, and to be seen by fewer. Not, for one, to outlive its
@@ -210,34 +175,35 @@ const IOCTL: &[u32] = &[
     libc::FICLONE as u32,
 ];
 
-fn condition(
-    argument: u8,
-    operation: SeccompCmpOp,
-    value: u32,
-) -> Result<SeccompCondition, BackendError> {
-    SeccompCondition::new(
-        argument,
-        SeccompCmpArgLen::Dword,
-        operation,
-        u64::from(value),
-    )
+fn is(argument: u8, value: u32) -> Condition {
+    let test = Test::Is(value);
+    Condition { argument, test }
+}
+
+fn is_not(argument: u8, value: u32) -> Condition {
+    let test = Test::IsNot(value);
+    Condition { argument, test }
+}
+
+/// These bits of an argument have these values.
+fn bits(argument: u8, mask: u32, value: u32) -> Condition {
+    let test = Test::Bits { mask, value };
+    Condition { argument, test }
 }
 
 /// An argument that is one of these values.
-fn one_of(argument: u8, values: &[u32]) -> Result<Vec<SeccompRule>, BackendError> {
-    let rule = |value: &u32| SeccompRule::new(vec![condition(argument, SeccompCmpOp::Eq, *value)?]);
-    values.iter().map(rule).collect()
+fn one_of(argument: u8, values: &[u32]) -> Vec<Rule> {
+    values
+        .iter()
+        .map(|value| vec![is(argument, *value)])
+        .collect()
 }
 
 /// A mapping of a file, or of memory that no other mapping can be of. What is shared without a file stays in memory when most of
 /// it is unmapped, and is then counted nowhere.
-fn memory_of_its_own() -> Result<Vec<SeccompRule>, BackendError> {
-    let [shared, anonymous] = [libc::MAP_SHARED, libc::MAP_ANONYMOUS].map(i32::unsigned_abs);
-    let is = |mask: u32| condition(3, SeccompCmpOp::MaskedEq(u64::from(mask)), 0);
-    Ok(vec![
-        SeccompRule::new(vec![is(shared)?])?,
-        SeccompRule::new(vec![is(anonymous)?])?,
-    ])
+fn memory_of_its_own() -> Vec<Rule> {
+    let flags = [libc::MAP_SHARED, libc::MAP_ANONYMOUS].map(i32::unsigned_abs);
+    flags.map(|flag| vec![bits(3, flag, 0)]).into()
 }
 
 /// The argument that has the flags of a `clone`.
@@ -248,30 +214,24 @@ const THREAD: i32 =
     libc::CLONE_THREAD | libc::CLONE_VM | libc::CLONE_SIGHAND | libc::CLONE_FILES | libc::CLONE_FS;
 
 /// A clone that makes a thread.
-fn threads() -> Result<Vec<SeccompRule>, BackendError> {
+fn threads() -> Vec<Rule> {
     let thread = THREAD.unsigned_abs();
-    let is_one = SeccompCmpOp::MaskedEq(u64::from(thread));
-    let seen_alike = without(NAMESPACES)?;
-    Ok(vec![SeccompRule::new(vec![
-        condition(CLONE_FLAGS, is_one, thread)?,
-        seen_alike,
-    ])?])
+    let is_one = bits(CLONE_FLAGS, thread, thread);
+    vec![vec![is_one, sees_what_others_see()]]
 }
 
 /// Closing that leaves the descriptors those of all threads.
-fn of_all_threads() -> Result<Vec<SeccompRule>, BackendError> {
-    let unshare = SeccompCmpOp::MaskedEq(u64::from(libc::CLOSE_RANGE_UNSHARE));
-    Ok(vec![SeccompRule::new(vec![condition(2, unshare, 0)?])?])
+fn of_all_threads() -> Vec<Rule> {
+    vec![vec![bits(2, libc::CLOSE_RANGE_UNSHARE, 0)]]
 }
 
 /// A clone that makes a thread or a process that sees what this one does.
-fn without_namespaces() -> Result<Vec<SeccompRule>, BackendError> {
-    Ok(vec![SeccompRule::new(vec![without(NAMESPACES)?])?])
+fn without_namespaces() -> Vec<Rule> {
+    vec![vec![sees_what_others_see()]]
 }
 
-fn without(flags: i32) -> Result<SeccompCondition, BackendError> {
-    let flags = SeccompCmpOp::MaskedEq(u64::from(flags.unsigned_abs()));
-    condition(CLONE_FLAGS, flags, 0)
+fn sees_what_others_see() -> Condition {
+    bits(CLONE_FLAGS, NAMESPACES.unsigned_abs(), 0)
 }
 
 /// The flags of a `clone` into other namespaces.
@@ -284,38 +244,29 @@ const NAMESPACES: i32 = libc::CLONE_NEWNS
     | libc::CLONE_NEWCGROUP;
 
 /// A signal to a process that is neither the worker nor all that there are. Where the kernel can, Landlock refuses more.
-fn not_the_worker() -> Result<Vec<SeccompRule>, BackendError> {
+fn not_the_worker() -> Vec<Rule> {
     let everybody = u32::MAX;
-    Ok(vec![SeccompRule::new(vec![
-        condition(0, SeccompCmpOp::Ne, std::process::id())?,
-        condition(0, SeccompCmpOp::Ne, everybody)?,
-    ])?])
+    vec![vec![is_not(0, std::process::id()), is_not(0, everybody)]]
 }
 
-/// Stands for the process that the filters are installed in, which does not exist yet when they are built.
+/// Stands for the process that the filter is installed in, which does not exist yet when it is built.
 const OWN_PID: u32 = 0x7fff_fff1;
 
-/// Puts the process that the filters are for into them; allocates nothing.
-pub(super) fn set_own_pid(filters: &mut [BpfProgram], pid: u32) {
-    for line in filters
-        .iter_mut()
-        .flatten()
-        .filter(|line| line.k == OWN_PID)
-    {
+/// Puts the process that the filter is for into it; allocates nothing.
+pub(super) fn set_own_pid(filter: &mut BpfProgram, pid: u32) {
+    for line in filter.iter_mut().filter(|line| line.k == OWN_PID) {
         line.k = pid;
     }
 }
 
 /// Opening that does not truncate, or that asks to write as well. Opening for reading asks Landlock for no more than that, and
 /// old ones truncate all the same.
-fn opening(flags: u8) -> Result<Vec<SeccompRule>, BackendError> {
+fn opening(flags: u8) -> Vec<Rule> {
     let [mode, truncates, writes, both] =
         [libc::O_ACCMODE, libc::O_TRUNC, libc::O_WRONLY, libc::O_RDWR].map(i32::unsigned_abs);
-    let is = |mask: u32, value| {
-        let rule = condition(flags, SeccompCmpOp::MaskedEq(u64::from(mask)), value)?;
-        SeccompRule::new(vec![rule])
-    };
-    Ok(vec![is(truncates, 0)?, is(mode, writes)?, is(mode, both)?])
+    [(truncates, 0), (mode, writes), (mode, both)]
+        .map(|(mask, value)| vec![bits(flags, mask, value)])
+        .into()
 }
 
 #[cfg(test)]

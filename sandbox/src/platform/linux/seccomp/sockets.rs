@@ -1,25 +1,25 @@
 //! Which sockets may be opened, and what may be asked of them.
 
 use nix::libc;
-use seccompiler::{BackendError, SeccompCmpOp, SeccompRule};
 
-use super::condition;
+use super::program::Rule;
+use super::{bits, is, is_not};
 
 /// The bits of a socket's type that are not flags, as the kernel has them.
-const TYPE: u64 = 0xf;
+const TYPE: u32 = 0xf;
 
 /// A stream or datagram socket of the internet.
-pub(super) fn kinds() -> Result<Vec<SeccompRule>, BackendError> {
+pub(super) fn kinds() -> Vec<Rule> {
     let mut rules = Vec::new();
     for family in [libc::AF_INET, libc::AF_INET6] {
         for kind in [libc::SOCK_STREAM, libc::SOCK_DGRAM] {
-            rules.push(SeccompRule::new(vec![
-                condition(0, SeccompCmpOp::Eq, family.unsigned_abs())?,
-                condition(1, SeccompCmpOp::MaskedEq(TYPE), kind.unsigned_abs())?,
-            ])?);
+            rules.push(vec![
+                is(0, family.unsigned_abs()),
+                bits(1, TYPE, kind.unsigned_abs()),
+            ]);
         }
     }
-    Ok(rules)
+    rules
 }
 
 /// What may be asked of any socket: what Node, libuv and c-ares ask for. Not larger buffers, which are memory that nobody counts
@@ -55,23 +55,17 @@ const REFUSED: &[(i32, &[i32])] = &[
 ];
 
 /// The options of sockets that may be set, of these levels and no others.
-pub(super) fn options() -> Result<Vec<SeccompRule>, BackendError> {
-    let level = |level: i32| condition(1, SeccompCmpOp::Eq, level.unsigned_abs());
-    let option =
-        |operation: SeccompCmpOp, option: i32| condition(2, operation, option.unsigned_abs());
+pub(super) fn options() -> Vec<Rule> {
+    let level = |level: i32| is(1, level.unsigned_abs());
     let mut rules = Vec::new();
     for allowed in OF_ANY {
-        rules.push(SeccompRule::new(vec![
-            level(libc::SOL_SOCKET)?,
-            option(SeccompCmpOp::Eq, *allowed)?,
-        ])?);
+        rules.push(vec![level(libc::SOL_SOCKET), is(2, allowed.unsigned_abs())]);
     }
     for (of, refused) in REFUSED {
-        let mut conditions = vec![level(*of)?];
-        for refused in *refused {
-            conditions.push(option(SeccompCmpOp::Ne, *refused)?);
-        }
-        rules.push(SeccompRule::new(conditions)?);
+        let others = refused
+            .iter()
+            .map(|option| is_not(2, option.unsigned_abs()));
+        rules.push([level(*of)].into_iter().chain(others).collect());
     }
-    Ok(rules)
+    rules
 }

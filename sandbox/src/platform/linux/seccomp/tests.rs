@@ -35,15 +35,25 @@ impl Made {
 }
 
 fn answer_of(program: &BpfProgram, made: Made) -> u32 {
-    let (mut accumulator, mut at) = (0_u32, 0_usize);
+    run(program, made).0
+}
+
+fn steps(program: &BpfProgram, made: Made) -> usize {
+    run(program, made).1
+}
+
+/// The answer, and how many lines it took.
+fn run(program: &BpfProgram, made: Made) -> (u32, usize) {
+    let (mut accumulator, mut at, mut steps) = (0_u32, 0_usize, 0);
     loop {
+        steps += 1;
         let line = &program[at];
         at += 1;
         let code = u32::from(line.code);
         let jump = |taken: bool| usize::from(if taken { line.jt } else { line.jf });
         match code & 0x07 {
             libc::BPF_LD => accumulator = made.word(line.k),
-            libc::BPF_RET => return line.k,
+            libc::BPF_RET => return (line.k, steps),
             libc::BPF_ALU => accumulator &= line.k,
             libc::BPF_JMP => {
                 at += match code & 0xf0 {
@@ -60,36 +70,23 @@ fn answer_of(program: &BpfProgram, made: Made) -> u32 {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
-    Allowed,
-    Error(i32),
-}
 use Answer::{Allowed, Error};
 const EPERM: Answer = Error(libc::EPERM);
 
-/// The most severe answer counts, and of those the one of the filter that was installed last.
-fn judge(filters: &[BpfProgram], made: Made) -> Answer {
-    let answers = filters.iter().map(|program| answer_of(program, made));
-    let severe = answers.min_by_key(|answer| (answer & 0xffff_0000) as i32);
-    let refusals: Vec<_> = filters
-        .iter()
-        .map(|program| answer_of(program, made))
-        .filter(|answer| Some(answer & 0xffff_0000) == severe.map(|answer| answer & 0xffff_0000))
-        .collect();
-    let last = *refusals.last().unwrap();
-    match last & 0xffff_0000 {
+fn judge(filter: &BpfProgram, made: Made) -> Answer {
+    let answer = answer_of(filter, made);
+    match answer & 0xffff_0000 {
         libc::SECCOMP_RET_ALLOW => Allowed,
-        libc::SECCOMP_RET_ERRNO => Error(i32::try_from(last & 0xffff).unwrap()),
-        other => panic!("no answer that the filters give: {other:x}"),
+        libc::SECCOMP_RET_ERRNO => Error(i32::try_from(answer & 0xffff).unwrap()),
+        other => panic!("no answer that the filter gives: {other:x}"),
     }
 }
 
-fn of_engine() -> Vec<BpfProgram> {
-    filters(Processes::Forbidden, Network::Internet).unwrap()
+fn of_engine() -> BpfProgram {
+    filter(Processes::Forbidden, Network::Internet).unwrap()
 }
 
-fn call(filters: &[BpfProgram], number: i64, arguments: &[i64]) -> Answer {
+fn call(filter: &BpfProgram, number: i64, arguments: &[i64]) -> Answer {
     let mut made = Made {
         number: u32::try_from(number).unwrap(),
         ..Made::default()
@@ -97,7 +94,7 @@ fn call(filters: &[BpfProgram], number: i64, arguments: &[i64]) -> Answer {
     for (place, argument) in made.arguments.iter_mut().zip(arguments) {
         *place = argument.cast_unsigned();
     }
-    judge(filters, made)
+    judge(filter, made)
 }
 
 /// Whoever adds a call to the table adds it here, and has said that he looked at it.
@@ -138,7 +135,7 @@ const BY_ARGUMENT: &[(&str, i64)] = &[
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn every_allowed_call_is_named_here_and_nothing_else_is_allowed() {
-    let filters = of_engine();
+    let filter = of_engine();
     let named = ALLOWED.iter().flat_map(|group| group.calls);
     let mut numbers: BTreeMap<i64, &str> = named
         .chain(BY_ARGUMENT)
@@ -148,13 +145,27 @@ fn every_allowed_call_is_named_here_and_nothing_else_is_allowed() {
     let by_argument: Vec<_> = BY_ARGUMENT.iter().map(|(_, number)| *number).collect();
     let mut allowed = Vec::new();
     for number in 0..=i64::from(NEWEST) {
-        if call(&filters, number, &[]) == Allowed || by_argument.contains(&number) {
+        if call(&filter, number, &[]) == Allowed || by_argument.contains(&number) {
             let name = numbers.get(&number).copied().unwrap_or("without a name");
             allowed.push(name.trim_start_matches("SYS_"));
         }
     }
     allowed.sort_unstable();
     assert_eq!(allowed.join(" "), EVERY_ALLOWED_CALL);
+}
+
+#[test]
+fn each_call_is_found_in_a_few_steps() {
+    let filter = of_engine();
+    for number in 0..=NEWEST {
+        let made = Made {
+            number,
+            ..Made::default()
+        };
+        // By halves, and then its arguments: the longest list has twelve.
+        let steps = steps(&filter, made);
+        assert!(steps <= 64, "{number}: {steps}");
+    }
 }
 
 #[test]
@@ -165,21 +176,21 @@ fn every_group_says_why() {
 
 #[test]
 fn calls_that_nobody_has_looked_at_do_not_exist_and_known_ones_are_refused() {
-    let filters = of_engine();
+    let filter = of_engine();
     for unknown in [i64::from(NEWEST) + 1, 9999, 0x4000_0027] {
-        assert_eq!(call(&filters, unknown, &[]), Error(libc::ENOSYS));
+        assert_eq!(call(&filter, unknown, &[]), Error(libc::ENOSYS));
     }
     // setxattrat, open_tree_attr, file_setattr, listns: newer than the deny-list that was here before.
     for known in [463, 467, 469, 470] {
-        assert_eq!(call(&filters, known, &[]), EPERM);
+        assert_eq!(call(&filter, known, &[]), EPERM);
     }
-    assert_eq!(call(&filters, libc::SYS_clone3, &[]), Error(libc::ENOSYS));
-    assert_eq!(call(&filters, libc::SYS_fchmodat, &[]), Error(0));
+    assert_eq!(call(&filter, libc::SYS_clone3, &[]), Error(libc::ENOSYS));
+    assert_eq!(call(&filter, libc::SYS_fchmodat, &[]), Error(0));
 }
 
 #[test]
 fn memory_that_outlives_a_process_or_is_not_counted_with_it_is_refused() {
-    let filters = of_engine();
+    let filter = of_engine();
     for refused in [
         libc::SYS_shmget,
         libc::SYS_shmat,
@@ -192,21 +203,21 @@ fn memory_that_outlives_a_process_or_is_not_counted_with_it_is_refused() {
         libc::SYS_socketpair,
         libc::SYS_vmsplice,
     ] {
-        assert_eq!(call(&filters, refused, &[]), EPERM, "{refused}");
+        assert_eq!(call(&filter, refused, &[]), EPERM, "{refused}");
     }
-    let map = |flags: i32| call(&filters, libc::SYS_mmap, &[0, 4096, 3, flags.into(), -1, 0]);
+    let map = |flags: i32| call(&filter, libc::SYS_mmap, &[0, 4096, 3, flags.into(), -1, 0]);
     let (shared, anonymous) = (libc::MAP_SHARED, libc::MAP_ANONYMOUS);
     assert_eq!(map(shared | anonymous), EPERM);
     assert_eq!(map(libc::MAP_SHARED_VALIDATE | anonymous), EPERM);
     assert_eq!(map(libc::MAP_PRIVATE | anonymous), Allowed);
     assert_eq!(map(shared), Allowed);
     let enlarge = i64::from(libc::F_SETPIPE_SZ);
-    assert_eq!(call(&filters, libc::SYS_fcntl, &[1, enlarge]), EPERM);
+    assert_eq!(call(&filter, libc::SYS_fcntl, &[1, enlarge]), EPERM);
 }
 
 #[test]
 fn nobody_is_made_to_send_signals_and_no_process_outlives_its_worker() {
-    let filters = of_engine();
+    let filter = of_engine();
     for command in [
         libc::F_SETOWN,
         15, // F_SETOWN_EX
@@ -214,12 +225,12 @@ fn nobody_is_made_to_send_signals_and_no_process_outlives_its_worker() {
         libc::F_NOTIFY,
         libc::F_SETLEASE,
     ] {
-        let answer = call(&filters, libc::SYS_fcntl, &[1, command.into()]);
+        let answer = call(&filter, libc::SYS_fcntl, &[1, command.into()]);
         assert_eq!(answer, EPERM, "{command}");
     }
     let (fiosetown, siocspgrp) = (0x8901, 0x8902);
     for request in [fiosetown, siocspgrp, 0x8933, 0x5412] {
-        let answer = call(&filters, libc::SYS_ioctl, &[1, request]);
+        let answer = call(&filter, libc::SYS_ioctl, &[1, request]);
         assert_eq!(answer, EPERM, "{request}");
     }
     for option in [
@@ -229,18 +240,18 @@ fn nobody_is_made_to_send_signals_and_no_process_outlives_its_worker() {
         libc::PR_SET_CHILD_SUBREAPER,
         libc::PR_SET_PTRACER,
     ] {
-        let answer = call(&filters, libc::SYS_prctl, &[option.into()]);
+        let answer = call(&filter, libc::SYS_prctl, &[option.into()]);
         assert_eq!(answer, EPERM, "{option}");
     }
     let name = i64::from(libc::PR_SET_NAME);
-    assert_eq!(call(&filters, libc::SYS_prctl, &[name]), Allowed);
+    assert_eq!(call(&filter, libc::SYS_prctl, &[name]), Allowed);
 }
 
 #[test]
 fn only_stream_and_datagram_sockets_of_the_internet_are_opened() {
-    let filters = of_engine();
+    let filter = of_engine();
     let open =
-        |family: i32, kind: i32| call(&filters, libc::SYS_socket, &[family.into(), kind.into()]);
+        |family: i32, kind: i32| call(&filter, libc::SYS_socket, &[family.into(), kind.into()]);
     let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     for family in [libc::AF_INET, libc::AF_INET6] {
         assert_eq!(open(family, libc::SOCK_STREAM | flags), Allowed);
@@ -253,17 +264,17 @@ fn only_stream_and_datagram_sockets_of_the_internet_are_opened() {
     for family in [libc::AF_UNIX, libc::AF_NETLINK, libc::AF_PACKET, 38, 40, 44] {
         assert_eq!(open(family, libc::SOCK_STREAM), EPERM);
     }
-    let silent = super::filters(Processes::Forbidden, Network::Nobody).unwrap();
+    let silent = super::filter(Processes::Forbidden, Network::Nobody).unwrap();
     let stream = [libc::AF_INET.into(), libc::SOCK_STREAM.into()];
     assert_eq!(call(&silent, libc::SYS_socket, &stream), EPERM);
 }
 
 #[test]
 fn sockets_get_no_larger_buffers_and_no_routes() {
-    let filters = of_engine();
+    let filter = of_engine();
     let set = |level: i32, option: i32| {
         call(
-            &filters,
+            &filter,
             libc::SYS_setsockopt,
             &[3, level.into(), option.into()],
         )
@@ -293,22 +304,22 @@ fn sockets_get_no_larger_buffers_and_no_routes() {
 
 #[test]
 fn all_threads_have_the_descriptors_that_are_counted() {
-    let filters = of_engine();
-    let start = |flags: i32| call(&filters, libc::SYS_clone, &[flags.into()]);
+    let filter = of_engine();
+    let start = |flags: i32| call(&filter, libc::SYS_clone, &[flags.into()]);
     assert_eq!(start(THREAD | libc::CLONE_SETTLS), Allowed);
     assert_eq!(start(THREAD & !libc::CLONE_FILES), EPERM);
-    let close = |flags: u32| call(&filters, libc::SYS_close_range, &[3, -1, flags.into()]);
+    let close = |flags: u32| call(&filter, libc::SYS_close_range, &[3, -1, flags.into()]);
     assert_eq!(close(libc::CLOSE_RANGE_CLOEXEC), Allowed);
     assert_eq!(close(libc::CLOSE_RANGE_UNSHARE), EPERM);
 }
 
 #[test]
 fn who_may_start_others_makes_no_namespaces_and_does_not_signal_the_worker() {
-    let filters = super::filters(Processes::Allowed, Network::Internet).unwrap();
-    let start = |flags: i32| call(&filters, libc::SYS_clone, &[flags.into()]);
+    let filter = filter(Processes::Allowed, Network::Internet).unwrap();
+    let start = |flags: i32| call(&filter, libc::SYS_clone, &[flags.into()]);
     assert_eq!(start(libc::SIGCHLD), Allowed);
     assert_eq!(start(libc::SIGCHLD | libc::CLONE_NEWUSER), EPERM);
-    let kill = |pid: i64| call(&filters, libc::SYS_kill, &[pid, 9]);
+    let kill = |pid: i64| call(&filter, libc::SYS_kill, &[pid, 9]);
     assert_eq!(kill(77), Allowed);
     assert_eq!((kill(std::process::id().into()), kill(-1)), (EPERM, EPERM));
 }
