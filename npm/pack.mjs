@@ -6,7 +6,7 @@
 // Without --binary the program is built with `cargo build --release`. The tarballs go to target/npm unless --out says otherwise.
 
 import { execFileSync } from "node:child_process";
-import { chmodSync, copyFileSync, cpSync, mkdirSync, mkdtempSync, openSync, readFileSync, readSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, closeSync, copyFileSync, cpSync, mkdirSync, mkdtempSync, openSync, readFileSync, readSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -29,7 +29,9 @@ export function version() {
 /** The platform that a program is for, by its own header. */
 export function platformOf(binary) {
   const header = Buffer.alloc(20);
-  readSync(openSync(binary, "r"), header);
+  const file = openSync(binary, "r");
+  readSync(file, header);
+  closeSync(file);
   const machine = header.subarray(0, 4).toString("latin1") === "\x7fELF" ? MACHINES[header.readUInt16LE(18)] : undefined;
   const platform = `linux-${machine}`;
   if (!PLATFORMS.includes(platform)) throw new Error(`${binary} is no program for ${PLATFORMS.join(" or ")}`);

@@ -1,3 +1,5 @@
+// Where the program is looked for, and what is said when it is not there; and the reader of events.
+
 import assert from "node:assert/strict";
 import { test } from "node:test";
 

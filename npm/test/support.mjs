@@ -28,11 +28,13 @@ function small(program, folder) {
 /** Packs, and installs the tarballs into a folder of its own. */
 export function install() {
   const folder = mkdtempSync(join(tmpdir(), "ws-worker-npm-"));
+  // npm and npx write nothing anywhere else.
+  process.env.npm_config_cache = join(folder, "cache");
   const tarballs = packAll(small(join(programs, "ws-worker"), folder), join(folder, "tarballs"));
   const home = join(folder, "home");
   mkdirSync(home);
   writeFileSync(join(home, "package.json"), JSON.stringify({ name: "home", private: true, type: "module" }));
-  execFileSync("npm", ["install", "--offline", "--no-audit", "--no-fund", "--cache", join(folder, "cache"), tarballs.main, tarballs.program], {
+  execFileSync("npm", ["install", "--offline", "--no-audit", "--no-fund", tarballs.main, tarballs.program], {
     cwd: home,
     stdio: ["ignore", "ignore", "inherit"],
   });

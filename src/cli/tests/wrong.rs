@@ -12,7 +12,14 @@ fn an_unknown_flag_is_a_usage_error() {
 #[test]
 fn all_problems_are_reported_at_once_each_with_its_origin_and_the_fix() {
     let problems = settings(
-        &["--port", "99999", "--sandbox", "maybe"],
+        &[
+            "--port",
+            "99999",
+            "--sandbox",
+            "maybe",
+            "--peers",
+            "ws://worker-2",
+        ],
         &[
             ("WORKER_BACKOFF", "10/1"),
             ("WORKER_WORKLOOPS", "a b:1"),
@@ -23,6 +30,7 @@ fn all_problems_are_reported_at_once_each_with_its_origin_and_the_fix() {
     let expected = [
         "--port: \"99999\"",
         "--sandbox: \"maybe\"",
+        "\"ws://worker-2\" is no address of a worker",
         "WORKER_BACKOFF: \"10/1\"",
         "missing :<count> suffix",
         "\"loud\"",
