@@ -1,8 +1,13 @@
-//! `ws-worker top` without a terminal.
+//! `ws-worker top`, in a terminal and without one.
 
+use std::fs::File;
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
 
+use nix::pty::{Winsize, openpty};
+use nix::sys::termios::tcgetattr;
 use serde_json::Value;
 
 use crate::support::http::{ask, get};
@@ -90,4 +95,55 @@ fn a_worker_with_a_token_is_asked_with_it() {
         Some(0)
     );
     assert_eq!(top(&["ws://worker:1"], None).status.code(), Some(2));
+}
+
+#[test]
+fn in_a_terminal_it_shows_what_changes_until_q_and_leaves_the_terminal_as_it_was() {
+    let lightning = lightning();
+    let worker = Worker::with_mock_engine(&lightning, &[]);
+    let size = Winsize {
+        ws_row: 24,
+        ws_col: 100,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    let terminal = openpty(Some(&size), None).unwrap();
+    let before = tcgetattr(&terminal.slave).unwrap();
+    let slave = || Stdio::from(terminal.slave.try_clone().unwrap());
+    let mut top = Command::new(env!("CARGO_BIN_EXE_ws-worker"))
+        .args(["top", worker.url()])
+        .env_remove("WORKER_HTTP_TOKEN")
+        .stdin(slave())
+        .stdout(slave())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut keyboard = File::from(terminal.master);
+    let mut screen = keyboard.try_clone().unwrap();
+    let (sender, written) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        // It ends with the terminal, or with the test.
+        while let Ok(count) = screen.read(&mut bytes) {
+            let text = String::from_utf8_lossy(&bytes[..count]).into_owned();
+            if count == 0 || sender.send(text).is_err() {
+                return;
+            }
+        }
+    });
+    // Only what changes is written, so that words stand alone between moves of the cursor.
+    let mut shown = String::new();
+    let mut wait_for = |word: &str| {
+        while !shown.contains(word) {
+            shown.push_str(&written.recv_timeout(DEADLINE).expect(word));
+        }
+        shown.clear();
+    };
+    wait_for("joined,");
+    drop(worker);
+    wait_for("trying");
+    keyboard.write_all(b"q").unwrap();
+    wait_for("\u{1b}[?1049l");
+    assert_eq!(top.wait().unwrap().code(), Some(0));
+    assert_eq!(tcgetattr(&terminal.slave).unwrap(), before);
 }
