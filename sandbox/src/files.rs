@@ -1,4 +1,4 @@
-//! How much a process has in files of its own: those in its private folder, and those that it holds without a name.
+//! How much a process has in files of its own, those in its private folder and those that it holds without a name, and in connections.
 //!
 //! Looked at from outside, beside the process, which may change everything meanwhile: what is told is near enough for a limit, and
 //! whatever cannot be looked at counts as being over every limit.
@@ -19,6 +19,8 @@ pub struct Files {
     pub bytes: u64,
     /// Files and folders.
     pub count: u64,
+    /// Bytes of the kernel's memory that wait in its sockets, once it has more than a few of these.
+    pub queued: u64,
 }
 
 impl Files {
@@ -26,9 +28,10 @@ impl Files {
     pub const HIDDEN: Self = Self {
         bytes: u64::MAX,
         count: u64::MAX,
+        queued: 0,
     };
 
-    /// Whether it is more than this in any respect.
+    /// Whether there are more files than this, or more in them.
     #[must_use]
     pub fn exceeds(&self, most: Self) -> bool {
         self.bytes > most.bytes || self.count > most.count
@@ -40,7 +43,7 @@ impl Files {
 pub enum Scope {
     /// Those that have a name in its private folder: costs little while there are few.
     Named,
-    /// Those that it has open, or mapped, without a name as well: costs a line for each descriptor and mapping.
+    /// Those that it has open, or mapped, without a name as well, and its sockets: costs a line for each descriptor and mapping.
     All,
 }
 
@@ -54,6 +57,12 @@ pub(crate) struct Count {
 }
 
 impl Count {
+    /// What waits in sockets.
+    #[cfg(all(target_os = "linux", not(feature = "portable")))]
+    pub(crate) fn add_queued(&mut self, bytes: u64) {
+        self.files.queued = self.files.queued.saturating_add(bytes);
+    }
+
     /// Goes on until it is over `most`.
     pub(crate) fn new(most: Files) -> Self {
         Self {
@@ -141,6 +150,7 @@ mod tests {
     const MANY: Files = Files {
         bytes: u64::MAX,
         count: 1000,
+        queued: 0,
     };
 
     fn counted(folder: &Path, most: Files) -> Files {

@@ -6,7 +6,7 @@ use nix::unistd::geteuid;
 
 use super::native::{compile, load};
 use super::support::rows::{ended, enqueue, one};
-use super::support::{eventually, is_alive, lightning};
+use super::support::{Worker, eventually, is_alive, lightning};
 use super::{ESCAPE, NOBODY_SPECIAL, Stage};
 
 /// A run of `user`'s worker succeeds and leaves this behind: its process is retired, for this reason.
@@ -60,13 +60,37 @@ fn a_file_without_a_name_that_is_held_after_a_run_is_given_up_with_its_process()
     Ok(())
 }
 
+/// Hundreds of connections of the job's to itself, whose other ends read nothing, with one buffer for all of them.
+const CONNECTIONS: &str = "const net = use('net'), held = [], much = Buffer.alloc(8 << 20);
+    const server = net.createServer((socket) => held.push(socket.pause())).listen(0, '127.0.0.1', () => {
+        for (let i = 0; i < 300; i++) {
+            const socket = net.connect(server.address().port, '127.0.0.1', () => socket.write(much));
+            held.push(socket.on('error', () => {}));
+        }
+    });";
+
+#[test]
+fn memory_that_waits_in_connections_counts_as_the_run_s() -> io::Result<()> {
+    let stage = Stage::new(geteuid().as_raw())?;
+    let lightning = lightning();
+    let mut command = stage.command(&lightning);
+    command.args(["--run-memory", "100"]);
+    let _worker = Worker::start(&mut command);
+    let never = "return new Promise((resolve) => setTimeout(resolve, 100_000));";
+    let body = format!("{ESCAPE} fn(() => {{ {CONNECTIONS} {never} }})");
+    let run = ended(&lightning, &enqueue(&lightning, &one(&body)));
+    let ending = (run.state.to_string(), run.error_type.unwrap_or_default());
+    assert_eq!(ending, ("killed".to_owned(), "OOMError".to_owned()));
+    Ok(())
+}
+
 /// What comes of a run of `user`'s worker with this code, which does not end by itself. The next run succeeds.
 fn fills(user: u32, code: &str) -> io::Result<()> {
     let stage = Stage::new(user)?;
     let lightning = lightning();
     let mut command = stage.command(&lightning);
     command.args(["--run-files", "64"]);
-    let _worker = super::support::Worker::start(&mut command);
+    let _worker = Worker::start(&mut command);
     let never = "return new Promise((resolve) => setTimeout(resolve, 100_000));";
     let body = format!("{ESCAPE} fn(() => {{ {code} {never} }})");
     let run = ended(&lightning, &enqueue(&lightning, &one(&body)));

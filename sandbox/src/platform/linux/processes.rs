@@ -1,5 +1,6 @@
 //! What `/proc` tells of a process.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt as _;
@@ -85,14 +86,22 @@ pub(crate) fn files(
     count.files()
 }
 
-/// Counts files that the process has open and that have lost their names.
+/// Sockets of which what waits in them is not looked for: on loopback, where both ends are the process's, the kernel gives 2.2 MB to
+/// each on average, measured with a thousand.
+const FEW_SOCKETS: usize = 64;
+
+/// Counts files that the process has open and that have lost their names, and what waits in its sockets.
 fn add_open(count: &mut Count, pid: u32, folder: &Path) {
+    let mut sockets = HashSet::new();
     // A process that shows none is told of by the number of its descriptors.
     let open = fs::read_dir(format!("/proc/{pid}/fd"));
     for entry in open.into_iter().flatten().flatten() {
         let path = entry.path();
-        let of_folder = fs::read_link(&path).is_ok_and(|target| target.starts_with(folder));
-        if !of_folder {
+        let Ok(target) = fs::read_link(&path) else {
+            continue;
+        };
+        sockets.extend(read_socket(&target));
+        if !target.starts_with(folder) {
             continue;
         }
         if let Ok(found) = fs::metadata(&path)
@@ -104,6 +113,33 @@ fn add_open(count: &mut Count, pid: u32, folder: &Path) {
             return;
         }
     }
+    if sockets.len() > FEW_SOCKETS {
+        for table in ["tcp", "tcp6", "udp", "udp6"] {
+            // The worker's own are the process's: there is one network.
+            let table = fs::read_to_string(format!("/proc/self/net/{table}"));
+            count.add_queued(read_queued(&table.unwrap_or_default(), &sockets));
+        }
+    }
+}
+
+/// Reads the name that a socket has as an open file, `socket:[123]`.
+fn read_socket(target: &Path) -> Option<u64> {
+    let name = target.to_str()?.strip_prefix("socket:[")?;
+    name.strip_suffix(']')?.parse().ok()
+}
+
+/// The bytes that wait in these sockets, in both directions, by one of the kernel's tables.
+fn read_queued(table: &str, sockets: &HashSet<u64>) -> u64 {
+    let lines = table.lines().skip(1);
+    let queued = lines.filter_map(|line| {
+        let mut fields = line.split_ascii_whitespace().skip(4);
+        let (sent, received) = fields.next()?.split_once(':')?;
+        let socket: u64 = fields.nth(4)?.parse().ok()?;
+        let bytes = |text| u64::from_str_radix(text, 16).ok();
+        let waiting = bytes(sent)?.saturating_add(bytes(received)?);
+        sockets.contains(&socket).then_some(waiting)
+    });
+    queued.fold(0, u64::saturating_add)
 }
 
 /// Counts files that are mapped, and have lost their names. How large they are is not told: as large as they may be.
@@ -175,6 +211,17 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_in_the_sockets_of_a_process_is_summed_up() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
+            0: 0100007F:1F90 00000000:0000 0A 00000010:00000001 00:00000000 00000000     0        0 7 1 0 100\n   \
+            1: 0100007F:1F90 00000000:0000 01 00000100:00000000 00:00000000 00000000     0        0 8 1 0 100\n   \
+            2: 0100007F:1F90 00000000:0000 01 00FF0000:00000000 00:00000000 00000000     0        0 9 1 0 100\n";
+        assert_eq!(read_queued(table, &HashSet::from([7, 8])), 0x111);
+        assert_eq!(read_socket(Path::new("socket:[7]")), Some(7));
+        assert_eq!(read_socket(Path::new("/dev/null")), None);
+    }
+
+    #[test]
     fn cpu_time_is_read_past_any_name() {
         let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 1 0 0 0 150 25 3 4 20 0";
         assert_eq!(read_cpu(stat, 100), Some(Duration::from_millis(1750)));
@@ -186,6 +233,7 @@ mod tests {
         const MOST: Files = Files {
             bytes: u64::MAX,
             count: 100,
+            queued: 0,
         };
         let folder = tempfile::tempdir().unwrap();
         let pid = std::process::id();

@@ -18,6 +18,8 @@ const PAUSE: u32 = 50;
 #[derive(Debug)]
 pub(super) struct FilesWatch {
     most: Files,
+    /// What waited in its sockets when all was looked at.
+    queued: u64,
     next: Option<Instant>,
     next_of_all: Option<Instant>,
 }
@@ -29,7 +31,9 @@ impl FilesWatch {
             most: Files {
                 bytes,
                 count: MOST_FILES,
+                queued: 0,
             },
+            queued: 0,
             next: None,
             next_of_all: None,
         }
@@ -40,8 +44,14 @@ impl FilesWatch {
         self.most
     }
 
+    /// What the run has in the kernel's memory for its connections, bytes.
+    pub(super) fn queued(&self) -> u64 {
+        self.queued
+    }
+
     /// A run begins, before which there was nothing to be seen.
     pub(super) fn begin(&mut self, now: Instant) {
+        self.queued = 0;
         self.next = Some(now + WATCH);
         self.next_of_all = Some(now + ALL);
     }
@@ -61,6 +71,7 @@ impl FilesWatch {
         self.next = Some(now + pause);
         if scope == Scope::All {
             self.next_of_all = Some(now + pause.max(ALL));
+            self.queued = found.queued;
         }
         found.exceeds(self.most)
     }

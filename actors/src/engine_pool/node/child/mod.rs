@@ -153,7 +153,10 @@ impl EngineChild {
                 let usage = process.and_then(|process| process.control.usage());
                 return Some(Event::Measured {
                     run,
-                    resident: usage.map(memory::counted).unwrap_or_default(),
+                    resident: usage
+                        .map(memory::counted)
+                        .unwrap_or_default()
+                        .saturating_add(self.files.queued()),
                 });
             }
             Effect::Arm(timer, wait) => {

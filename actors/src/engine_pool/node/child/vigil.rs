@@ -80,6 +80,7 @@ impl Vigil {
         }
         let most = fresh.usage.resident.unwrap_or_default().min(FRESH_BYTES) + MORE_BYTES;
         let resident = found.usage.resident.unwrap_or_default();
+        let resident = resident.saturating_add(found.files.queued);
         if resident > most {
             return Some(format!("it has grown to {} MiB", resident >> 20));
         }
@@ -114,7 +115,11 @@ mod tests {
         },
         cpu: Duration::from_millis(500),
         descriptors: Some(24),
-        files: Files { bytes: 0, count: 0 },
+        files: Files {
+            bytes: 0,
+            count: 0,
+            queued: 0,
+        },
     };
 
     /// What a child that had become like this is found to take too much of, five seconds after it was fresh and idle.
