@@ -271,6 +271,8 @@ pub struct NodeConfig {
     pub preload: Vec<String>,
     /// Spare ready threads kept per child.
     pub warm: usize,
+    /// Children that no project has used yet, kept ready.
+    pub spares: Spares,
     /// Whether a child may serve another run.
     pub reuse: Reuse,
     /// Whether children are sandboxed.
@@ -300,6 +302,15 @@ impl NodeConfig {
             sources: self.adaptor_sources,
         }
     }
+}
+
+/// How many children that no project has used yet are kept ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spares {
+    /// So many.
+    Exactly(usize),
+    /// As many as the last minute's runs needed at once: one at least, and no more than so many.
+    UpTo(usize),
 }
 
 /// Whether an engine child may serve another run.

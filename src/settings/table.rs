@@ -294,6 +294,15 @@ pub(crate) static ENGINE_WARM: Setting = Setting::text(
 .env(&["WORKER_ENGINE_WARM"])
 .default("1");
 
+pub(crate) static ENGINE_SPARES: Setting = Setting::text(
+    Engine,
+    "engine-spares",
+    "COUNT",
+    "Engine children that no project has used, kept ready beside those of the slots. `auto` keeps as many as the last minute's new projects needed at once, from one up to the machine's cores",
+)
+.env(&["WORKER_ENGINE_SPARES"])
+.default("auto");
+
 pub(crate) static ENGINE_REUSE: Setting = Setting::text(
     Engine,
     "engine-reuse",
@@ -607,6 +616,7 @@ pub(crate) static ALL: &[&Setting] = &[
     &ENGINE_DIR,
     &ENGINE_CACHE_DIR,
     &ENGINE_WARM,
+    &ENGINE_SPARES,
     &ENGINE_REUSE,
     &SANDBOX,
     &DENY_EGRESS,

@@ -29,6 +29,8 @@ pub(crate) enum ValueError {
     PortOfKubernetes,
     #[error("is not a whole number of at least {0}")]
     NotACount(u32),
+    #[error("is neither a whole number of at least 1 nor `auto`")]
+    NotACountOrAuto,
     #[error("is no time; give a number of {0}")]
     NotATime(&'static str),
     #[error("is no size; give a number of MiB, {0}")]

@@ -1,8 +1,11 @@
 //! The children of a Node engine: starts them, tells them what `placement.rs` has decided.
 
+mod warming;
+
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use protocol::engine::{EngineFailure, RunProgress};
@@ -10,12 +13,15 @@ use protocol::ids::RunId;
 use protocol::size::Mebibytes;
 
 use super::NodeNews;
-use super::child::{Abandon, ChildId, EngineChild, Retire, RunOn, Warm};
+use super::ahead::Ahead;
+use super::child::{Abandon, ChildId, EngineChild, Retire, RunOn};
 use super::launch::Launch;
-use super::placement::{Afterwards, Begin, GivenBack, Lost, Placement, Start};
+use super::placement::{
+    Afterwards, Begin, GivenBack, Lost, Placed, Placement, Prospect, REMEMBERED, Start,
+};
 use super::process;
 use super::surroundings::Surroundings;
-use crate::config::{NodeConfig, Reuse};
+use crate::config::{NodeConfig, Reuse, Spares};
 use crate::engine_pool::engine::News;
 use crate::engine_pool::messages::{
     ChildStatus, EgressState, EngineEvent, Execute, MemoryState, Proceed, StopJob,
@@ -25,18 +31,23 @@ use crate::metrics::Metrics;
 use crate::tell::Tell as _;
 use crate::watched::{ActorEnd, start_watched};
 
-/// Adaptor folders that spare threads load; the most recently used ones.
-const WARM_ADAPTORS: usize = 4;
+/// How long after a run has taken a child that no project had used the next one is started, unless the run ends before: the
+/// start takes a core for some time, which a short run would feel.
+const LONG_RUN: Duration = Duration::from_millis(250);
 
 /// The heap of a child's main thread and of spares before their first run; each run's thread has its run's own limit.
 const CHILD_MEMORY: Mebibytes = Mebibytes::new(500.0);
 
 /// A child, which is abandoned with its pool: the tasks that read its process would keep both alive.
-struct Child(Addr<EngineChild>);
+struct Child {
+    address: Addr<EngineChild>,
+    /// Adaptor folders of its runs, most recently used first.
+    adaptors: Vec<String>,
+}
 
 impl Drop for Child {
     fn drop(&mut self) {
-        self.0.tell(Abandon);
+        self.address.tell(Abandon);
     }
 }
 
@@ -49,21 +60,26 @@ pub(super) struct Children {
     children: HashMap<ChildId, Child>,
     /// Who hears of a run's end should its child be lost.
     listeners: HashMap<RunId, Recipient<EngineEvent>>,
-    /// Folders of adaptors, most recently used first.
-    recent: Vec<String>,
+    ahead: Ahead,
     metrics: Metrics,
 }
 
 impl Children {
     pub(super) fn new(config: NodeConfig, capacity: usize, metrics: Metrics) -> Self {
+        // More at a time than cores would only slow each other.
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let spares = match config.spares {
+            Spares::UpTo(most) => Spares::UpTo(most.min(capacity).min(cores)),
+            exactly @ Spares::Exactly(_) => exactly,
+        };
         Self {
-            placement: Placement::new(capacity, config.reuse),
+            placement: Placement::new(capacity, config.reuse, spares),
             config,
             surroundings: None,
             engine_dir: None,
             children: HashMap::new(),
             listeners: HashMap::new(),
-            recent: Vec::new(),
+            ahead: Ahead::default(),
             metrics,
         }
     }
@@ -76,16 +92,43 @@ impl Children {
     /// Starts the first child of an engine program.
     pub(super) fn use_engine(&mut self, directory: PathBuf, ctx: &mut Context<EnginePool>) {
         self.engine_dir = Some(directory);
-        self.start_spare(ctx);
+        self.start_spares(ctx);
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.placement.is_empty()
     }
 
-    fn start_spare(&mut self, ctx: &mut Context<EnginePool>) {
-        if let Some(id) = self.placement.spare() {
-            self.start(id, ctx);
+    fn start_spares(&mut self, ctx: &mut Context<EnginePool>) {
+        while let Some(placed) = self.placement.spare(Instant::now()) {
+            if !self.make(&placed, ctx) {
+                return;
+            }
+            self.warm(placed.child, Prospect::Again);
+            // When the need for it may have passed.
+            ctx.run_later(REMEMBERED, |pool, ctx| {
+                pool.hear(News::new(NodeNews::Settled), ctx);
+            });
+        }
+    }
+
+    /// Some time has passed in which a run may have begun or the need for children has become less.
+    pub(super) fn settled(&mut self, ctx: &mut Context<EnginePool>) {
+        while let Some(id) = self.placement.surplus(Instant::now()) {
+            self.tell(id, Retire);
+        }
+        self.start_spares(ctx);
+    }
+
+    /// Starts the child of a place if it is not there; whether it is.
+    fn make(&mut self, placed: &Placed, ctx: &mut Context<EnginePool>) -> bool {
+        match placed.start {
+            Start::Nothing => true,
+            Start::Child => self.start(placed.child, ctx),
+            Start::ChildInPlaceOf(other) => {
+                self.tell(other, Retire);
+                self.start(placed.child, ctx)
+            }
         }
     }
 
@@ -125,10 +168,8 @@ impl Children {
         let address = start_watched(child, ctx, move |end, pool: &mut EnginePool, ctx| {
             pool.hear(News::new(NodeNews::ChildEnded(id, end)), ctx);
         });
-        if self.config.warm > 0 && !self.recent.is_empty() {
-            address.tell(Warm(self.recent.clone()));
-        }
-        self.children.insert(id, Child(address));
+        let adaptors = Vec::new();
+        self.children.insert(id, Child { address, adaptors });
         true
     }
 
@@ -137,26 +178,18 @@ impl Children {
         EngineChild: Handler<M>,
         M: Message<Result = ()> + Send + 'static,
     {
-        if let Some(Child(address)) = self.children.get(&id) {
-            address.tell(message);
+        if let Some(child) = self.children.get(&id) {
+            child.address.tell(message);
         }
     }
 
     /// Hands a run to a child.
     pub(super) fn execute(&mut self, request: Execute, ctx: &mut Context<EnginePool>) {
         let run_id = request.run_id.clone();
-        self.remember_adaptors(&request);
-        let placed = self.placement.place(&run_id, request.project_id.clone());
+        let project = request.project_id.clone();
+        let placed = self.placement.place(&run_id, project, Instant::now());
         let id = placed.child;
-        let there = match placed.start {
-            Start::Nothing => true,
-            Start::Child => self.start(id, ctx),
-            Start::ChildInPlaceOf(other) => {
-                self.tell(other, Retire);
-                self.start(id, ctx)
-            }
-        };
-        if !there {
+        if !self.make(&placed, ctx) {
             log::error!(run_id = run_id.as_str(); "no engine child can be started for run {run_id}");
             self.listeners.remove(&run_id);
             let why = "the engine is not available".to_owned();
@@ -168,38 +201,14 @@ impl Children {
             "run {run_id} goes to engine child {}", id.0
         );
         self.listeners.insert(run_id, request.events.clone());
+        self.remember_adaptors(id, &request);
         self.tell(id, RunOn(request));
         if self.config.reuse != Reuse::Never {
-            self.warm(id);
+            self.warm(id, placed.prospect);
         }
-    }
-
-    fn warm(&self, id: ChildId) {
-        if self.config.warm > 0 {
-            self.tell(id, Warm(self.recent.clone()));
-        }
-    }
-
-    fn remember_adaptors(&mut self, request: &Execute) {
-        for step in request.plan.steps.values() {
-            for linked in step.linker.values() {
-                // By the alias: an adaptor may have moved into a bundle since.
-                let alias = Path::new(&linked.path).file_name();
-                self.recent
-                    .retain(|path| Path::new(path).file_name() != alias);
-                self.recent.insert(0, linked.path.clone());
-            }
-        }
-        self.recent.truncate(WARM_ADAPTORS);
-    }
-
-    /// Has these folders loaded by the spare threads of every child from now on.
-    pub(super) fn preload(&mut self, folders: Vec<String>) {
-        self.recent.extend(folders);
-        self.recent.truncate(WARM_ADAPTORS);
-        for id in self.placement.free() {
-            self.warm(id);
-        }
+        ctx.run_later(LONG_RUN, |pool, ctx| {
+            pool.hear(News::new(NodeNews::Settled), ctx);
+        });
     }
 
     pub(super) fn proceed(&mut self, run: &RunId) {
@@ -234,11 +243,11 @@ impl Children {
     ) {
         self.listeners.remove(run);
         match self.placement.idle(id, run, reusable) {
-            Afterwards::Warm => self.warm(id),
+            Afterwards::Warm => self.warm(id, Prospect::Again),
             Afterwards::Retire => self.tell(id, Retire),
             Afterwards::Nothing => {}
         }
-        self.start_spare(ctx);
+        self.start_spares(ctx);
     }
 
     /// A run came back from a child that was dead or dying when it got it.
@@ -294,7 +303,7 @@ impl Children {
         }
         // One that never answered is replaced by the validation, or on demand.
         if gone.was_ready {
-            self.start_spare(ctx);
+            self.start_spares(ctx);
         }
         gone.why.unwrap_or_else(|| "its actor died".to_owned())
     }
@@ -302,15 +311,15 @@ impl Children {
     /// Every child ends, at the latest with its run.
     pub(super) fn retire_all(&mut self) {
         self.placement.close();
-        for Child(address) in self.children.values() {
-            address.tell(Retire);
+        for child in self.children.values() {
+            child.address.tell(Retire);
         }
     }
 
     #[cfg(test)]
     pub(super) fn child_of(&self, run: &RunId) -> Option<Addr<EngineChild>> {
         let id = self.placement.child_of(run)?;
-        self.children.get(&id).map(|child| child.0.clone())
+        self.children.get(&id).map(|child| child.address.clone())
     }
 
     /// Whether it is judged where jobs connect to, once that is known.

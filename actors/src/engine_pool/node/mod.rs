@@ -8,6 +8,7 @@
 //! `children.rs` starts and tells the children (`child/`), `placement.rs` decides which one takes a run, `prepare.rs` gets what a
 //! run needs before.
 
+mod ahead;
 mod child;
 mod children;
 mod conversation;
@@ -50,6 +51,8 @@ enum NodeNews {
     Program(Result<PathBuf, EngineFolderError>),
     /// It is time for another try.
     Validate,
+    /// Some time has passed, after which other children may be needed.
+    Settled,
     /// These adaptor folders are to be loaded by spare threads.
     Preloaded(Vec<String>),
     /// A child has something to say.
@@ -206,6 +209,7 @@ impl NodeEngine {
             }
             NodeNews::Program(Err(error)) => return self.validation_failed(error.into(), ctx),
             NodeNews::Validate => self.validate(ctx),
+            NodeNews::Settled => self.children.settled(ctx),
             NodeNews::Preloaded(folders) => self.children.preload(folders),
             NodeNews::Child(id, update) => self.child_updated(id, update, ctx),
             NodeNews::ChildEnded(id, end) => {

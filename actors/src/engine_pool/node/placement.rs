@@ -1,20 +1,27 @@
 //! Which child takes a run, and how many there are. No actor, no I/O.
 //!
-//! A child serves one project unless the configuration says otherwise, and one unassigned child is kept ready, so that there
-//! are never more than the capacity and one.
+//! A child serves one project unless the configuration says otherwise, and some children that no project has used are kept
+//! ready (`demand.rs`), so that there are never more than the capacity and these.
 
 mod decisions;
+mod demand;
+mod spares;
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::time::Instant;
 
 use indexmap::IndexMap;
 use protocol::engine::EngineFailure;
 use protocol::ids::{ProjectId, RunId};
 
-pub(super) use self::decisions::{Afterwards, Begin, GivenBack, Gone, Lost, Placed, Start};
+pub(super) use self::decisions::{
+    Afterwards, Begin, GivenBack, Gone, Lost, Placed, Prospect, Start,
+};
+use self::demand::Demand;
+pub(super) use self::demand::REMEMBERED;
 use super::child::ChildId;
-use crate::config::Reuse;
+use crate::config::{Reuse, Spares};
 use crate::engine_pool::messages::{ChildState, ChildStatus};
 
 /// Children that may die before one run has begun: somebody may have killed all idle ones, but a run whose loading kills
@@ -88,11 +95,12 @@ pub(super) struct Placement {
     runs: HashMap<RunId, Assigned>,
     /// Runs that have ended.
     ended: u64,
+    demand: Demand,
 }
 
 impl Placement {
     /// For up to `capacity` runs at a time.
-    pub(super) fn new(capacity: usize, reuse: Reuse) -> Self {
+    pub(super) fn new(capacity: usize, reuse: Reuse, spares: Spares) -> Self {
         Self {
             capacity,
             reuse,
@@ -101,6 +109,7 @@ impl Placement {
             children: IndexMap::new(),
             runs: HashMap::new(),
             ended: 0,
+            demand: Demand::new(capacity, spares),
         }
     }
 
@@ -108,14 +117,27 @@ impl Placement {
         self.children.is_empty()
     }
 
-    /// An unassigned child that is to be started, unless there is one or no room for it.
-    pub(super) fn spare(&mut self) -> Option<ChildId> {
-        let has_spare = self
-            .children
+    fn living(&self) -> usize {
+        let retired = |child: &Entry| child.used == Use::Retired;
+        self.children
             .values()
-            .any(|child| matches!(child.used, Use::Free { .. }) && child.bound == Bound::Nobody);
-        let has_room = self.intake == Intake::Open && self.children.len() <= self.capacity;
-        (!has_spare && has_room).then(|| self.add())
+            .filter(|child| !retired(child))
+            .count()
+    }
+
+    /// The child that has been idle longest of those whose binding is `eligible`.
+    fn idle_longest(&self, eligible: impl Fn(&Bound) -> bool) -> Option<ChildId> {
+        self.children
+            .iter()
+            .filter(|(_, child)| matches!(child.used, Use::Free { .. }) && eligible(&child.bound))
+            .min_by_key(|(_, child)| child.idle_since)
+            .map(|(id, _)| *id)
+    }
+
+    fn retire(&mut self, id: ChildId) {
+        if let Some(child) = self.children.get_mut(&id) {
+            child.used = Use::Retired;
+        }
     }
 
     fn add(&mut self) -> ChildId {
@@ -138,9 +160,22 @@ impl Placement {
     /// Gives a run to a child of its project or one that no project has used, else to a new one. Of several, to that which
     /// can begin at once: it has a warm thread, or has had the longest time to load one. So runs that follow closely use
     /// more and more children, and others one.
-    pub(super) fn place(&mut self, run: &RunId, project: Option<ProjectId>) -> Placed {
-        let bound = Bound::To(project);
+    pub(super) fn place(
+        &mut self,
+        run: &RunId,
+        project: Option<ProjectId>,
+        now: Instant,
+    ) -> Placed {
         let any = self.reuse == Reuse::Always;
+        if !self.runs.contains_key(run) {
+            self.demand.placed(project.clone());
+        }
+        let prospect = if any || self.demand.recurs(project.as_ref()) {
+            Prospect::Again
+        } else {
+            Prospect::Once
+        };
+        let bound = Bound::To(project);
         let chosen = self
             .children
             .iter()
@@ -157,11 +192,14 @@ impl Placement {
         let (child, start) = match chosen {
             Some(id) => (id, Start::Nothing),
             None => {
-                let start = self.make_room();
+                let start = self.make_room(now);
                 (self.add(), start)
             }
         };
         if let Some(entry) = self.children.get_mut(&child) {
+            if entry.bound == Bound::Nobody {
+                self.demand.took(now);
+            }
             entry.used = Use::Busy(run.clone());
             entry.bound = bound;
             entry.runs += 1;
@@ -174,27 +212,23 @@ impl Placement {
                 asked: Asked::Load,
                 deaths: 0,
             });
-        Placed { child, start }
+        Placed {
+            child,
+            start,
+            prospect,
+        }
     }
 
     /// Retires an idle child of another project when there are as many as there may be.
-    fn make_room(&mut self) -> Start {
-        let retired = |child: &Entry| child.used == Use::Retired;
-        let living = self.children.values().filter(|child| !retired(child));
-        if living.count() <= self.capacity {
+    fn make_room(&mut self, now: Instant) -> Start {
+        if self.living() < self.capacity + self.demand.spares(now).max(1) {
             return Start::Child;
         }
-        let free = self
-            .children
-            .iter_mut()
-            .find(|(_, child)| matches!(child.used, Use::Free { .. }));
-        match free {
-            Some((id, child)) => {
-                child.used = Use::Retired;
-                Start::ChildInPlaceOf(*id)
-            }
-            None => Start::Child,
-        }
+        let Some(idle) = self.idle_longest(|_| true) else {
+            return Start::Child;
+        };
+        self.retire(idle);
+        Start::ChildInPlaceOf(idle)
     }
 
     /// A child that was to be started cannot be, and its run, if any, has no place.
@@ -250,7 +284,14 @@ impl Placement {
         }
         child.used = Use::Free { warm: false };
         child.idle_since = self.ended;
-        Afterwards::Warm
+        match &child.bound {
+            Bound::To(project)
+                if self.reuse == Reuse::Project && !self.demand.recurs(project.as_ref()) =>
+            {
+                Afterwards::Nothing
+            }
+            Bound::To(_) | Bound::Nobody => Afterwards::Warm,
+        }
     }
 
     /// A run came back from a child that was dead or dying when it got it.

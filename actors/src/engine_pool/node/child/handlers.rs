@@ -34,8 +34,8 @@ impl Handler<StopJob> for EngineChild {
 impl Handler<Warm> for EngineChild {
     type Result = ();
 
-    fn handle(&mut self, Warm(adaptors): Warm, ctx: &mut Self::Context) {
-        self.on(Event::Warm(adaptors), ctx);
+    fn handle(&mut self, warm: Warm, ctx: &mut Self::Context) {
+        self.on(Event::Warm(warm), ctx);
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::execution::{Execution, Stop};
 use super::exit::ProcessExit;
-use super::messages::ChildUpdate;
+use super::messages::{ChildUpdate, Warm};
 use super::table::StateKind;
 use crate::engine_pool::messages::Execute;
 use crate::engine_pool::node::error::LaunchError;
@@ -50,7 +50,7 @@ pub(super) enum Event {
     /// Somebody wants the run to stop.
     Stop(RunId),
     /// Adaptors that spare threads are to load.
-    Warm(Vec<String>),
+    Warm(Warm),
     /// It is to take no further run.
     Retire,
     /// The process said something that can be read.
@@ -153,7 +153,7 @@ pub(super) enum Effect {
 /// A command to the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Order {
-    Warm(Vec<String>),
+    Warm(Warm),
     /// The run of [`Machine::execution`].
     Execute,
     Go(RunId),
@@ -234,7 +234,7 @@ impl Machine {
         self.state = match event {
             // Whoever has no place for a run gives it back.
             Event::Execute(request) => self.execute(state, request, now),
-            Event::Warm(adaptors) => self.warm(state, adaptors),
+            Event::Warm(warm) => self.warm(state, warm),
             Event::Exited(exit) => self.exited(state, &exit),
             event => match state {
                 State::Spawning => self.spawning(event),
@@ -302,7 +302,7 @@ impl Machine {
         }
     }
 
-    fn warm(&mut self, state: State, adaptors: Vec<String>) -> State {
+    fn warm(&mut self, state: State, warm: Warm) -> State {
         match &state {
             State::Idle
             | State::Handshake {
@@ -313,7 +313,7 @@ impl Machine {
             }
             | State::Stopping {
                 next: Next::Idle, ..
-            } => self.act(Effect::Send(Order::Warm(adaptors))),
+            } => self.act(Effect::Send(Order::Warm(warm))),
             State::Spawning
             | State::Handshake { .. }
             | State::Busy { .. }

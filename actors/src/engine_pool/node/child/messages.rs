@@ -27,7 +27,12 @@ pub(in crate::engine_pool) struct Abandon;
 /// Keeps spare threads with these adaptors.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(in crate::engine_pool) struct Warm(pub(in crate::engine_pool) Vec<String>);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::engine_pool) struct Warm {
+    /// How many, none for a child that is not expected to have another run.
+    pub(in crate::engine_pool) threads: usize,
+    pub(in crate::engine_pool) adaptors: Vec<String>,
+}
 
 /// What a child tells its pool.
 pub(in crate::engine_pool) enum ChildUpdate {

@@ -66,7 +66,6 @@ type Start = Box<dyn Fn(SharedRun, Recipient<FromProcess>) -> Result<Process, La
 /// See the module's documentation.
 pub(super) struct EngineChild {
     id: ChildId,
-    warm: usize,
     handshake: Duration,
     options: NodeOptions,
     pool: Recipient<News>,
@@ -93,7 +92,6 @@ impl EngineChild {
     ) -> Self {
         Self {
             id,
-            warm: config.warm,
             handshake: config.validation_timeout,
             options: node_options(config),
             pool,
@@ -187,10 +185,10 @@ impl EngineChild {
         let nothing = Bytes::new();
         let execution = self.machine.execution();
         let (command, body) = match (order, execution) {
-            (Order::Warm(adaptors), _) => (
+            (Order::Warm(warm), _) => (
                 Command::Warm {
-                    threads: self.warm,
-                    adaptors,
+                    threads: warm.threads,
+                    adaptors: &warm.adaptors,
                 },
                 &nothing,
             ),

@@ -10,6 +10,14 @@ use crate::engine_pool::node::child::ChildId;
 pub(in crate::engine_pool::node) struct Placed {
     pub(in crate::engine_pool::node) child: ChildId,
     pub(in crate::engine_pool::node) start: Start,
+    pub(in crate::engine_pool::node) prospect: Prospect,
+}
+
+/// Whether a child is to be ready for a further run of the project. A thread costs as much to load as a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine_pool::node) enum Prospect {
+    Again,
+    Once,
 }
 
 /// What has to be done for a run's place.
@@ -26,7 +34,7 @@ pub(in crate::engine_pool::node) enum Start {
 /// What follows when a child's run has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine_pool::node) enum Afterwards {
-    /// It waits for the next one.
+    /// It is to be ready for the next one, which is expected.
     Warm,
     /// It is to end.
     Retire,

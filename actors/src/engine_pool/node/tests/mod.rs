@@ -22,6 +22,7 @@ use tokio::sync::{Semaphore, mpsc};
 use super::child::EngineChild;
 use crate::config::{
     AllowedSources, EgressRules, EngineConfig, MemoryEnforcement, NodeConfig, Reuse, SandboxMode,
+    Spares,
 };
 use crate::engine_pool::messages::{
     EngineEvent, Execute, GetEngineStatus, Prepare, PrepareError, Prepared, Proceed, StopEngine,
@@ -118,6 +119,7 @@ fn node_config(home: &Path) -> NodeConfig {
         monorepo_dir: None,
         preload: Vec::new(),
         warm: 1,
+        spares: Spares::Exactly(1),
         reuse: Reuse::Project,
         sandbox: SandboxMode::Auto,
         memory_enforcement: MemoryEnforcement::Heap,

@@ -186,7 +186,10 @@ fn unsendable() -> Event {
 }
 
 fn warm() -> Event {
-    Event::Warm(vec!["/a".to_owned()])
+    Event::Warm(Warm {
+        threads: 1,
+        adaptors: vec!["/a".to_owned()],
+    })
 }
 
 /// An effect in a few words.

@@ -44,7 +44,11 @@ pub(super) fn a_run_is_executed_and_the_child_is_idle_again() {
             &["measure", "send Go(RunId(r))", "in 9000 ms", "in 10000 ms"],
         )
         .expect(measured(100), S::Busy, &["in 100 ms"])
-        .expect(warm(), S::Busy, &[r#"send Warm(["/a"])"#])
+        .expect(
+            warm(),
+            S::Busy,
+            &[r#"send Warm(Warm { threads: 1, adaptors: ["/a"] })"#],
+        )
         .expect(log(), S::Busy, &["tell"])
         .expect(
             over(),
@@ -103,7 +107,11 @@ pub(super) fn a_run_that_is_stopped_ends_without_a_result() {
             &["close budget", "send Cancel(RunId(r))", "in 800 ms"],
         )
         .expect(log(), S::Stopping, &["tell"])
-        .expect(warm(), S::Stopping, &[r#"send Warm(["/a"])"#])
+        .expect(
+            warm(),
+            S::Stopping,
+            &[r#"send Warm(Warm { threads: 1, adaptors: ["/a"] })"#],
+        )
         .expect(over(), S::Stopping, &[])
         .expect(
             thread_ended(ExitCause::Cancelled),

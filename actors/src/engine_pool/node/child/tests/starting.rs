@@ -26,10 +26,18 @@ pub(super) fn a_child_is_idle_once_it_has_answered() {
             S::Handshake,
             &["in 10000 ms"],
         )
-        .expect(warm(), S::Handshake, &[r#"send Warm(["/a"])"#])
+        .expect(
+            warm(),
+            S::Handshake,
+            &[r#"send Warm(Warm { threads: 1, adaptors: ["/a"] })"#],
+        )
         .expect(ready("20.1.0"), S::Idle, &["count", "report ready"])
         .expect(elapsed(Timer::Handshake(LIMIT)), S::Idle, &[])
-        .expect(warm(), S::Idle, &[r#"send Warm(["/a"])"#])
+        .expect(
+            warm(),
+            S::Idle,
+            &[r#"send Warm(Warm { threads: 1, adaptors: ["/a"] })"#],
+        )
         .expect(warmed(), S::Idle, &["report warmed"]);
 }
 
