@@ -175,9 +175,9 @@ mod tests {
 
     #[actix_rt::test]
     async fn a_worker_that_goes_away_and_comes_back_is_heard_again() {
-        let event = "200 OK\r\ncontent-length: 23\r\n\r\ndata: {\"version\":\"1\"}\n\n";
-        let busy = "503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
-        let locked = "401 Unauthorized\r\ncontent-length: 0\r\n\r\n";
+        let event = "200 OK\r\nconnection: close\r\ncontent-length: 23\r\n\r\ndata: {\"version\":\"1\"}\n\n";
+        let busy = "503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+        let locked = "401 Unauthorized\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
         let url = answering(vec![event, busy, locked, event]);
         let (sender, mut news) = mpsc::channel(1);
         let again = Duration::from_millis(1);
