@@ -18,14 +18,15 @@ COPY adaptors/Cargo.toml adaptors/
 COPY benches/load/Cargo.toml benches/load/
 COPY compiler/Cargo.toml compiler/
 COPY lightning-mock/Cargo.toml lightning-mock/
+COPY log-events/Cargo.toml log-events/
 COPY mock-engine/Cargo.toml mock-engine/
 COPY protocol/Cargo.toml protocol/
 COPY sandbox/Cargo.toml sandbox/
-RUN for package in . actors adaptors benches/load compiler lightning-mock mock-engine protocol sandbox; do \
+RUN for package in . actors adaptors benches/load compiler lightning-mock log-events mock-engine protocol sandbox; do \
       sed -i '/^\[\[bench\]\]/,/^$/d' "$package/Cargo.toml" && mkdir -p "$package/src" && touch "$package/src/lib.rs" && echo 'fn main() {}' > "$package/src/main.rs"; \
     done && \
     cargo build --release --locked --package ws-worker --bin ws-worker --no-default-features --features "$FEATURES" && \
-    rm -rf src actors adaptors benches compiler lightning-mock mock-engine protocol sandbox
+    rm -rf src actors adaptors benches compiler lightning-mock log-events mock-engine protocol sandbox
 
 COPY . .
 # cargo goes by modification times, and those of a checkout may be older than the empty files above.

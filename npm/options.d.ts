@@ -100,9 +100,9 @@ export interface Settings {
   stateMemory?: string | number;
   /** Longest time a run may take, 0 for no limit. Variable: `WORKER_MAX_RUN_DURATION_SECONDS`. Default: `300`. */
   maxRunDurationSeconds?: string | number;
-  /** What is logged: none, error, always, warn, success, info, debug or trace, and TARGET=LEVEL for one part, as in info,actors::run=debug. Variable: `WORKER_LOG_LEVEL`. Default: `debug`. */
+  /** What is logged: none, error, always, warn, success, info, debug or trace, and TARGET=LEVEL for one part, as in info,actors::run=debug. Variable: `WORKER_LOG_LEVEL`. Default: `info`. */
   log?: string | number;
-  /** `text`, or `json` for one object a line. Variable: `WORKER_LOG_FORMAT`. Default: `text`. */
+  /** `text`; `json` for one object a line in the names of OpenTelemetry; `gcp` in those of Google Cloud's logging. Variable: `WORKER_LOG_FORMAT`. Default: `text`. */
   logFormat?: string | number;
   /** Record what is said to Lightning, for `ws-worker replay`. Secrets, dataclips and log texts are replaced, job code is not. Variable: `WORKER_RECORD`. */
   record?: string | number;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use actors::causes::with_causes;
 use clap::{CommandFactory as _, Parser as _};
+use log_events::{event, table};
 use ws_worker::cli::{Cli, Command, Flags, check, compile, demo, replay, show_config, top};
 use ws_worker::ipc::{self, ParentChannel};
 use ws_worker::settings::BadSettings;
@@ -44,9 +45,9 @@ type Ending = Result<u8, Box<dyn Error>>;
 
 fn run_worker(flags: Flags, parent: Option<ParentChannel>) -> Ending {
     let settings = flags.settings(std::env::vars_os())?;
-    let problems = logging::init(&settings.log)?;
+    let log = logging::init(&settings.log)?;
     prepare_process();
-    Ok(actix_rt::System::new().block_on(start::run(settings, parent, problems))?)
+    Ok(actix_rt::System::new().block_on(start::run(settings, parent, log))?)
 }
 
 fn run_demo(args: demo::DemoArgs) -> Ending {
@@ -98,7 +99,7 @@ fn print(report: &check::Report) -> Ending {
 fn prepare_process() {
     // Engine children run as the same user: without this they could read our memory and environment under /proc.
     if let Err(error) = nix::sys::prctl::set_dumpable(false) {
-        log::warn!("the memory of this process cannot be hidden from its children: {error}");
+        event!(table::WORKER_MEMORY_READABLE, error:% = error; "the memory of this process cannot be hidden from its children: {error}");
     }
     start::install_tls();
 }

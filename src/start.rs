@@ -13,6 +13,7 @@ use actors::supervisor::{
     ClaimOutcome, Exit, Supervisor, SupervisorHandle, WorkerState, WorkerStatus,
 };
 use futures_util::FutureExt as _;
+use log_events::{event, millis, table};
 use protocol::ids::RunId;
 use protocol::lightning::Timestamp;
 use protocol::recording::{self, Header};
@@ -20,7 +21,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::http::{BindError, Bound, Controls};
 use crate::ipc::ParentChannel;
-use crate::logging::Problems;
+use crate::logging::{Log, LogLevel};
 use crate::settings::Settings;
 
 /// How long the runs in hand may take to tell Lightning of their end after the second signal.
@@ -58,16 +59,17 @@ pub enum StartError {
 pub async fn run(
     settings: Settings,
     parent: Option<ParentChannel>,
-    problems: Problems,
+    log: Log,
 ) -> Result<u8, StartError> {
     let mut signals = Signals::new()?;
     let tied = settings.end_with_parent;
+    louder_on_signal(log.level.clone())?;
     let Launched {
         worker,
         server,
         address,
         recorder,
-    } = launch(settings, problems)?;
+    } = launch(settings, log)?;
     let parent = parent.map(|parent| tell_ready(parent, tied.then_some(address)));
     let code = until_ended(worker, server, &mut signals, gone(parent, tied)).await;
     if let Some(recorder) = recorder {
@@ -85,18 +87,19 @@ pub(crate) struct Launched {
 }
 
 /// Starts the worker and its HTTP server, inside an actix System.
-pub(crate) fn launch(mut settings: Settings, problems: Problems) -> Result<Launched, StartError> {
+pub(crate) fn launch(mut settings: Settings, log: Log) -> Result<Launched, StartError> {
     let bound = Bound::new(&settings.http)?;
     for warning in &settings.warnings {
-        log::warn!("{warning}");
+        event!(table::SETTINGS_DOUBTFUL; "{warning}");
     }
-    log::info!(
+    event!(
+        table::WORKER_STARTING, version = crate::VERSION, worker_name:% = settings.worker.identity.id;
         "ws-worker {} starting as {}",
         crate::VERSION,
         settings.worker.identity.id
     );
     for workloop in &settings.worker.workloops {
-        log::info!(workloop = workloop.id.as_str(); "workloop {} with {} slots", workloop.id, workloop.slots);
+        event!(table::WORKLOOP_OPENED, workloop = workloop.id.as_str(), slots = workloop.slots; "workloop {} with {} slots", workloop.id, workloop.slots);
     }
     let address = bound.address();
     let metrics = settings.worker.metrics.clone();
@@ -107,10 +110,10 @@ pub(crate) fn launch(mut settings: Settings, problems: Problems) -> Result<Launc
     let recorder = record(&settings)?;
     settings.worker.lightning.recorder.clone_from(&recorder);
     let worker = Supervisor::start(settings.worker)?;
-    let server = bound.serve(worker.clone(), &settings.http, &metrics, problems)?;
-    log::info!(mark = "always"; "listening on http://{address}");
+    let server = bound.serve(worker.clone(), &settings.http, &metrics, log)?;
+    event!(table::WORKER_LISTENING, address:% = address; "listening on http://{address}");
     if !looping {
-        log::info!(mark = "always"; "nothing is claimed until asked: curl -X POST http://localhost:{}/claim", address.port());
+        event!(table::WORKER_ON_REQUEST, address:% = address; "nothing is claimed until asked: curl -X POST http://localhost:{}/claim", address.port());
     }
     Ok(Launched {
         worker,
@@ -139,7 +142,7 @@ fn record(settings: &Settings) -> Result<Option<Recorder>, StartError> {
     } else {
         "job code is in it"
     };
-    log::warn!("recording to {}: {what}", file.display());
+    event!(table::RECORDING_STARTED, file:% = file.display(); "recording to {}: {what}", file.display());
     Recorder::start(file, recording.most_bytes, header)
         .map(Some)
         .map_err(|source| StartError::Recording {
@@ -171,7 +174,7 @@ fn tell_ready(mut parent: ParentChannel, address: Option<SocketAddr>) -> ParentC
         .send_ready()
         .and_then(|()| address.map_or(Ok(()), |address| parent.send_address(address)));
     if let Err(error) = told {
-        log::warn!("the parent process could not be told that the worker is ready: {error}");
+        event!(table::WORKER_PARENT_DEAF, error:% = error; "the parent process could not be told that the worker is ready: {error}");
     }
     parent
 }
@@ -182,7 +185,7 @@ async fn gone(parent: Option<ParentChannel>, tied: bool) {
     match parent {
         Some(parent) if tied => {
             if let Err(error) = parent.closed().await {
-                log::warn!("the end of the parent process will not be noticed: {error}");
+                event!(table::WORKER_PARENT_DEAF, error:% = error; "the end of the parent process will not be noticed: {error}");
                 std::future::pending::<()>().await;
             }
         }
@@ -191,6 +194,17 @@ async fn gone(parent: Option<ParentChannel>, tied: bool) {
             std::future::pending::<()>().await;
         }
     }
+}
+
+/// SIGUSR1 makes the log one step louder.
+fn louder_on_signal(level: LogLevel) -> std::io::Result<()> {
+    let mut usr1 = signal(SignalKind::user_defined1())?;
+    actix_rt::spawn(async move {
+        while usr1.recv().await.is_some() {
+            level.louder("signal");
+        }
+    });
+    Ok(())
 }
 
 /// What the end of the worker depends on.
@@ -239,23 +253,24 @@ async fn until_ended(
         };
         stage = match (stage, occasion) {
             (Stage::Running, Occasion::ParentGone) => {
-                log::info!(mark = "always"; "the parent process has gone: draining");
+                event!(table::WORKER_STOP_REQUESTED, cause = "parent_gone"; "the parent process has gone: draining");
                 worker.drain();
                 Stage::Draining
             }
             (Stage::Running, Occasion::Signal(signal)) => {
-                log::info!(mark = "always"; "{signal} RECEIVED: CLOSING SERVER");
+                event!(table::WORKER_STOP_REQUESTED, signal:% = signal, cause = "signal"; "{signal} RECEIVED: CLOSING SERVER");
                 worker.drain();
                 Stage::Draining
             }
             (Stage::Draining, Occasion::Signal(signal)) => {
-                log::warn!("{signal} received while draining: ending the runs in hand");
+                event!(table::WORKER_DRAIN_FORCED, signal:% = signal, cause = "signal"; "{signal} received while draining: ending the runs in hand");
                 worker.stop_now();
                 Stage::Stopping { signal }
             }
             (Stage::Stopping { signal }, Occasion::Signal(_)) => return signal.exit_code(),
             (Stage::Stopping { signal }, Occasion::OutOfPatience) => {
-                log::error!(
+                event!(
+                    table::WORKER_STOP_TIMED_OUT, duration_ms = millis(STOP_PATIENCE);
                     "the runs in hand did not end within {} s; leaving them",
                     STOP_PATIENCE.as_secs()
                 );
@@ -269,28 +284,24 @@ async fn until_ended(
 }
 
 fn exit_code(exit: &Exit) -> u8 {
-    match exit {
+    let (code, error) = match exit {
         Exit::Drained => {
-            log::info!(mark = "success"; "everything in hand is finished");
-            0
+            event!(table::WORKER_ENDED, exit_code = 0; "everything in hand is finished");
+            return 0;
         }
-        Exit::BadToken => {
-            log::error!(
-                "ended because a run token failed verification: check WORKER_LIGHTNING_PUBLIC_KEY"
-            );
-            1
-        }
-        Exit::EngineUnavailable(why) => {
-            log::error!(
-                "the engine cannot be started: {why}; `ws-worker check` looks for the cause"
-            );
-            70
-        }
-        Exit::GaveUp(why) => {
-            log::error!("giving up: {why}");
-            70
-        }
-    }
+        Exit::BadToken => (
+            1,
+            "ended because a run token failed verification: check WORKER_LIGHTNING_PUBLIC_KEY"
+                .to_owned(),
+        ),
+        Exit::EngineUnavailable(why) => (
+            70,
+            format!("the engine cannot be started: {why}; `ws-worker check` looks for the cause"),
+        ),
+        Exit::GaveUp(why) => (70, format!("giving up: {why}")),
+    };
+    event!(table::WORKER_FAILED, error = error, exit_code = code; "{error}");
+    code
 }
 
 /// The signals that end the worker.

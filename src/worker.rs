@@ -7,7 +7,7 @@ use actors::supervisor::{ClaimOutcome, Exit, SupervisorHandle, WorkerStatus};
 use protocol::ids::RunId;
 
 use crate::cli::Flags;
-use crate::logging::Problems;
+use crate::logging::Log;
 use crate::settings::{BadSettings, SettingProblem, Settings, known, table};
 use crate::start::{self, Launched, StartError};
 
@@ -151,7 +151,7 @@ type Started = Result<(SupervisorHandle, SocketAddr), StartError>;
 
 /// The life of the worker's thread.
 async fn live(settings: Settings, started: &mpsc::Sender<Started>, ending: &mpsc::Sender<Exit>) {
-    let launched = start::launch(settings, Problems::default());
+    let launched = start::launch(settings, Log::default());
     let (answer, launched) = match launched {
         Ok(launched) => (
             Ok((launched.worker.clone(), launched.address)),

@@ -270,3 +270,24 @@ fn a_broken_rule_is_seen() {
     let text = "//! A.\n\nmod inner;\n\nuse std::fs;\n\nuse log::{\n    Level,\n    Record,\n};\nuse crate::b;\nuse inner::C;\n\nfn f() {}\nuse x;\n";
     assert_eq!(groups(text), [(0, true), (1, true), (2, false), (2, false)]);
 }
+
+#[test]
+fn what_is_logged_at_info_or_above_has_an_event() {
+    // Programs for a terminal, and what a job's engine is told by the mock.
+    let apart = ["src/cli/", "lightning-mock/", "benches/", "log-events/"];
+    nobody_breaks(
+        "a line that an operator may act on has an event: log with `log_events::event!`",
+        |source| {
+            if source.is_test() || apart.iter().any(|folder| source.path.starts_with(folder)) {
+                return Vec::new();
+            }
+            let bare = ["log::error!", "log::warn!", "log::info!", "log::log!"];
+            source
+                .production()
+                .filter(|(_, line)| !line.trim_start().starts_with("//"))
+                .filter(|(_, line)| bare.iter().any(|call| line.contains(call)))
+                .map(|(number, _)| format!("{}:{}", source.path, number + 1))
+                .collect()
+        },
+    );
+}

@@ -51,6 +51,16 @@ pub(crate) enum Unreported {
     TakenAway,
 }
 
+impl Unreported {
+    /// The cause as the log has it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::GivenUp => "given_up",
+            Self::TakenAway => "taken_away",
+        }
+    }
+}
+
 impl End {
     /// The reason as metrics and the log have it.
     pub(crate) fn word(self) -> &'static str {

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use log_events::{event, millis, table};
+
 use crate::bundler::Bundler;
 use crate::engine_program;
 use crate::files::{FileError, blocking, remove_folder};
@@ -75,7 +77,8 @@ async fn ensure_installed(
     if is_whole(&folder).await? {
         return Ok(folder);
     }
-    log::info!(
+    event!(
+        table::ENGINE_INSTALLING, file:% = folder.display();
         "installing the engine into {}; this is done once",
         folder.display()
     );
@@ -86,11 +89,12 @@ async fn ensure_installed(
     if installed.is_err() {
         let left = unfinished.clone();
         if let Err(error) = blocking(move || remove_folder(&left)).await {
-            log::warn!("an engine that was not installed cannot be removed: {error}");
+            event!(table::ENGINE_FOLDER_LEFT, file:% = unfinished.display(), error:% = error; "an engine that was not installed cannot be removed: {error}");
         }
     }
     installed?;
-    log::info!(
+    event!(
+        table::ENGINE_INSTALLED, duration_ms = millis(began.elapsed());
         "installed the engine in {:.1}s",
         began.elapsed().as_secs_f64()
     );
@@ -108,7 +112,7 @@ async fn install(
     npm.ci(unfinished).await?;
     let bundler = Bundler::new(tools.clone(), unfinished.to_owned());
     if let Err(why) = bundler.engine().await {
-        log::warn!("the engine is not bundled, so runs cost more: {why}");
+        event!(table::ENGINE_UNBUNDLED, error:% = why; "the engine is not bundled, so runs cost more: {why}");
     }
     let (from, to) = (unfinished.to_owned(), folder.to_owned());
     blocking(move || {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use log_events::{event, table};
 use serde_json::{Map, Value, json};
 
 use crate::bundle;
@@ -162,7 +163,8 @@ impl Repository {
             copy_tree(&packages, &staged.folder.join(PACKAGES), copying)?;
         }
         if remove_folder(&staged.folder.join(PACKAGES).join(package.alias()))? {
-            log::info!(
+            event!(
+                table::REPOSITORY_CLEANED, adaptor = package.shown();
                 "leaving out what an interrupted install has left of {}",
                 package.alias()
             );

@@ -29,6 +29,11 @@ impl Package {
         format!("{}_{}", self.name, self.version)
     }
 
+    /// As an operator knows it: `name@version`.
+    pub(crate) fn shown(&self) -> String {
+        format!("{}@{}", self.name, self.version)
+    }
+
     /// What npm is asked to install.
     pub(crate) fn npm_spec(&self) -> String {
         format!("{}@npm:{}@{}", self.alias(), self.name, self.version)

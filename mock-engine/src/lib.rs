@@ -28,6 +28,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use log_events::{event, table};
 use protocol::engine::{EngineFailure, ExecuteOptions, RunProgress};
 use protocol::ids::RunId;
 use protocol::lightning::Timestamp;
@@ -107,7 +108,7 @@ impl MockEngine {
         let mut queue = self.shared.lock();
         if queue.runs.contains_key(&request.id) {
             drop(queue);
-            log::warn!(run_id = request.id.as_str(); "refused to execute a run a second time while it executes");
+            event!(table::RUN_EVENT_IGNORED, run_id = request.id.as_str(), error = "executed twice"; "refused to execute a run a second time while it executes");
             Ending {
                 shared: None,
                 emitter: emitter(&request, &control, self.clock),
@@ -122,7 +123,7 @@ impl MockEngine {
         drop(queue);
         self.shared.queued.notify_one();
         if busy && let Err(error) = self.spawn() {
-            log::warn!("no further thread for the mock engine: {error}");
+            event!(table::ENGINE_THREAD_FAILED, error:% = error; "no further thread for the mock engine: {error}");
             self.fail_newest_without_threads(&error);
         }
     }

@@ -12,6 +12,8 @@ use std::os::unix::fs::{
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use log_events::{event, table};
+
 use crate::platform::{self, User};
 
 /// How the name of a root begins, after which comes a random part.
@@ -124,7 +126,7 @@ fn remove(path: &Path) {
     if let Err(error) = remove_all(path)
         && error.kind() != io::ErrorKind::NotFound
     {
-        log::warn!("{} cannot be removed: {error}", path.display());
+        event!(table::SANDBOX_FOLDER_LEFT, file:% = path.display(), error:% = error; "{} cannot be removed: {error}", path.display());
     }
 }
 
@@ -216,7 +218,7 @@ impl Drop for PrivateFolder {
         if let Err(error) = fs::remove_file(self.mark())
             && error.kind() != io::ErrorKind::NotFound
         {
-            log::warn!("{} cannot be removed: {error}", self.mark().display());
+            event!(table::SANDBOX_FOLDER_LEFT, file:% = self.mark().display(), error:% = error; "{} cannot be removed: {error}", self.mark().display());
         }
     }
 }

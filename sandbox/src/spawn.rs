@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use log_events::{event, table};
 use tokio::net::UnixStream;
 use tokio::process::{ChildStderr, ChildStdout, Command};
 use tokio::sync::oneshot;
@@ -88,7 +89,7 @@ impl Control {
     /// Has the kernel limit its memory from now on, where it can.
     pub fn limit_memory(&self, bytes: u64) {
         if let Some(Err(error)) = self.cgroup.as_ref().map(|leaf| leaf.limit(bytes)) {
-            log::warn!("cgroup: failed to constrain process {}: {error}", self.pid);
+            event!(table::SANDBOX_CGROUP_FAILED, pid = self.pid, error:% = error; "cgroup: failed to constrain process {}: {error}", self.pid);
         }
     }
 
@@ -150,7 +151,7 @@ pub fn spawn(spec: &Spec) -> Result<Confined, Error> {
     };
     let cgroup = confinement.memory.as_ref().and_then(|group| {
         let leaf = group.cgroups.leaf(group.bytes, group.threads);
-        leaf.inspect_err(|error| log::warn!("cgroup: failed to make one for a process: {error}"))
+        leaf.inspect_err(|error| event!(table::SANDBOX_CGROUP_FAILED, error:% = error; "cgroup: failed to make one for a process: {error}"))
             .ok()
     });
     let mut prepared = Prepared::build(
@@ -191,7 +192,7 @@ pub fn spawn(spec: &Spec) -> Result<Confined, Error> {
     // Known until it is reaped.
     let pid = child.id().unwrap_or_default();
     if cgroup.as_ref().is_some_and(|leaf| !leaf.holds(pid)) {
-        log::warn!("cgroup: failed to constrain process {pid}: it is not in its group");
+        event!(table::SANDBOX_CGROUP_FAILED, pid = pid, error = "it is not in its group"; "cgroup: failed to constrain process {pid}: it is not in its group");
     }
     // The process is killed if it cannot be written down, or its calls cannot be answered.
     private.belongs_to(pid).map_err(Error::PrivateFolder)?;

@@ -35,9 +35,10 @@ use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer};
 use actors::metrics::Metrics;
 use actors::supervisor::WorkerStatus;
+use log_events::{event, table};
 use protocol::ids::RunId;
 
-use crate::logging::Problems;
+use crate::logging::Log;
 use crate::settings::HttpSettings;
 use metrics::Exporter;
 use page::Sources;
@@ -106,9 +107,9 @@ impl Bound {
         controls: impl Controls,
         settings: &HttpSettings,
         metrics: &Metrics,
-        problems: Problems,
+        log: Log,
     ) -> io::Result<ServerHandle> {
-        let sources = Sources::new(problems);
+        let sources = Sources::new(log);
         sources.history.follow(metrics.clone());
         sources.ask(Asking {
             urls: settings.peers.clone(),
@@ -128,7 +129,7 @@ impl Bound {
         let handle = server.handle();
         actix_rt::spawn(async move {
             if let Err(error) = server.await {
-                log::error!("the HTTP server ended: {error}");
+                event!(table::HTTP_FAILED, error:% = error; "the HTTP server ended: {error}");
             }
         });
         Ok(handle)

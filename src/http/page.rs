@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::Controls;
 use super::history::{History, Sample};
 use super::peers::{Asking, Peer, Peers};
-use crate::logging::{Problem, Problems};
+use crate::logging::{Log, Problem};
 
 const PAGE: &str = include_str!("page.html");
 
@@ -31,8 +31,8 @@ const MOST_LISTENERS: usize = 16;
 /// What the page shows besides the status.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sources {
-    /// The last warnings and errors.
-    pub(crate) problems: Problems,
+    /// The last warnings and errors, and what is logged.
+    pub(crate) log: Log,
     /// The last fifteen minutes.
     pub(crate) history: History,
     peers: Peers,
@@ -40,10 +40,10 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    /// Sources with these problems and no history yet.
-    pub(crate) fn new(problems: Problems) -> Self {
+    /// Sources with this log and no history yet.
+    pub(crate) fn new(log: Log) -> Self {
         Self {
-            problems,
+            log,
             ..Self::default()
         }
     }
@@ -67,7 +67,7 @@ impl Status {
     pub(super) fn new(worker: WorkerStatus, sources: &Sources) -> Self {
         Self {
             worker,
-            problems: sources.problems.last(),
+            problems: sources.log.problems.last(),
         }
     }
 }

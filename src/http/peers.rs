@@ -11,6 +11,7 @@ use actors::config::Secret;
 use awc::Client;
 use awc::error::{JsonPayloadError, SendRequestError};
 use futures_util::future::join_all;
+use log_events::{event, table};
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -104,10 +105,8 @@ impl Peers {
             let client = match actors::lightning::http_client(asking.extra_ca_file.as_deref()) {
                 Ok(client) => client,
                 Err(error) => {
-                    log::warn!(
-                        "the status page shows no other workers: {}",
-                        with_causes(&error)
-                    );
+                    let error = with_causes(&error);
+                    event!(table::HTTP_NO_PEERS, error = error; "the status page shows no other workers: {error}");
                     return;
                 }
             };

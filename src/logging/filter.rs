@@ -1,12 +1,11 @@
 //! What is logged: `--log info,actors::run=debug`.
 
-use log::{Level, LevelFilter, Record};
-
-use super::MARK;
+use log::{Level, LevelFilter, Metadata, Record};
+use log_events::MARK;
 
 /// Targets of this project. A level without a target is theirs; libraries are heard from `warn` on, since what they say
 /// below that is about themselves.
-const OURS: [&str; 9] = [
+const OURS: [&str; 10] = [
     "ws_worker",
     "actors",
     "adaptors",
@@ -16,6 +15,7 @@ const OURS: [&str; 9] = [
     "compiler",
     "engine",
     "lightning_mock",
+    "log_events",
 ];
 
 /// The level names of the reference's logger and of the `log` crate.
@@ -86,9 +86,26 @@ fn mark(record: &Record<'_>) -> Option<String> {
         .map(|mark| mark.to_string())
 }
 
+/// What counts without a filter: one line a run, and what goes wrong.
+pub(crate) const DEFAULT: &str = "info";
+
+/// The levels from silent to loud, for one step louder.
+const LADDER: [(&str, LevelFilter); 6] = [
+    ("none", LevelFilter::Off),
+    ("error", LevelFilter::Error),
+    ("warn", LevelFilter::Warn),
+    ("info", LevelFilter::Info),
+    ("debug", LevelFilter::Debug),
+    ("trace", LevelFilter::Trace),
+];
+
 /// Which lines are logged, by level and target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFilter {
+    /// As it was given.
+    text: String,
+    /// The level of our own parts that have none of their own.
+    overall: Threshold,
     everything: Threshold,
     /// Target prefixes; the longest that fits counts.
     targets: Vec<(String, Threshold)>,
@@ -102,14 +119,29 @@ pub struct BadFilter {
     known: String,
 }
 
+impl Default for LogFilter {
+    fn default() -> Self {
+        let overall = Threshold::Level(LevelFilter::Info);
+        Self {
+            text: DEFAULT.to_owned(),
+            overall,
+            everything: overall.for_libraries(),
+            targets: OURS
+                .iter()
+                .map(|target| ((*target).to_owned(), overall))
+                .collect(),
+        }
+    }
+}
+
 impl LogFilter {
-    /// Reads a level, `TARGET=LEVEL` pairs, or both, separated by commas. Without a level it is `debug`, as without a filter.
+    /// Reads a level, `TARGET=LEVEL` pairs, or both, separated by commas. Without a level it is `info`, as without a filter.
     ///
     /// # Errors
     ///
     /// Names the level that is not known and those that are.
     pub fn parse(text: &str) -> Result<Self, BadFilter> {
-        let mut overall = threshold("debug")?;
+        let mut overall = threshold(DEFAULT)?;
         let mut targets = Vec::new();
         for item in text
             .split(',')
@@ -126,29 +158,56 @@ impl LogFilter {
         let ours = OURS.iter().map(|target| ((*target).to_owned(), overall));
         let targets = ours.chain(targets).collect();
         Ok(Self {
+            text: text.trim().to_owned(),
+            overall,
             everything: overall.for_libraries(),
             targets,
         })
     }
 
-    /// Tells env_logger which records need not be formatted at all.
-    pub(super) fn install(&self, builder: &mut env_logger::Builder) {
-        builder.filter_level(self.everything.coarse());
-        for (target, threshold) in &self.targets {
-            builder.filter_module(target, threshold.coarse());
-        }
+    /// The filter as it was given.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
     }
 
-    /// Whether a record that passed env_logger's filter is to be shown.
+    /// The same with the level one step louder; `None` where there is no louder one.
+    pub(super) fn louder(&self) -> Option<Self> {
+        let now = self.overall.coarse();
+        let (level, _) = LADDER.iter().find(|(_, level)| *level > now)?;
+        let targets = self
+            .text
+            .split(',')
+            .map(str::trim)
+            .filter(|item| item.contains('='));
+        let text: Vec<&str> = std::iter::once(*level).chain(targets).collect();
+        Self::parse(&text.join(",")).ok()
+    }
+
+    /// The level below which nothing is ever shown.
+    pub(super) fn most(&self) -> LevelFilter {
+        let targets = self.targets.iter().map(|(_, threshold)| threshold.coarse());
+        targets.fold(self.everything.coarse(), Ord::max)
+    }
+
+    /// Whether a line of this level and target may have to be shown, before its fields are known.
+    pub(super) fn may_show(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= self.threshold_of(metadata.target()).coarse()
+    }
+
+    /// Whether a record is to be shown.
     pub(super) fn shows(&self, record: &Record<'_>) -> bool {
+        self.threshold_of(record.target()).shows(record)
+    }
+
+    fn threshold_of(&self, target: &str) -> Threshold {
         let fitting = self
             .targets
             .iter()
-            .filter(|(target, _)| record.target().starts_with(target.as_str()));
-        let threshold = fitting
-            .max_by_key(|(target, _)| target.len())
-            .map_or(self.everything, |(_, threshold)| *threshold);
-        threshold.shows(record)
+            .filter(|(prefix, _)| target.starts_with(prefix.as_str()));
+        fitting
+            .max_by_key(|(prefix, _)| prefix.len())
+            .map_or(self.everything, |(_, threshold)| *threshold)
     }
 }
 
@@ -202,7 +261,12 @@ mod tests {
         assert!(shown(filter, Level::Debug, "actors::run::outbox"));
         assert!(!shown(filter, Level::Debug, "actors::workloop"));
         assert!(shown(filter, Level::Trace, "actix_web"));
-        assert!(shown("actors::run=error", Level::Debug, "actors::workloop"));
+        assert!(shown("actors::run=error", Level::Info, "actors::workloop"));
+        assert!(!shown(
+            "actors::run=error",
+            Level::Debug,
+            "actors::workloop"
+        ));
         assert!(!shown("actors::run=error", Level::Warn, "actors::run"));
     }
 

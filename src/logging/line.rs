@@ -6,9 +6,9 @@ use std::fmt::{Display, Write as _};
 use actors::log_context::run_at_work;
 use log::kv::{Key, Value, VisitSource, VisitValue};
 use log::{Level, Record};
+use log_events::{EVENT, MARK};
 use serde_json::Map;
 
-use super::MARK;
 use super::scrub::Scrubber;
 
 /// The field that names a run.
@@ -19,8 +19,11 @@ const RUN_ID: &str = "run_id";
 pub enum LogFormat {
     /// `[RUN] ℹ <run id> message`.
     Text,
-    /// One object a line: `ts`, `level`, `target`, `msg`, and the fields that apply.
+    /// One object a line, with the names of OpenTelemetry's log data model in lower case: `timestamp`, `severity_text`,
+    /// `severity_number`, `scope`, `event`, `body`; and the fields that apply, beside them.
     Json,
+    /// One object a line as Google Cloud's logging agent takes it: `time`, `severity`, `message`; else as `Json`.
+    Gcp,
 }
 
 /// Targets and the component that a text line names, the first that fits counts. `SRV` and `ENG` are the reference's.
@@ -58,7 +61,11 @@ pub(super) fn text(record: &Record<'_>, scrubber: &Scrubber) -> TextLine {
             message.insert_str(0, &format!("{run} "));
         }
     }
-    for (key, value) in fields.iter().filter(|(key, _)| key != RUN_ID) {
+    // The event is for machines, and says what the message says.
+    for (key, value) in fields
+        .iter()
+        .filter(|(key, _)| key != RUN_ID && key != EVENT)
+    {
         let value = plain(value);
         if !mentions(&message, &value) {
             write!(message, " {key}={value}").expect("writing to a String does not fail");
@@ -83,17 +90,57 @@ pub(super) fn text(record: &Record<'_>, scrubber: &Scrubber) -> TextLine {
     }
 }
 
-/// A line as a JSON object without a line break.
+/// A line as a JSON object without a line break, in the names of OpenTelemetry.
 pub(super) fn json(record: &Record<'_>, ts: &impl Display, scrubber: &Scrubber) -> String {
     let mut line = Map::new();
-    line.insert("ts".to_owned(), ts.to_string().into());
+    line.insert("timestamp".to_owned(), ts.to_string().into());
+    line.insert("severity_text".to_owned(), record.level().as_str().into());
     line.insert(
-        "level".to_owned(),
-        record.level().as_str().to_ascii_lowercase().into(),
+        "severity_number".to_owned(),
+        severity_number(record.level()).into(),
     );
-    line.insert("target".to_owned(), record.target().into());
+    complete(line, "body", record, scrubber)
+}
+
+/// A line as a JSON object without a line break, in the names of Google Cloud.
+pub(super) fn gcp(record: &Record<'_>, ts: &impl Display, scrubber: &Scrubber) -> String {
+    let severity = match record.level() {
+        Level::Error => "ERROR",
+        Level::Warn => "WARNING",
+        Level::Info => "INFO",
+        Level::Debug | Level::Trace => "DEBUG",
+    };
+    let mut line = Map::new();
+    line.insert("time".to_owned(), ts.to_string().into());
+    line.insert("severity".to_owned(), severity.into());
+    complete(line, "message", record, scrubber)
+}
+
+/// OpenTelemetry's number of a level.
+fn severity_number(level: Level) -> u8 {
+    match level {
+        Level::Error => 17,
+        Level::Warn => 13,
+        Level::Info => 9,
+        Level::Debug => 5,
+        Level::Trace => 1,
+    }
+}
+
+/// Adds what both forms have in common; the text goes under `text_key`.
+fn complete(
+    mut line: Map<String, serde_json::Value>,
+    text_key: &str,
+    record: &Record<'_>,
+    scrubber: &Scrubber,
+) -> String {
+    line.insert("scope".to_owned(), record.target().into());
+    let event = record.key_values().get(EVENT.into());
+    if let Some(event) = event {
+        line.insert(EVENT.to_owned(), event.to_string().into());
+    }
     line.insert(
-        "msg".to_owned(),
+        text_key.to_owned(),
         scrubber.clean(&record.args().to_string()).into(),
     );
     for (key, value) in fields(record) {
@@ -319,7 +366,8 @@ mod tests {
         let fields = [
             ("duration_ms", Value::from(12)),
             ("run_id", Value::from("r-1")),
-            ("msg", Value::from("not mine")),
+            ("body", Value::from("not mine")),
+            ("event", Value::from("run.ended")),
         ];
         let args = format_args!("two\nlines");
         let record = Record::builder()
@@ -330,7 +378,7 @@ mod tests {
             .build();
         assert_eq!(
             json(&record, &"2026-01-01T00:00:00.000000Z", &scrubber()),
-            r#"{"ts":"2026-01-01T00:00:00.000000Z","level":"info","target":"actors::run","msg":"two\nlines","duration_ms":12,"run_id":"r-1"}"#
+            r#"{"timestamp":"2026-01-01T00:00:00.000000Z","severity_text":"INFO","severity_number":9,"scope":"actors::run","event":"run.ended","body":"two\nlines","duration_ms":12,"run_id":"r-1"}"#
         );
     }
 }

@@ -1,6 +1,7 @@
 //! The operator's log on stdout: text in the manner of the reference, or JSON lines. Set up once by `main`.
 
 mod filter;
+mod level;
 mod line;
 mod problems;
 mod reports;
@@ -11,17 +12,17 @@ use std::panic::PanicHookInfo;
 use std::sync::Arc;
 
 use actors::config::Secret;
+use log_events::{event, table};
 
+pub(crate) use filter::DEFAULT as DEFAULT_FILTER;
 pub use filter::{BadFilter, LogFilter};
+pub(crate) use level::DEFAULT_STAY;
+pub use level::{LogLevel, Shown};
 pub use line::LogFormat;
 pub use problems::{Problem, Problems};
 use reports::Reports;
 pub use reports::{BadReports, ReportSettings};
 use scrub::Scrubber;
-
-/// Says that a line reports a success or must be seen at almost every level: the reference's levels `success` and
-/// `always`, which the `log` crate does not have. `log::info!(mark = "success"; "…")`.
-pub(crate) const MARK: &str = "mark";
 
 /// How the operator's log looks.
 #[derive(Debug, Clone)]
@@ -50,6 +51,7 @@ pub enum LogError {
 /// Prints what the settings ask for, and notes problems whatever they ask for.
 struct Logger {
     printed: env_logger::Logger,
+    level: LogLevel,
     problems: Problems,
     reports: Option<Reports>,
     scrubber: Arc<Scrubber>,
@@ -57,13 +59,15 @@ struct Logger {
 
 impl log::Log for Logger {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        self.printed.enabled(metadata)
+        self.level.may_show(metadata)
             || Problems::takes(metadata.level())
             || (self.reports.is_some() && Reports::takes(metadata.level()))
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        self.printed.log(record);
+        if self.level.shows(record) {
+            self.printed.log(record);
+        }
         if Problems::takes(record.level()) {
             self.problems.note(record, &self.scrubber);
         }
@@ -82,46 +86,55 @@ impl log::Log for Logger {
     }
 }
 
-/// Sets the process's logger, and a panic hook that logs; gives the list that problems are noted in.
+/// The log of this process, for those who look at it or change it.
+#[derive(Debug, Clone, Default)]
+pub struct Log {
+    /// The last warnings and errors.
+    pub problems: Problems,
+    /// What is shown.
+    pub level: LogLevel,
+}
+
+/// Sets the process's logger, and a panic hook that logs.
 ///
 /// # Errors
 ///
 /// The process has a logger already, or errors cannot be reported.
-pub fn init(settings: &LogSettings) -> Result<Problems, LogError> {
+pub fn init(settings: &LogSettings) -> Result<Log, LogError> {
     let scrubber = Arc::new(Scrubber::new(&settings.secrets));
     let problems = Problems::default();
-    let noting = Logger {
-        printed: printer(settings, Arc::clone(&scrubber)),
-        problems: problems.clone(),
-        reports: settings.reports.as_ref().map(Reports::start).transpose()?,
-        scrubber,
-    };
-    let least = if noting.reports.is_some() {
+    let reports = settings.reports.as_ref().map(Reports::start).transpose()?;
+    // What is noted for the status page or reported elsewhere must pass, whatever is shown.
+    let least = if reports.is_some() {
         log::LevelFilter::Info
     } else {
         log::LevelFilter::Warn
     };
-    let level = noting.printed.filter().max(least);
+    let level = LogLevel::new(settings.filter.clone(), least);
+    let noting = Logger {
+        printed: printer(settings.format, Arc::clone(&scrubber)),
+        level: level.clone(),
+        problems: problems.clone(),
+        reports,
+        scrubber,
+    };
     log::set_boxed_logger(Box::new(noting))?;
-    log::set_max_level(level);
+    level.apply();
     std::panic::set_hook(Box::new(log_panic));
-    Ok(problems)
+    Ok(Log { problems, level })
 }
 
-fn printer(settings: &LogSettings, scrubber: Arc<Scrubber>) -> env_logger::Logger {
-    let filter = settings.filter.clone();
-    let format = settings.format;
+fn printer(format: LogFormat, scrubber: Arc<Scrubber>) -> env_logger::Logger {
     let mut builder = env_logger::Builder::new();
-    settings.filter.install(&mut builder);
+    // What is shown is decided before, since it can change while the program runs.
+    builder.filter_level(log::LevelFilter::Trace);
     builder.target(env_logger::Target::Stdout);
     builder.format(move |out, record| {
-        if !filter.shows(record) {
-            return Ok(());
-        }
+        let scrubber = &scrubber;
         match format {
             LogFormat::Text => {
                 let style = out.default_level_style(record.level());
-                let line = line::text(record, &scrubber);
+                let line = line::text(record, scrubber);
                 writeln!(
                     out,
                     "[{}] {style}{}{style:#} {}",
@@ -130,7 +143,11 @@ fn printer(settings: &LogSettings, scrubber: Arc<Scrubber>) -> env_logger::Logge
             }
             LogFormat::Json => {
                 let ts = out.timestamp_micros();
-                writeln!(out, "{}", line::json(record, &ts, &scrubber))
+                writeln!(out, "{}", line::json(record, &ts, scrubber))
+            }
+            LogFormat::Gcp => {
+                let ts = out.timestamp_micros();
+                writeln!(out, "{}", line::gcp(record, &ts, scrubber))
             }
         }
     });
@@ -145,9 +162,13 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
         .location()
         .map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
     let trace = std::backtrace::Backtrace::capture();
-    if trace.status() == std::backtrace::BacktraceStatus::Captured {
-        log::error!(target: "ws_worker::panic", "panic in thread {thread} at {place}: {what}\n{trace}");
+    let trace = if trace.status() == std::backtrace::BacktraceStatus::Captured {
+        format!("\n{trace}")
     } else {
-        log::error!(target: "ws_worker::panic", "panic in thread {thread} at {place}: {what}");
-    }
+        String::new()
+    };
+    event!(
+        table::WORKER_PANICKED, thread = thread, address = place, error = what;
+        "panic in thread {thread} at {place}: {what}{trace}"
+    );
 }

@@ -20,9 +20,10 @@ use super::http::http;
 use super::layers::{Layers, Source};
 use super::problem::SettingProblem;
 use super::resolver::Resolver;
+use super::sentry::sentry;
 use super::values::ValueError;
 use super::{RecordingSettings, Settings, table, values};
-use crate::logging::{LogFilter, LogFormat, LogSettings, ReportSettings};
+use crate::logging::{LogFilter, LogFormat, LogSettings};
 
 /// The endpoint and the secret that `--lightning mock` stands for, as the reference's mock has them.
 const MOCK_ENDPOINT: &str = "ws://localhost:8888/worker";
@@ -96,7 +97,11 @@ pub(crate) fn resolve(
         filter: from.required(&table::LOG, |text| Ok(LogFilter::parse(text)?)),
         format: from.required(&table::LOG_FORMAT, |text| {
             values::one_of(
-                &[("text", LogFormat::Text), ("json", LogFormat::Json)],
+                &[
+                    ("text", LogFormat::Text),
+                    ("json", LogFormat::Json),
+                    ("gcp", LogFormat::Gcp),
+                ],
                 text,
             )
         }),
@@ -304,21 +309,4 @@ fn collections(from: &mut Resolver) -> Option<CollectionsConfig> {
         }
     });
     url.map(|url| CollectionsConfig { url, version })
-}
-
-fn sentry(from: &mut Resolver, log: &mut LogSettings, extra_ca_file: Option<PathBuf>) {
-    let dsn = from.optional(&table::SENTRY_DSN, |text| {
-        text.parse::<sentry::types::Dsn>()
-            .map(|_| Secret::new(text))
-            .map_err(|_| ValueError::NotADsn)
-    });
-    let environment = from.required(&table::SENTRY_ENV, values::text);
-    log.reports = dsn.map(|dsn| {
-        log.secrets.push(dsn.clone());
-        ReportSettings {
-            dsn,
-            environment,
-            extra_ca_file,
-        }
-    });
 }

@@ -10,6 +10,7 @@ mod problem;
 #[cfg(test)]
 mod readme;
 mod resolver;
+mod sentry;
 pub mod setting;
 pub(crate) mod table;
 mod values;

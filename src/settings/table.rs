@@ -449,13 +449,13 @@ pub(crate) static LOG: Setting = Setting::text(
      info,actors::run=debug",
 )
 .env(&["WORKER_LOG_LEVEL"])
-.default("debug");
+.default(crate::logging::DEFAULT_FILTER);
 
 pub(crate) static LOG_FORMAT: Setting = Setting::text(
     Logging,
     "log-format",
     "FORMAT",
-    "`text`, or `json` for one object a line",
+    "`text`; `json` for one object a line in the names of OpenTelemetry; `gcp` in those of Google Cloud's logging",
 )
 .env(&["WORKER_LOG_FORMAT"])
 .default("text");

@@ -12,16 +12,20 @@ const CRATES: [&str; 3] = ["lightning-mock/src", "mock-engine/src", "protocol/sr
 
 /// Which packages of the workspace each may depend on, as ARCHITECTURE.md draws it; those after the bar only where a cargo
 /// feature asks for them.
-const ARROWS: [(&str, &str); 9] = [
-    (".", "actors compiler protocol | lightning-mock"),
-    ("actors", "adaptors compiler protocol sandbox | mock-engine"),
-    ("adaptors", "sandbox |"),
+const ARROWS: [(&str, &str); 10] = [
+    (".", "actors compiler log-events protocol | lightning-mock"),
+    (
+        "actors",
+        "adaptors compiler log-events protocol sandbox | mock-engine",
+    ),
+    ("adaptors", "log-events sandbox |"),
     ("benches/load", "lightning-mock |"),
     ("compiler", "|"),
     ("lightning-mock", "protocol |"),
-    ("mock-engine", "protocol |"),
+    ("log-events", "|"),
+    ("mock-engine", "log-events protocol |"),
     ("protocol", "|"),
-    ("sandbox", "|"),
+    ("sandbox", "log-events |"),
 ];
 
 type Graph = BTreeMap<String, BTreeSet<String>>;

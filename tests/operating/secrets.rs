@@ -110,7 +110,7 @@ fn no_secret_is_in_a_trace_level_log_a_metric_a_page_or_a_report() {
     seen.push(("/readyz", get(worker.url(), "/readyz").body));
     let mut log = worker.first_lines().join("\n");
     log.push_str(&worker.log().join("\n"));
-    assert!(log.contains("\"level\":\"trace\""));
+    assert!(log.contains("\"severity_text\":\"TRACE\""));
     seen.push(("log", log));
 
     let token = lightning.run_token(&id).expect("the run had a token");
@@ -145,10 +145,10 @@ fn every_line_of_a_run_names_it() {
     let mut of_run = 0;
     for line in &lines {
         let line: serde_json::Value = serde_json::from_str(line).expect("a line is JSON");
-        for field in ["ts", "level", "target", "msg"] {
+        for field in ["timestamp", "severity_text", "scope", "body"] {
             assert!(line[field].is_string(), "{line}");
         }
-        if line["target"].as_str().unwrap().starts_with("actors::run") {
+        if line["scope"].as_str().unwrap().starts_with("actors::run") {
             assert_eq!(line["run_id"], id.as_str(), "{line}");
             of_run += 1;
         }

@@ -36,6 +36,13 @@ pub(crate) fn get(url: &str, path: &str) -> Answer {
     ask(url, "GET", path, &[])
 }
 
+/// Puts a text to a path.
+pub(crate) fn put(url: &str, path: &str, text: &str) -> Answer {
+    let length = format!("Content-Length: {}", text.len());
+    // The text follows the empty line that ends the headers.
+    ask(url, "PUT", path, &[&length, "", text])
+}
+
 /// Sends a request; the answer is read from the stream.
 pub(crate) fn send(url: &str, method: &str, path: &str, headers: &[&str]) -> TcpStream {
     let host = url.strip_prefix("http://").expect("an http URL");

@@ -242,7 +242,9 @@ pub(crate) fn command_at(endpoint: &str) -> Command {
     command
         .args(["start", "--port", "0", "--host", "127.0.0.1"])
         .args(["--backoff", "0.05/0.2"])
-        .args(["--lightning", endpoint, "--secret", SECRET]);
+        .args(["--lightning", endpoint, "--secret", SECRET])
+        // A flag of the test wins.
+        .env("WORKER_LOG_LEVEL", "debug");
     command
 }
 

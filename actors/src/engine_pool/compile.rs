@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use compiler::{Adaptor, CompileError, CompileOptions, ExportsCache};
+use log_events::{event, table};
 use protocol::js;
 use protocol::plan::ExecutionPlan;
 use protocol::reasons::{ExitReason, Outcome};
@@ -29,7 +30,7 @@ pub(super) async fn compile_plan(plan: ExecutionPlan) -> CompiledPlan {
     match tokio::task::spawn_blocking(move || compile_here(plan)).await {
         Ok(compiled) => compiled,
         Err(error) => {
-            log::error!(run_id = fallback.id.as_str(); "compiling the jobs of run {} failed: {error}", fallback.id);
+            event!(table::ENGINE_COMPILE_FAILED, run_id = fallback.id.as_str(), error:% = error; "compiling the jobs of run {} failed: {error}", fallback.id);
             let outcome = Outcome {
                 reason: ExitReason::Exception,
                 error_type: Some("ExecutionError".to_owned()),

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
+use log_events::{event, millis, table};
 use protocol::backoff::{Obstacle, ReconnectBackoff};
 use protocol::ids::{MessageRef, RunId, Topic, WorkloopId};
 use protocol::lightning::{ClaimedRun, LongPayload, QueueJoin};
@@ -163,7 +164,7 @@ impl LightningConnection {
         } else {
             "reconnected"
         };
-        log::info!("{how} to Lightning at {}", self.config.endpoint);
+        event!(table::LIGHTNING_CONNECTED, address:% = self.config.endpoint; "{how} to Lightning at {}", self.config.endpoint);
         let generation = socket.generation;
         let liveness = Liveness::new(
             socket.progress.clone(),
@@ -204,7 +205,8 @@ impl LightningConnection {
         }
         self.microphone.not_opened(&why);
         let wait = self.backoff.next(obstacle, rand::random::<f64>());
-        log::error!(
+        event!(
+            table::LIGHTNING_UNREACHABLE, address:% = self.config.endpoint, error = why, retry_ms = millis(wait);
             "not connected to Lightning at {}: {why}; trying again in {} ms",
             self.config.endpoint,
             wait.as_millis()
@@ -229,7 +231,8 @@ impl LightningConnection {
         let wait = self
             .backoff
             .next(Obstacle::TurnedAway, rand::random::<f64>());
-        log::warn!(
+        event!(
+            table::LIGHTNING_LOST, address:% = self.config.endpoint, error = why, retry_ms = millis(wait);
             "the connection to Lightning was lost: {why}; reconnecting in {} ms",
             wait.as_millis()
         );

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use actix::prelude::*;
+use log_events::{event, table};
 use protocol::ids::{RunId, Topic};
 use protocol::lightning::{RefusalMeaning, RunPush};
 use protocol::phoenix::{Frame, Payload, ReplyStatus, ServerMessage};
@@ -40,7 +41,9 @@ impl Handler<SocketEvent> for LightningConnection {
             Ok(message) => self.received(message, ctx),
             // One frame that cannot be read says nothing about the others: the answer it may have been is missed by
             // whoever waits for it, and asked for again.
-            Err(error) => log::warn!("Lightning sent a frame that cannot be read: {error}"),
+            Err(error) => {
+                event!(table::LIGHTNING_UNREADABLE, error:% = error; "Lightning sent a frame that cannot be read: {error}");
+            }
         }
     }
 }
@@ -184,7 +187,7 @@ impl LightningConnection {
     }
 
     fn queue_ended(&mut self, how: &str, ctx: &mut Context<Self>) {
-        log::warn!("the channel {} {how}; joining it again", Topic::queue());
+        event!(table::LIGHTNING_QUEUE_LOST, error = how; "the channel {} {how}; joining it again", Topic::queue());
         self.queue_lost();
         self.rejoin_queue_later(ctx);
     }

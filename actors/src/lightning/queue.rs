@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use bytes::Bytes;
+use log_events::{event, millis, table};
 use protocol::backoff::{Backoff, jittered};
 use protocol::ids::{Topic, WorkloopId};
 use protocol::lightning::{ClaimReply, ClaimedRun, Refusal};
@@ -40,7 +41,8 @@ impl LightningConnection {
         let payload = match serde_json::to_vec(join) {
             Ok(payload) => payload,
             Err(error) => {
-                log::error!(
+                event!(
+                    table::LIGHTNING_QUEUE_REFUSED, error:% = error;
                     "the join of {} cannot be written as JSON: {error}",
                     Topic::queue()
                 );
@@ -64,7 +66,8 @@ impl LightningConnection {
                 })
             );
             if joining && this.channels.queue_join_ref() == Some(join_ref) {
-                log::warn!(
+                event!(
+                    table::LIGHTNING_QUEUE_LOST, error = "no answer", duration_ms = millis(JOIN_PATIENCE);
                     "Lightning has not answered the join of {} for {} s; joining again",
                     Topic::queue(),
                     JOIN_PATIENCE.as_secs()
@@ -133,7 +136,7 @@ impl LightningConnection {
             }
         } else {
             let why = protocol::phoenix::error_detail("phx_join", response);
-            log::error!("Lightning refused the join of {}: {why}", Topic::queue());
+            event!(table::LIGHTNING_QUEUE_REFUSED, error = why; "Lightning refused the join of {}: {why}", Topic::queue());
             self.last_error = Some(why);
             self.queue_lost();
             self.rejoin_queue_later(ctx);
@@ -203,7 +206,8 @@ pub(super) fn claim_outcome(
     let reply = ClaimReply::from_payload(response)
         .map_err(|error| ClaimError::Malformed(error.to_string()))?;
     for why in &reply.unreadable {
-        log::error!(
+        event!(
+            table::CLAIM_UNREADABLE, error = why;
             "Lightning handed out a run that cannot be executed, for its entry is no run: {why}"
         );
     }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use std::{fmt, mem};
 
 use bytes::Bytes;
+use log_events::{event, table};
 use protocol::lightning::{LongPayload, Timestamp};
 use protocol::recording::{
     CLOSED_BY_WORKER, Direction, Header, Loss, Message, Record, Redactor, What,
@@ -94,7 +95,7 @@ impl Recorder {
             .spawn(move || {
                 if let Err(error) = writer.write_all(&records) {
                     let path = writer.tape.path.display();
-                    log::error!("the recording {path} ends here, it cannot be written: {error}");
+                    event!(table::RECORDING_FAILED, file:% = path, error:% = error; "the recording {path} ends here, it cannot be written: {error}");
                 }
                 writer.over.store(true, Ordering::Relaxed);
                 if done.send(()).is_err() {
@@ -121,7 +122,7 @@ impl Recorder {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         if written.recv_timeout(FAREWELL) == Err(RecvTimeoutError::Timeout) {
-            log::warn!("the end of the recording is missing: it could not be written in time");
+            event!(table::RECORDING_GAPS, error = "its end was not written in time"; "the end of the recording is missing: it could not be written in time");
         }
     }
 
@@ -244,7 +245,7 @@ impl Writer {
             };
             let dropped = self.dropped.swap(0, Ordering::Relaxed);
             if dropped > 0 {
-                log::warn!("{dropped} records are missing in the recording: the disk is too slow");
+                event!(table::RECORDING_GAPS, records = dropped; "{dropped} records are missing in the recording: the disk is too slow");
                 self.write(time, 0, What::Dropped(dropped))?;
             }
             self.waiting.fetch_sub(taken.bytes(), Ordering::Relaxed);

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix::prelude::*;
+use log_events::{Detail, event, table};
 use protocol::ids::{RunId, Topic, WorkloopId};
 use protocol::lightning::ClaimedRun;
 use tokio::sync::Semaphore;
 
-use super::machine::{Chance, Count, Effect, Event, Figure, Notice, Origin, Outside, RunMachine};
+use super::machine::{Chance, Count, Effect, Event, Notice, Origin, Outside, RunMachine};
 use super::messages::{GetRunStatus, StopRun};
 use super::settings::Settings;
 use crate::clock;
@@ -144,22 +145,18 @@ impl Run {
     }
 
     fn log(&self, notice: &Notice) {
-        let (workloop, resent, lasted) = match &notice.figure {
-            Figure::None => (None, None, None),
-            Figure::ClaimedBy(workloop) => (Some(workloop.as_str()), None, None),
-            Figure::Resent(reports) => (None, Some(*reports), None),
-            Figure::Lasted(ms) => (None, None, Some(*ms)),
+        let Notice {
+            event,
+            fields,
+            text,
+        } = notice;
+        let Some(event) = event else {
+            log::debug!(run_id = self.id.as_str(); "{text}");
+            return;
         };
-        // The logger leaves out what is absent.
-        log::log!(
-            notice.level,
-            run_id = self.id.as_str(),
-            workloop = workloop,
-            event = notice.event,
-            resent = resent,
-            duration_ms = lasted;
-            "{}", notice.text
-        );
+        let mut fields = fields.clone();
+        fields.push(("run_id", Detail::from(self.id.as_str())));
+        event.log(module_path!(), &fields, text);
     }
 
     fn count(&self, count: Count) {
@@ -210,7 +207,7 @@ impl Handler<EngineEvent> for Run {
         if event.run_id == self.id {
             self.on(Event::Engine(event.progress, event.permit), ctx);
         } else {
-            log::error!(run_id = self.id.as_str(); "run {} was told of run {} by the engine; ignored", self.id, event.run_id);
+            event!(table::RUN_EVENT_IGNORED, run_id = self.id.as_str(), error = "an event of another run"; "run {} was told of run {} by the engine; ignored", self.id, event.run_id);
         }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use indexmap::IndexMap;
+use log_events::table;
 use protocol::engine::RunProgress;
 use protocol::ids::{DataclipId, JobId, RunId, StepId};
 use protocol::lightning::{Leaves, LogLine, RunStart, StepStart, Timestamp};
@@ -17,6 +18,7 @@ use protocol::plan::ExecutionPlan;
 use protocol::reasons::{self, ExitReason, InputDataclips, Reasons};
 
 use self::endings::EndedStep;
+use super::machine::Notice;
 use super::report::{LogLines, Report};
 use super::timeline::Timeline;
 use crate::config::FrameLimit;
@@ -28,8 +30,8 @@ pub(super) enum Outgoing {
     Line(LogLines),
     /// Anything else, and the worker's own lines, which are batches of one (protocol spec, section 5.2).
     Report(Report),
-    /// A warning for the operator's log.
-    Warning(String),
+    /// A line of the operator's log.
+    Log(Notice),
 }
 
 #[derive(Debug)]
@@ -54,6 +56,9 @@ pub(super) struct Reporter {
     leaves: Leaves,
     thread_id: Option<u64>,
     reason: Option<ExitReason>,
+    error_type: Option<String>,
+    /// Steps that were completed.
+    steps: usize,
     /// Lightning refused a report: what is left is to say so.
     refused: bool,
     timeline: Timeline,
@@ -74,10 +79,22 @@ impl Reporter {
             leaves: Leaves::default(),
             thread_id: None,
             reason: None,
+            error_type: None,
+            steps: 0,
             refused: false,
             timeline: Timeline::default(),
             frames,
         }
+    }
+
+    /// Steps that were completed.
+    pub(super) fn steps(&self) -> usize {
+        self.steps
+    }
+
+    /// The type of the error that ended the run.
+    pub(super) fn error_type(&self) -> Option<&str> {
+        self.error_type.as_deref()
     }
 
     /// The run is about to be executed with this plan and input.
@@ -260,8 +277,10 @@ impl Reporter {
         ) {
             Ok(Some(line)) => vec![Outgoing::Line(self.one(line))],
             Ok(None) => Vec::new(),
-            Err(error) => vec![Outgoing::Warning(format!(
-                "dropped a log line of the engine that is no JSON array: {error}"
+            Err(error) => vec![Outgoing::Log(Notice::new(
+                &table::RUN_LINES_DROPPED,
+                [("lines", 1_u64.into()), ("error", error.to_string().into())],
+                format!("dropped a log line of the engine that is no JSON array: {error}"),
             ))],
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix::prelude::*;
+use log_events::{event, table};
 use protocol::lightning::QueueJoin;
 use protocol::workloop::queues_by_group;
 
@@ -88,7 +89,8 @@ impl Supervisor {
         let heartbeats = self.connections.heartbeats.clone();
         match start(&Arc::clone(&self.config), index, &heartbeats, ctx) {
             Ok(address) => {
-                log::info!(
+                event!(
+                    table::LIGHTNING_CONNECTION_ADDED, connection = index.0 + 1;
                     "connection {} to Lightning is opened for further runs",
                     index.0 + 1
                 );
@@ -97,10 +99,8 @@ impl Supervisor {
             }
             Err(error) => {
                 // The server will refuse the run's join until another run has left, and it is tried again.
-                log::error!(
-                    "a further connection cannot be opened: {}",
-                    with_causes(&error)
-                );
+                let error = with_causes(&error);
+                event!(table::LIGHTNING_CONNECTION_FAILED, error = error; "a further connection cannot be opened: {error}");
                 WITH_QUEUE
             }
         }

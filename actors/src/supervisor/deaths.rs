@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
+use log_events::{event, millis, table};
 use protocol::ids::{RunId, WorkloopId};
+use protocol::words::Word as _;
 
 use super::child::ActorEnd;
 use super::messages::Exit;
@@ -37,9 +39,9 @@ impl Supervisor {
             ActorEnd::Killed => "was killed".to_owned(),
         };
         if let Some(wait) = wait {
-            log::error!(run_id = run; "{what} {how}; restarting it in {} ms", wait.as_millis());
+            event!(table::WORKER_ACTOR_DIED, actor = actor.word(), run_id = run, error = how, retry_ms = millis(wait); "{what} {how}; restarting it in {} ms", wait.as_millis());
         } else {
-            log::error!(run_id = run; "{what} {how}; it died too often to be restarted");
+            event!(table::WORKER_ACTOR_GIVEN_UP, actor = actor.word(), run_id = run, error = how; "{what} {how}; it died too often to be restarted");
             let why = format!("{what} died too often, last: it {how}");
             self.give_up(Exit::GaveUp(why), ctx);
         }
@@ -126,11 +128,11 @@ impl Supervisor {
             return;
         }
         let why = if restart {
-            ": its successor died as well"
+            "its successor died as well"
         } else {
-            ""
+            "it died too often"
         };
-        log::error!(run_id = id.as_str(); "run {id} is given up unreported{why}");
+        event!(table::RUN_LOST, run_id = id.as_str(), workloop = workloop.as_str(), cause = "actor_died"; "run {id} is given up unreported: {why}");
         ctx.notify(RunEnded {
             run_id: id.clone(),
             end: End::Unreported(Unreported::GivenUp),

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use futures_util::future::join_all;
+use log_events::{event, table};
 
 use super::messages::Exit;
 use super::patience::{DrainStep, Patience};
@@ -27,7 +28,7 @@ impl Supervisor {
         if self.state != State::Running {
             return;
         }
-        log::info!("draining: {} runs in hand", self.runs.len());
+        event!(table::WORKER_DRAINING, runs = self.runs.len(); "draining: {} runs in hand", self.runs.len());
         self.state = State::Draining {
             exit,
             stopping: false,
@@ -38,7 +39,8 @@ impl Supervisor {
         if let ShutdownGrace::After(grace) = self.config.shutdown_grace {
             ctx.run_later(grace, |this, ctx| {
                 if !this.runs.is_empty() {
-                    log::warn!(
+                    event!(
+                        table::WORKER_DRAIN_FORCED, runs = this.runs.len(), cause = "grace";
                         "{} runs are still in hand after the shutdown grace; ending them",
                         this.runs.len()
                     );
@@ -79,13 +81,14 @@ impl Supervisor {
                     let claiming = this.groups.values().filter(|group| !group.drained).count();
                     let line = patience.waiting_for(now, &runs, claiming, connection.as_ref());
                     if patience.is_away() {
-                        log::warn!("{line}");
+                        event!(table::WORKER_DRAIN_BLOCKED, runs = this.runs.len(); "{line}");
                     } else {
-                        log::info!("{line}");
+                        event!(table::WORKER_DRAIN_WAITS, runs = this.runs.len(); "{line}");
                     }
                 }
                 DrainStep::GiveUp => {
-                    log::warn!(
+                    event!(
+                        table::WORKER_DRAIN_FORCED, runs = this.runs.len(), cause = "lightning_away";
                         "Lightning stays out of reach while the worker drains: ending the {} runs in hand",
                         this.runs.len()
                     );
@@ -127,8 +130,8 @@ impl Supervisor {
                 )),
                 (exit, _) => exit,
             };
-            for id in this.runs.keys() {
-                log::error!(run_id = id.as_str(); "run {id} is left unreported: Lightning could not be told in time");
+            for (id, run) in &this.runs {
+                event!(table::RUN_LOST, run_id = id.as_str(), workloop = run.workloop.as_str(), cause = "end_of_worker"; "run {id} is left unreported: Lightning could not be told in time");
             }
             this.finish(exit);
         });

@@ -1,6 +1,7 @@
 //! What the supervisor does with each message of its children and of `src/`.
 
 use actix::prelude::*;
+use log_events::{event, table};
 use protocol::ids::{RunId, WorkloopId};
 use protocol::lightning::ClaimedRun;
 
@@ -19,8 +20,8 @@ impl Handler<WorkloopEvent> for Supervisor {
         match event {
             WorkloopEvent::Claimed { run, workloop } => self.run_claimed(run, workloop, ctx),
             WorkloopEvent::TokenRefused { run_id, why } => {
-                log::error!(
-                    run_id = run_id.as_str();
+                event!(
+                    table::RUN_TOKEN_INVALID, run_id = run_id.as_str(), error:% = why;
                     "Error validating run token of run {run_id}: {why}; check WORKER_LIGHTNING_PUBLIC_KEY. The worker takes no more work"
                 );
                 self.drain(Exit::BadToken, ctx);
@@ -38,14 +39,14 @@ impl Handler<WorkloopEvent> for Supervisor {
 impl Supervisor {
     fn run_claimed(&mut self, run: ClaimedRun, workloop: WorkloopId, ctx: &mut Context<Self>) {
         if self.state == State::Stopped {
-            log::error!(run_id = run.id.as_str(); "run {} was handed out after the worker had ended: Lightning counts it as lost", run.id);
+            event!(table::RUN_LOST, run_id = run.id.as_str(), workloop = workloop.as_str(), cause = "after_the_end"; "run {} was handed out after the worker had ended: Lightning counts it as lost", run.id);
             return;
         }
         let Some(in_hand) = self.runs.get(&run.id) else {
             self.start_run(run, workloop, Origin::Claimed, ctx);
             return;
         };
-        log::warn!(run_id = run.id.as_str(); "Lightning handed run {} out again while it is in hand", run.id);
+        event!(table::RUN_CLAIMED_AGAIN, run_id = run.id.as_str(), workloop = workloop.as_str(); "Lightning handed run {} out again while it is in hand", run.id);
         // A group that has it in hand keeps its own second claim.
         if in_hand.workloop != workloop
             && let Some((run, group)) = self.again.insert(run.id.clone(), (run, workloop))
@@ -87,7 +88,7 @@ impl Handler<EngineFailed> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, message: EngineFailed, ctx: &mut Self::Context) {
-        log::error!("the engine cannot be started: {}", message.why);
+        event!(table::ENGINE_UNAVAILABLE, error:% = message.why; "the engine cannot be started: {}", message.why);
         // Runs are claimed while the engine still starts.
         self.give_up(Exit::EngineUnavailable(message.why.to_string()), ctx);
     }

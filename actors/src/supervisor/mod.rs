@@ -40,6 +40,7 @@ use std::time::Instant;
 
 use actix::prelude::*;
 use indexmap::IndexMap;
+use log_events::{event, table};
 use protocol::ids::{RunId, WorkloopId};
 use protocol::lightning::ClaimedRun;
 use tokio::sync::watch;
@@ -252,10 +253,11 @@ impl Supervisor {
         let looking = async move { crate::engine_pool::latest_collections_version(&config).await };
         ctx.spawn(looking.into_actor(self).map(|found, this, _| match found {
             Ok(version) => {
-                log::info!("using collections version {version}");
+                event!(table::COLLECTIONS_FOUND, version = version; "using collections version {version}");
                 this.collections_version = Some(version);
             }
-            Err(error) => log::error!(
+            Err(error) => event!(
+                table::COLLECTIONS_UNKNOWN, error:% = error;
                 "the newest version of collections cannot be looked up: runs that use them ask again, and fail without: {error}"
             ),
         }));

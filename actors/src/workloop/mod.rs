@@ -14,10 +14,12 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
+use log_events::{event, millis, table};
 use protocol::ids::RunId;
 use protocol::lightning::{ClaimRequest, ClaimedRun};
 use protocol::size::Mebibytes;
 use protocol::token::RunTokenKey;
+use protocol::words::Word as _;
 use protocol::workloop::Workloop as Group;
 use strum::VariantArray as _;
 use tokio::sync::oneshot;
@@ -111,9 +113,9 @@ impl Workloop {
         if lacks && !lacked {
             let ceiling = self.headroom.ceiling().unwrap_or_default();
             let ceiling = Mebibytes::from_bytes(ceiling).whole();
-            log::warn!(workloop = self.group.id.as_str(); "workloop {} claims no more for now: one more run with its memory limit does not fit below the ceiling of {ceiling} MiB (give the worker more memory, or lower --run-memory or the slots)", self.group.id);
+            event!(table::WORKLOOP_HELD, workloop = self.group.id.as_str(), cause = HoldCause::Memory.word(), ceiling_mib = ceiling; "workloop {} claims no more for now: one more run with its memory limit does not fit below the ceiling of {ceiling} MiB (give the worker more memory, or lower --run-memory or the slots)", self.group.id);
         } else if lacked && !lacks {
-            log::info!(workloop = self.group.id.as_str(); "workloop {} has memory for a further run again", self.group.id);
+            event!(table::WORKLOOP_RELEASED, workloop = self.group.id.as_str(), cause = HoldCause::Memory.word(); "workloop {} has memory for a further run again", self.group.id);
         }
         effects
     }
@@ -123,10 +125,10 @@ impl Workloop {
         self.slots.answered_in(round_trip);
         match (was_slowed, self.slots.is_slowed()) {
             (false, true) => {
-                log::warn!(workloop = self.group.id.as_str(); "workloop {} claims at half its rate: Lightning takes {} ms to answer", self.group.id, round_trip.as_millis());
+                event!(table::WORKLOOP_HELD, workloop = self.group.id.as_str(), cause = HoldCause::Latency.word(), round_trip_ms = millis(round_trip); "workloop {} claims at half its rate: Lightning takes {} ms to answer", self.group.id, round_trip.as_millis());
             }
             (true, false) => {
-                log::info!(workloop = self.group.id.as_str(); "workloop {} claims at its whole rate again", self.group.id);
+                event!(table::WORKLOOP_RELEASED, workloop = self.group.id.as_str(), cause = HoldCause::Latency.word(); "workloop {} claims at its whole rate again", self.group.id);
             }
             (true, true) | (false, false) => {}
         }
@@ -156,7 +158,7 @@ impl Workloop {
                 let patience = self.claim_patience;
                 ctx.run_later(patience, move |this, ctx| {
                     if this.slots.is_outstanding(ticket) {
-                        log::warn!(workloop = this.group.id.as_str(); "Lightning has not answered a claim of workloop {} for {} ms; its slot is claimed for again", this.group.id, patience.as_millis());
+                        event!(table::CLAIM_UNANSWERED, workloop = this.group.id.as_str(), duration_ms = millis(patience); "Lightning has not answered a claim of workloop {} for {} ms; its slot is claimed for again", this.group.id, patience.as_millis());
                     }
                     this.count_claim(ticket, ClaimResult::Late);
                     this.on(Event::ClaimLate { ticket }, ctx);
@@ -236,7 +238,7 @@ impl Actor for Workloop {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         if !self.claims.looping {
-            log::info!(workloop = self.group.id.as_str(); "workloop {} claims only when asked to (--no-loop)", self.group.id);
+            event!(table::WORKLOOP_OPENED, workloop = self.group.id.as_str(), slots = self.group.slots; "workloop {} claims only when asked to (--no-loop)", self.group.id);
         }
         self.subscribe(ctx);
     }
@@ -277,7 +279,7 @@ impl Handler<QueueEvent> for Workloop {
                 outcome: Err(error),
             } => {
                 self.count_claim(ticket, ClaimResult::Failed);
-                log::warn!(workloop = self.group.id.as_str(); "claim of workloop {} failed: {error}", self.group.id);
+                event!(table::CLAIM_FAILED, workloop = self.group.id.as_str(), error:% = error; "claim of workloop {} failed: {error}", self.group.id);
                 Event::Answered { ticket, runs: None }
             }
         };

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indexmap::IndexMap;
+use log_events::{event, millis, table};
 use tokio::sync::watch;
 
 use self::error::WhyNotBundled;
@@ -124,11 +125,11 @@ impl Installer {
             })?;
             let package = match read {
                 Wanted::NotWhitelisted { name } => {
-                    log::warn!("WARNING: autoinstall skipping blacklisted module {name}");
+                    event!(table::ADAPTOR_BLACKLISTED, adaptor = name; "WARNING: autoinstall skipping blacklisted module {name}");
                     continue;
                 }
                 Wanted::Local { name } => {
-                    log::info!("Using local version of {specifier}");
+                    event!(table::ADAPTOR_FOUND, adaptor = specifier, version = "local"; "Using local version of {specifier}");
                     located.insert(
                         specifier,
                         Located {
@@ -141,7 +142,7 @@ impl Installer {
                 }
                 Wanted::Tagged { name, tag } => {
                     let version = self.look_up(&name, tag).await?;
-                    log::info!("Looked up {tag} version of {specifier}: found {version}");
+                    event!(table::ADAPTOR_FOUND, adaptor = specifier, version = version; "Looked up {tag} version of {specifier}: found {version}");
                     Package { name, version }
                 }
                 Wanted::Exact(package) => package,
@@ -204,9 +205,11 @@ impl Installer {
             match this.bundle_now(&package).await {
                 Ok(()) => {
                     let seconds = began.elapsed().as_secs_f64();
-                    log::info!("bundled {alias} in {seconds:.1}s");
+                    event!(table::ADAPTOR_BUNDLED, adaptor = package.shown(), duration_ms = millis(began.elapsed()); "bundled {alias} in {seconds:.1}s");
                 }
-                Err(why) => log::info!("{alias} is loaded from its plain files: {why}"),
+                Err(why) => {
+                    event!(table::ADAPTOR_UNBUNDLED, adaptor = package.shown(), error:% = why; "{alias} is loaded from its plain files: {why}");
+                }
             }
         });
     }
@@ -240,7 +243,7 @@ impl Installer {
         let _turn = self.installing.lock().await;
         for (specifier, package) in missing {
             self.install_unless_known(&package).await.map_err(|why| {
-                log::error!("installing {specifier} failed: {why}");
+                event!(table::ADAPTOR_INSTALL_FAILED, adaptor = specifier, error:% = why; "installing {specifier} failed: {why}");
                 self.failed(&specifier, why)
             })?;
         }
@@ -295,11 +298,11 @@ impl Installer {
             }
         }
         if self.is_installed(package).await? {
-            log::info!("Skipping {} as already installed", package.alias());
+            event!(table::ADAPTOR_FOUND, adaptor = package.shown(), version = package.version; "Skipping {} as already installed", package.alias());
             return Ok(());
         }
         let began = Instant::now();
-        log::info!("Will install {} version {}", package.name, package.version);
+        event!(table::ADAPTOR_INSTALLING, adaptor = package.shown(); "Will install {} version {}", package.name, package.version);
         let installed = self.install_staged(package).await;
         (self.on_install)(installed.is_ok(), began.elapsed());
         installed?;
@@ -307,7 +310,8 @@ impl Installer {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&package.alias());
-        log::info!(
+        event!(
+            table::ADAPTOR_INSTALLED, adaptor = package.shown(), duration_ms = millis(began.elapsed());
             "Installed {}@{} in {:.1}s",
             package.name,
             package.version,

@@ -14,6 +14,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use log_events::{event, table};
 use tokio::task::JoinHandle;
 
 use crate::files::{FileError, blocking};
@@ -107,7 +108,7 @@ impl SignOfLife {
             .set_len(0)
             .and_then(|()| target.write_all(name.as_bytes()))
         {
-            log::warn!("a lock cannot be marked as this worker's: {error}");
+            event!(table::REPOSITORY_LOCK_LOST, error:% = error; "a lock cannot be marked as this worker's: {error}");
         }
     }
 }
@@ -116,7 +117,8 @@ impl Drop for FolderLock {
     fn drop(&mut self) {
         self.refreshing.abort();
         if !inode_of(&self.folder).is_ok_and(|inode| inode == self.inode) {
-            log::warn!(
+            event!(
+                table::REPOSITORY_LOCK_LOST, file:% = self.folder.display();
                 "the lock {} was lost to another worker",
                 self.folder.display()
             );
@@ -129,7 +131,8 @@ impl Drop for FolderLock {
         if let Err(error) = fs::remove_dir(&self.folder)
             && error.kind() != ErrorKind::NotFound
         {
-            log::warn!(
+            event!(
+                table::REPOSITORY_LOCK_LOST, file:% = self.folder.display(), error:% = error;
                 "the lock {} cannot be given back: {error}",
                 self.folder.display()
             );
@@ -170,7 +173,7 @@ impl FolderLock {
             }
             if !told {
                 told = true;
-                log::info!("waiting for install lock on `{what}` (another worker is installing)");
+                event!(table::REPOSITORY_WAITS, file:% = folder.display(); "waiting for install lock on `{what}` (another worker is installing)");
             }
             tokio::time::sleep(pace.retry).await;
         }
@@ -182,7 +185,7 @@ async fn refresh(folder: PathBuf, inode: u64, every: Duration) {
         tokio::time::sleep(every).await;
         let path = folder.clone();
         if let Err(error) = blocking(move || touch(&path, inode)).await {
-            log::warn!("the lock {} cannot be kept: {error}", folder.display());
+            event!(table::REPOSITORY_LOCK_LOST, file:% = folder.display(), error:% = error; "the lock {} cannot be kept: {error}", folder.display());
             return;
         }
     }
@@ -265,7 +268,8 @@ fn remove(folder: &Path, is_ownerless: impl Fn(&Path) -> bool) {
     }
     let undone = !is_ownerless(&aside) && fs::rename(&aside, folder).is_ok();
     if !undone && let Err(error) = fs::remove_dir_all(&aside) {
-        log::warn!(
+        event!(
+            table::REPOSITORY_LOCK_LOST, file:% = aside.display(), error:% = error;
             "the stale lock {} cannot be removed: {error}",
             aside.display()
         );

@@ -171,6 +171,30 @@ fn nor_does_it_where_sockets_cannot_be_copied() {
     reaches_what_is_allowed_and_nothing_else();
 }
 
+/// As under the default profile of a Docker of old, which denies all calls by which one process looks at another.
+#[test]
+fn nor_does_it_where_a_container_denies_the_calls_that_look_at_a_process() {
+    let denied = std::thread::spawn(|| {
+        let calls = [
+            nix::libc::SYS_process_vm_readv,
+            nix::libc::SYS_process_vm_writev,
+            nix::libc::SYS_pidfd_getfd,
+        ];
+        let filter = seccompiler::SeccompFilter::new(
+            calls.map(|call| (call, Vec::new())).into(),
+            seccompiler::SeccompAction::Allow,
+            seccompiler::SeccompAction::Errno(nix::libc::EPERM.unsigned_abs()),
+            std::env::consts::ARCH.try_into().unwrap(),
+        );
+        let filter: seccompiler::BpfProgram = filter.unwrap().try_into().unwrap();
+        let _forced = Forced::made_sockets();
+        // Threads that this one starts have it too, the one that answers among them.
+        seccompiler::apply_filter(&filter).unwrap();
+        reaches_what_is_allowed_and_nothing_else();
+    });
+    denied.join().unwrap();
+}
+
 /// Threads of this process that wait for a peer in a program's place.
 fn waiting() -> usize {
     let threads = std::fs::read_dir("/proc/self/task").unwrap();

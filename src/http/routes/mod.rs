@@ -1,10 +1,13 @@
 //! The routes and their answers.
 
+mod log;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, ContentType, WWW_AUTHENTICATE};
 use actix_web::web::{self, Data, Path, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use actors::config::Secret;
+use log_events::{event, table};
 use protocol::ids::RunId;
 
 use super::Controls;
@@ -63,6 +66,12 @@ impl<C: Controls> Routes<C> {
             .service(resource("/metrics").route(web::get().to(metrics::<C>)))
             .service(resource("/claim").route(web::post().to(claim::<C>)))
             .service(resource("/runs/{id}").route(web::delete().to(cancel::<C>)))
+            .service(
+                resource("/log")
+                    .route(web::get().to(log::show::<C>))
+                    .route(web::put().to(log::set::<C>))
+                    .route(web::delete().to(log::reset::<C>)),
+            )
             .service(resource("/drain").route(web::post().to(drain::<C>)))
             .default_service(web::to(not_found));
     }
@@ -148,7 +157,7 @@ async fn drain<C: Controls>(request: HttpRequest, routes: Data<Routes<C>>) -> Ht
     if let Some(refusal) = refuses_steering(&routes, &request) {
         return refusal;
     }
-    log::info!("draining: asked to by POST /drain");
+    event!(table::WORKER_STOP_REQUESTED, cause = "http"; "draining: asked to by POST /drain");
     routes.controls.drain();
     plain(StatusCode::ACCEPTED, "draining")
 }

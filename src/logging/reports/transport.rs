@@ -6,6 +6,7 @@ use std::sync::mpsc as blocking;
 use std::time::{Duration, Instant};
 
 use actors::causes::with_causes;
+use log_events::{event, table};
 use sentry::types::Dsn;
 use sentry::{Envelope, Transport};
 use tokio::sync::mpsc;
@@ -41,7 +42,7 @@ impl SentryTransport {
                 let runtime = match actix_rt::Runtime::new() {
                     Ok(runtime) => runtime,
                     Err(error) => {
-                        log::warn!("errors are not reported to Sentry: {error}");
+                        event!(table::SENTRY_FAILED, error:% = error; "errors are not reported to Sentry: {error}");
                         return;
                     }
                 };
@@ -49,10 +50,8 @@ impl SentryTransport {
                     match actors::lightning::http_client(extra_ca_file.as_deref()) {
                         Ok(client) => deliver(queue, &client, &url, &auth).await,
                         Err(error) => {
-                            log::warn!(
-                                "errors are not reported to Sentry: {}",
-                                with_causes(&error)
-                            );
+                            let error = with_causes(&error);
+                            event!(table::SENTRY_FAILED, error = error; "errors are not reported to Sentry: {error}");
                         }
                     }
                 });

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
+use log_events::{event, table};
 use protocol::engine::{EngineFailure, RunProgress};
 use protocol::ids::RunId;
 use protocol::size::Mebibytes;
@@ -140,7 +141,7 @@ impl Children {
         };
         // A rule of the sandbox needs a folder that exists, and the first child is started before the first install.
         if let Err(error) = std::fs::create_dir_all(&self.config.repo_dir) {
-            log::error!("{}: {error}", self.config.repo_dir.display());
+            event!(table::ENGINE_NO_CHILD, file:% = self.config.repo_dir.display(), error:% = error; "{}: {error}", self.config.repo_dir.display());
         }
         let launch = Launch {
             node: self.config.node.clone(),
@@ -190,7 +191,7 @@ impl Children {
         let placed = self.placement.place(&run_id, project, Instant::now());
         let id = placed.child;
         if !self.make(&placed, ctx) {
-            log::error!(run_id = run_id.as_str(); "no engine child can be started for run {run_id}");
+            event!(table::ENGINE_NO_CHILD, run_id = run_id.as_str(); "no engine child can be started for run {run_id}");
             self.listeners.remove(&run_id);
             let why = "the engine is not available".to_owned();
             request.refuse(Some(EngineFailure::Unavailable(why)));
@@ -265,7 +266,7 @@ impl Children {
                 request.refuse(failure);
             }
             GivenBack::Again(begin) => {
-                log::warn!(run_id = run_id.as_str(); "the engine child of run {run_id} died before it began: trying another");
+                event!(table::RUN_CHILD_REPLACED, run_id = run_id.as_str(); "the engine child of run {run_id} died before it began: trying another");
                 self.execute(request, ctx);
                 if begin == Begin::AtOnce {
                     self.proceed(&run_id);
@@ -288,7 +289,7 @@ impl Children {
         ctx: &mut Context<EnginePool>,
     ) -> String {
         if let ActorEnd::Panicked(what) = end {
-            log::error!("the actor of engine child {} panicked: {what}", id.0);
+            event!(table::WORKER_ACTOR_DIED, actor = "engine child", error = what; "the actor of engine child {} panicked: {what}", id.0);
         }
         let gone = self.placement.gone(id);
         self.children.remove(&id);

@@ -27,7 +27,9 @@ mod tests;
 use std::path::PathBuf;
 
 use actix::prelude::*;
-use adaptors::EngineFolderError;
+use adaptors::{EngineFolderError, Located};
+use indexmap::IndexMap;
+use log_events::{event, millis, table};
 use protocol::ids::RunId;
 use tokio::sync::{oneshot, watch};
 
@@ -66,6 +68,14 @@ enum NodeNews {
 struct Handshake {
     node: String,
     runtime: String,
+}
+
+/// The adaptors with their versions, as a field of the log.
+fn named(located: &IndexMap<String, Located>) -> String {
+    let named = located
+        .values()
+        .map(|located| format!("{}@{}", located.name, located.version));
+    named.collect::<Vec<_>>().join(",")
 }
 
 enum State {
@@ -109,7 +119,7 @@ impl NodeEngine {
             if installer.connected() {
                 return installer.clone();
             }
-            log::error!("the adaptor installer had died; starting another");
+            event!(table::INSTALLER_DIED; "the adaptor installer had died; starting another");
         }
         let folder = self.folder.subscribe();
         let installer = AdaptorInstaller::new(&self.config, folder, self.metrics.clone()).start();
@@ -141,7 +151,8 @@ impl NodeEngine {
         let Some(wait) = validation.failed() else {
             return Err(why);
         };
-        log::warn!(
+        event!(
+            table::ENGINE_VALIDATION_FAILED, error:% = why, retry_ms = millis(wait);
             "Worker validation failed: will retry in {}ms: {why}",
             wait.as_millis()
         );
@@ -164,7 +175,7 @@ impl NodeEngine {
             |installed, pool, ctx| {
                 let why = match installed {
                     Ok(Ok(located)) => {
-                        log::info!("{} adaptors are preloaded", located.len());
+                        event!(table::ADAPTORS_PRELOADED, adaptors = named(&located); "{} adaptors are preloaded", located.len());
                         let folders = located.into_values().filter_map(|located| located.path);
                         let folders = folders.map(|path| path.to_string_lossy().into_owned());
                         let folders = NodeNews::Preloaded(folders.collect());
@@ -174,7 +185,7 @@ impl NodeEngine {
                     Ok(Err(error)) => error.to_string(),
                     Err(error) => error.to_string(),
                 };
-                log::warn!("preloading adaptors failed; runs will try again: {why}");
+                event!(table::ADAPTORS_PRELOAD_FAILED, error = why; "preloading adaptors failed; runs will try again: {why}");
             },
         ));
     }
@@ -184,7 +195,7 @@ impl NodeEngine {
             ChildUpdate::Ready { pid, node, runtime } => {
                 self.children.ready(id, pid);
                 if matches!(self.state, State::Validating(_)) {
-                    log::info!("the engine is ready: Node {node}, @openfn/runtime {runtime}");
+                    event!(table::ENGINE_READY, node = node, runtime = runtime; "the engine is ready: Node {node}, @openfn/runtime {runtime}");
                     self.state = State::Ready;
                 }
                 self.handshake
@@ -237,8 +248,9 @@ impl NodeEngine {
 
 impl Engine for NodeEngine {
     fn start(&mut self, ctx: &mut Context<EnginePool>) -> Result<(), EngineUnavailable> {
-        log::info!("repoDir set to {}", self.config.repo_dir.display());
-        log::info!(
+        event!(table::ENGINE_SETTINGS, file:% = self.config.repo_dir.display(); "repoDir set to {}", self.config.repo_dir.display());
+        event!(
+            table::ENGINE_SETTINGS;
             "statePropsToRemove set to: {}",
             self.config.state_props_to_remove.join(", ")
         );

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use log_events::{event, table};
 use sandbox::{Cgroups, MemoryEnforcement, Root, SandboxMode};
 
 use super::error::NodeEngineError;
@@ -45,8 +46,9 @@ fn find_cgroups(config: &NodeConfig) -> Result<Option<Cgroups>, NodeEngineError>
         };
     let found = Cgroups::find(wanted).map_err(failed)?;
     if found.is_some() {
-        log::info!(
-            "memory and threads of engine children are limited by the kernel, by a cgroup for each"
+        event!(
+                table::ENGINE_MEMORY, cause = "kernel";
+                "memory and threads of engine children are limited by the kernel, by a cgroup for each"
         );
     }
     Ok(found)
@@ -64,7 +66,8 @@ fn sweep_behind() {
     actix_rt::task::spawn_blocking(|| {
         let swept = sandbox::sweep();
         if swept.roots > 0 {
-            log::info!(
+            event!(
+                table::SANDBOX_SWEPT, workers = swept.roots, processes = swept.processes;
                 "removed the temporary files of {} workers that were killed, and ended {} processes that they left",
                 swept.roots,
                 swept.processes
@@ -86,7 +89,8 @@ fn check_sandbox(config: &NodeConfig) -> Result<EgressState, NodeEngineError> {
     };
     let missing = match mode {
         SandboxMode::Off => {
-            log::warn!(
+            event!(
+                table::SANDBOX_OFF;
                 "engine children are not sandboxed: jobs can read what the worker can, and connect to whatever it can"
             );
             return Ok(EgressState::Open);
@@ -102,12 +106,12 @@ fn check_sandbox(config: &NodeConfig) -> Result<EgressState, NodeEngineError> {
         }
     };
     if missing.is_empty() {
-        log::info!("engine children are sandboxed by Landlock and seccomp");
+        event!(table::SANDBOX_COMPLETE; "engine children are sandboxed by Landlock and seccomp");
         Ok(egress)
     } else if mode == SandboxMode::Strict {
         Err(NodeEngineError::Sandbox(missing))
     } else {
-        log::warn!("engine children are sandboxed in part only; missing: {missing}");
+        event!(table::SANDBOX_DEGRADED, missing = missing; "engine children are sandboxed in part only; missing: {missing}");
         Ok(egress)
     }
 }

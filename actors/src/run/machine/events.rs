@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use log::Level;
+use log_events::{Detail, LogEvent};
 use protocol::engine::{ExecuteOptions, RunProgress};
-use protocol::ids::WorkloopId;
 use protocol::lightning::{PushPayload, Timestamp};
 use protocol::plan::ExecutionPlan;
 use protocol::reasons::ExitReason;
@@ -105,23 +104,10 @@ pub(in crate::run) struct Execution {
 /// A line of the worker's own log.
 #[derive(Debug)]
 pub(in crate::run) struct Notice {
-    pub(in crate::run) level: Level,
+    /// What has happened; none where a line only says how the run goes about its work.
+    pub(in crate::run) event: Option<&'static LogEvent>,
+    pub(in crate::run) fields: Vec<(&'static str, Detail)>,
     pub(in crate::run) text: String,
-    /// The event on the channel that it is about.
-    pub(in crate::run) event: Option<&'static str>,
-    pub(in crate::run) figure: Figure,
-}
-
-/// A figure that a notice has as a field of its own.
-#[derive(Debug, Clone)]
-pub(in crate::run) enum Figure {
-    None,
-    /// The group that claimed the run.
-    ClaimedBy(WorkloopId),
-    /// Reports that are sent again.
-    Resent(usize),
-    /// How long the run was in hand, ms.
-    Lasted(u64),
 }
 
 /// Something for the metrics.
@@ -140,6 +126,26 @@ pub(in crate::run) enum Count {
     },
     /// Lines of the log that Lightning did not take.
     LinesDropped(usize),
+}
+
+impl Notice {
+    /// A line that something can be built upon.
+    pub(in crate::run) fn new<const N: usize>(
+        event: &'static LogEvent,
+        fields: [(&'static str, Detail); N],
+        text: String,
+    ) -> Self {
+        debug_assert!(
+            fields.iter().all(|(field, _)| event.has(field)),
+            "{} has not all of {fields:?}",
+            event.name
+        );
+        Self {
+            event: Some(event),
+            fields: fields.into(),
+            text,
+        }
+    }
 }
 
 /// What a machine may not find out by itself: the time, and what is left to chance.
@@ -201,27 +207,22 @@ impl<'a> Turn<'a> {
         self.perform(Effect::Count(count));
     }
 
-    pub(super) fn log(&mut self, level: Level, text: String) {
-        self.notice(level, None, Figure::None, text);
+    /// A line that says how the run goes about its work.
+    pub(super) fn debug(&mut self, text: String) {
+        self.perform(Effect::Log(Notice {
+            event: None,
+            fields: Vec::new(),
+            text,
+        }));
     }
 
-    /// A line about an event on the channel.
-    pub(super) fn log_about(&mut self, level: Level, event: &'static str, text: String) {
-        self.notice(level, Some(event), Figure::None, text);
-    }
-
-    pub(super) fn notice(
+    /// A line that something can be built upon.
+    pub(super) fn log<const N: usize>(
         &mut self,
-        level: Level,
-        event: Option<&'static str>,
-        figure: Figure,
+        event: &'static LogEvent,
+        fields: [(&'static str, Detail); N],
         text: String,
     ) {
-        self.perform(Effect::Log(Notice {
-            level,
-            text,
-            event,
-            figure,
-        }));
+        self.perform(Effect::Log(Notice::new(event, fields, text)));
     }
 }

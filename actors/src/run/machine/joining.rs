@@ -1,12 +1,12 @@
 //! The run's channel: joins, rejoins, its answers, and what has to be said again after a rejoin.
 
-use log::Level;
+use log_events::table;
 use protocol::backoff::jittered;
 use protocol::ids::CredentialId;
 use protocol::lightning::{FetchCredential, Refusal, RefusalMeaning, RunEvent, RunJoin, RunPush};
 use protocol::phoenix::{Payload, ReplyStatus, error_detail};
 
-use super::events::{Count, Effect, Figure, Timer, Turn};
+use super::events::{Count, Effect, Timer, Turn};
 use super::lifecycle::cancelled;
 use super::{Deadline, Fact, RunMachine, State, request};
 use crate::events::Unreported;
@@ -30,7 +30,8 @@ impl RunMachine {
             ChannelEvent::Crashed { unanswered } => self.crashed(&unanswered, turn),
             ChannelEvent::Closed => {
                 turn.log(
-                    Level::Warn,
+                    &table::RUN_REJOINS,
+                    [("cause", "channel_closed".into())],
                     format!(
                         "Lightning closed the channel of run {}; joining it again",
                         self.claimed.id
@@ -40,7 +41,8 @@ impl RunMachine {
             }
             ChannelEvent::Pushed(RunPush::Cancel) => {
                 turn.log(
-                    Level::Info,
+                    &table::RUN_CANCELLED,
+                    [],
                     format!("Lightning cancels run {}", self.claimed.id),
                 );
                 self.stop_job(cancelled(), turn);
@@ -67,7 +69,8 @@ impl RunMachine {
             token: self.claimed.token.clone(),
         }) else {
             turn.log(
-                Level::Error,
+                &table::EVENT_UNWRITABLE,
+                [("report", "phx_join".into())],
                 format!(
                     "the token of run {} cannot be written as JSON",
                     self.claimed.id
@@ -142,7 +145,8 @@ impl RunMachine {
             Blame::Frame => self.outbox.socket_crashed(),
             Blame::TooLarge(ticket) => {
                 turn.log(
-                    Level::Warn,
+                    &table::EVENT_TOO_LARGE,
+                    [],
                     format!(
                         "run {}: Lightning closed the connection over its largest report on the way, as too large",
                         self.claimed.id
@@ -158,7 +162,8 @@ impl RunMachine {
 
     fn crashed(&mut self, unanswered: &[Ticket], turn: &mut Turn<'_>) {
         turn.log(
-            Level::Warn,
+            &table::RUN_REJOINS,
+            [("cause", "channel_crashed".into())],
             format!(
                 "the channel of run {} crashed; joining it again",
                 self.claimed.id
@@ -247,7 +252,8 @@ impl RunMachine {
             self.give_up(Unreported::GivenUp, &why, turn);
         } else {
             turn.log(
-                Level::Warn,
+                &table::RUN_JOIN_REFUSED,
+                [("error", words.as_str().into())],
                 format!(
                     "run {} could not join its channel: {words}",
                     self.claimed.id
@@ -261,15 +267,15 @@ impl RunMachine {
     fn back_on_channel(&mut self, turn: &mut Turn<'_>) {
         let run = &self.claimed.id;
         let again = self.outbox.unsettled();
-        turn.notice(
-            Level::Info,
-            None,
-            Figure::Resent(again),
+        turn.log(
+            &table::RUN_RESENDS,
+            [("resent", again.into())],
             format!("run {run} is back on its channel; reports to send again: {again}"),
         );
         if self.memory.had_webhook_response() {
             turn.log(
-                Level::Warn,
+                &table::RUN_WEBHOOK_FORGOTTEN,
+                [],
                 format!(
                     "run {run}: Lightning may have forgotten the webhook response that it was sent before the connection was lost"
                 ),
@@ -277,7 +283,8 @@ impl RunMachine {
         }
         match self.memory.restoring() {
             Restoring::GivenUp => turn.log(
-                Level::Warn,
+                &table::RUN_SECRETS_SHOWN,
+                [("error", "channel crashed".into())],
                 format!(
                     "run {run}: its channel crashes when credentials are read again; its log may show them"
                 ),
@@ -314,7 +321,8 @@ impl RunMachine {
         if *status != ReplyStatus::Ok {
             let words = error_detail(RunEvent::FetchCredential.name(), response);
             turn.log(
-                Level::Warn,
+                &table::RUN_SECRETS_SHOWN,
+                [("error", words.as_str().into())],
                 format!(
                     "run {}: Lightning did not read credential {id} again, its log may show it: {words}",
                     self.claimed.id
@@ -347,9 +355,12 @@ impl RunMachine {
                 _ => None,
             };
             if let Some(next) = next {
-                turn.log_about(
-                    Level::Warn,
-                    event,
+                turn.log(
+                    &table::EVENT_RETRIED,
+                    [
+                        ("report", event.into()),
+                        ("error", refusal.to_string().into()),
+                    ],
                     format!(
                         "Lightning refused {event} of run {}, {next}: {refusal}",
                         self.claimed.id

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use log::Level;
+use log_events::table;
 use protocol::engine::RunProgress;
 use protocol::logs;
 use protocol::reasons::{ExitReason, Outcome};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::events::{Effect, Execution, Figure, Turn};
-use super::{Deadline, Fact, Farewell, RunMachine, State, millis};
+use super::events::{Effect, Execution, Turn};
+use super::{Deadline, Fact, Farewell, RunMachine, State};
 use crate::engine_pool::{CompileFailure, Prepared};
 use crate::events::{End, Unreported};
 use crate::run::loading::Loaded;
@@ -60,6 +60,7 @@ impl RunMachine {
         let options = self.settings.effective(&options);
         plan.resolve_credentials(&credentials);
         let plan = Arc::new(plan);
+        self.summary.adaptors = versions.adaptors.clone();
         self.reporter
             .begin(Arc::clone(&plan), dataclip_id, options.output_dataclips);
         self.enter(Fact::Loaded, State::Starting, turn);
@@ -116,13 +117,10 @@ impl RunMachine {
     ) {
         if let RunProgress::WorkflowStart { warm, .. } = &progress {
             let temperature = if *warm { "warm" } else { "cold" };
-            turn.log(
-                Level::Debug,
-                format!(
-                    "run {} was loaded by a {temperature} thread",
-                    self.claimed.id
-                ),
-            );
+            turn.debug(format!(
+                "run {} was loaded by a {temperature} thread",
+                self.claimed.id
+            ));
         }
         if matches!(progress, RunProgress::Ended) {
             self.job_over(Fact::JobOver, turn);
@@ -225,7 +223,13 @@ impl RunMachine {
     pub(super) fn give_up(&mut self, why: Unreported, words: &str, turn: &mut Turn<'_>) {
         let lost = self.outbox.clear();
         turn.log(
-            Level::Error,
+            &table::RUN_LOST,
+            [
+                ("workloop", self.workloop.as_str().into()),
+                ("cause", why.word().into()),
+                ("lost", lost.into()),
+                ("error", words.into()),
+            ],
             format!(
                 "run {} is given up with {lost} unreported events: {words}",
                 self.claimed.id
@@ -251,14 +255,9 @@ impl RunMachine {
     pub(super) fn done(&mut self, fact: Fact, end: End, turn: &mut Turn<'_>) {
         self.enter(fact, State::Done, turn);
         turn.perform(Effect::Leave);
-        let reason = end.word();
-        let lasted = millis(turn.now.saturating_duration_since(self.born));
-        turn.notice(
-            Level::Info,
-            None,
-            Figure::Lasted(lasted),
-            format!("run {} ended: {reason} ({lasted} ms)", self.claimed.id),
-        );
+        if let End::Reported(reason) = end {
+            self.log_end(reason, turn);
+        }
         turn.perform(Effect::Ended(end));
     }
 }

@@ -10,19 +10,21 @@ mod lifecycle;
 mod reports;
 mod requests;
 mod silence;
+mod summary;
 #[cfg(test)]
 mod tests;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use log::Level;
+use log_events::table;
 use protocol::ids::WorkloopId;
 use protocol::lightning::{ClaimedRun, PushPayload, RunEvent};
 use protocol::reasons::Outcome;
 
 pub(crate) use self::events::Origin;
 use self::events::Turn;
-pub(super) use self::events::{Chance, Count, Effect, Event, Figure, Notice, Outside, Timer};
+pub(super) use self::events::{Chance, Count, Effect, Event, Notice, Outside, Timer};
+use self::summary::Summary;
 use super::channel::Channel;
 use super::channel_memory::ChannelMemory;
 use super::fetch::Fetch;
@@ -181,6 +183,7 @@ pub(super) struct RunMachine {
     outbox: Outbox,
     flush: Flush,
     reporter: Reporter,
+    summary: Summary,
     /// The last ticket or timer number.
     numbers: u64,
 }
@@ -207,6 +210,7 @@ impl RunMachine {
                 delivery.batch.is_some(),
                 delivery.frames,
             ),
+            summary: Summary::default(),
             numbers: 0,
             settings,
             claimed,
@@ -250,10 +254,9 @@ impl RunMachine {
     }
 
     fn started(&mut self, origin: Origin, turn: &mut Turn<'_>) {
-        turn.notice(
-            Level::Info,
-            None,
-            Figure::ClaimedBy(self.workloop.clone()),
+        turn.log(
+            &table::RUN_CLAIMED,
+            [("workloop", self.workloop.as_str().into())],
             format!(
                 "run {} claimed by workloop {}",
                 self.claimed.id, self.workloop
@@ -303,10 +306,7 @@ impl RunMachine {
         let (from, to) = (self.state.phase(), state.phase());
         transitions::took::<Self>(from, fact, to);
         if from != to {
-            turn.log(
-                Level::Debug,
-                format!("run {}: {from} -> {to}", self.claimed.id),
-            );
+            turn.debug(format!("run {}: {from} -> {to}", self.claimed.id));
         }
         self.state = state;
         self.since = turn.now;
@@ -329,9 +329,4 @@ fn request(ticket: Ticket, event: RunEvent, payload: impl Into<PushPayload>) -> 
         event: event.name(),
         payload: payload.into(),
     }
-}
-
-/// Milliseconds, as log lines have them.
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use log::Level;
+use log_events::{millis, table};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::events::{Count, Effect, Timer, Turn};
@@ -43,7 +43,7 @@ impl RunMachine {
                 }
                 self.outbox.push(report, permit.into_iter().collect());
             }
-            Outgoing::Warning(text) => turn.log(Level::Warn, text),
+            Outgoing::Log(notice) => turn.perform(Effect::Log(notice)),
         }
     }
 
@@ -66,15 +66,23 @@ impl RunMachine {
             let (event, payload) = (report.event(), report.payload());
             let starts = matches!(report, Report::RunStart(_));
             if self.outbox.is_resent(ticket) {
-                turn.log_about(
-                    Level::Debug,
-                    event,
+                turn.log(
+                    &table::EVENT_RESENT,
+                    [("report", event.into())],
                     format!("run {}: {event} is sent again", self.claimed.id),
                 );
                 turn.count(Count::Resent(event));
             } else if starts {
                 let since = turn.now.saturating_duration_since(self.born);
                 turn.count(Count::Started(since));
+                turn.log(
+                    &table::RUN_STARTED,
+                    [
+                        ("workloop", self.workloop.as_str().into()),
+                        ("duration_ms", millis(since).into()),
+                    ],
+                    format!("run {} starts", self.claimed.id),
+                );
             }
             match payload {
                 Ok(payload) if self.settings.delivery.frames.take_payload(payload.bytes()) => {
@@ -85,9 +93,9 @@ impl RunMachine {
                     });
                 }
                 Ok(payload) => {
-                    turn.log_about(
-                        Level::Warn,
-                        event,
+                    turn.log(
+                        &table::EVENT_TOO_LARGE,
+                        [("report", event.into()), ("bytes", payload.bytes().into())],
                         format!(
                             "run {}: {event} with {} bytes is larger than a message to Lightning may be",
                             self.claimed.id,
@@ -100,11 +108,15 @@ impl RunMachine {
                 Err(error) => {
                     // Only what was valid JSON before goes into a report, so this cannot be the job's doing.
                     turn.log(
-                        Level::Error,
+                        &table::EVENT_UNWRITABLE,
+                        [
+                            ("report", event.into()),
+                            ("error", error.to_string().into()),
+                        ],
                         format!("{event} cannot be written as JSON: {error}"),
                     );
                     let dropped = self.outbox.answered(ticket, None, turn.now);
-                    turn.log(Level::Debug, format!("{event} was dropped: {dropped:?}"));
+                    turn.debug(format!("{event} was dropped: {dropped:?}"));
                 }
             }
         }
@@ -132,7 +144,8 @@ impl RunMachine {
             } => {
                 self.channel.works();
                 turn.log(
-                    Level::Warn,
+                    &table::RUN_DATACLIP_WITHHELD,
+                    [("dataclip_id", dataclip.as_str().into())],
                     format!(
                         "run {}: Lightning refuses the dataclip {dataclip}; its step is completed without it",
                         self.claimed.id
@@ -150,7 +163,8 @@ impl RunMachine {
                 self.channel.works();
                 turn.count(Count::LinesDropped(lines));
                 turn.log(
-                    Level::Warn,
+                    &table::RUN_LINES_DROPPED,
+                    [("lines", lines.into()), ("error", why.to_string().into())],
                     format!(
                         "Lightning refused {lines} log lines of run {}: {why}",
                         self.claimed.id
@@ -162,9 +176,9 @@ impl RunMachine {
                 self.give_up(Unreported::TakenAway, &why, turn);
             }
             FollowUp::Refused { event, why, open } => {
-                turn.log_about(
-                    Level::Error,
-                    event,
+                turn.log(
+                    &table::EVENT_REFUSED,
+                    [("report", event.into()), ("error", why.to_string().into())],
                     format!(
                         "Lightning refused {event} of run {}: {why}",
                         self.claimed.id

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use log::Level;
+use log_events::{millis, table};
 use protocol::ids::CredentialId;
 use protocol::lightning::{
     FetchCredential, FetchDataclip, Refusal, RefusalMeaning, RunEvent, dataclip_bytes,
@@ -12,7 +12,7 @@ use protocol::phoenix::{Payload, ReplyStatus, error_detail};
 use protocol::plan::{ConvertOptions, Converted, Input, LightningPlan, PlanError, convert};
 
 use super::events::{Count, Effect, Timer, Turn};
-use super::{Fact, RunMachine, State, millis, request};
+use super::{Fact, RunMachine, State, request};
 use crate::engine_pool::{PrepareError, Prepared};
 use crate::lightning::Ticket;
 use crate::run::fetch::Fetch;
@@ -52,7 +52,11 @@ impl RunMachine {
         {
             Ok(payload) => turn.perform(request(ticket, event, payload)),
             Err(error) => turn.log(
-                Level::Error,
+                &table::EVENT_UNWRITABLE,
+                [
+                    ("report", event.name().into()),
+                    ("error", error.to_string().into()),
+                ],
                 format!("{} cannot be written as JSON: {error}", event.name()),
             ),
         };
@@ -117,9 +121,13 @@ impl RunMachine {
     fn ask_again(&self, event: RunEvent, refusal: &Refusal, wait: Duration, turn: &mut Turn<'_>) {
         let event = event.name();
         turn.count(Count::Refused(event));
-        turn.log_about(
-            Level::Warn,
-            event,
+        turn.log(
+            &table::RUN_REQUEST_REFUSED,
+            [
+                ("report", event.into()),
+                ("error", refusal.to_string().into()),
+                ("retry_ms", millis(wait).into()),
+            ],
             format!(
                 "Lightning refused {event} of run {}, it is asked again in {} ms: {refusal}",
                 self.claimed.id,
@@ -191,13 +199,18 @@ impl RunMachine {
             warnings,
         } = converted;
         for warning in warnings {
-            turn.log(Level::Warn, format!("run {}: {warning}", self.claimed.id));
+            turn.log(
+                &table::RUN_PLAN_DOUBTFUL,
+                [("error", warning.to_string().into())],
+                format!("run {}: {warning}", self.claimed.id),
+            );
         }
         let dataclip_id = match input {
             Input::Dataclip(id) => Some(id),
             Input::Empty => None,
         };
         let plan = Arc::new(plan);
+        self.summary.project_id.clone_from(&plan.project_id);
         let loading = Loading::new(Arc::clone(&plan), options, dataclip_id);
         let credentials: Vec<CredentialId> = loading.credentials.keys().cloned().collect();
         self.memory.will_read(credentials);

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use log::Level;
+use log_events::{millis, table};
 use protocol::lightning::RunEvent;
 use protocol::token::unverified_expiry;
 
 use super::events::{Timer, Turn};
-use super::{Deadline, Fact, RunMachine, State, millis};
+use super::{Deadline, Fact, RunMachine, State};
 use crate::events::Unreported;
 use crate::run::channel::Joining;
 use crate::run::outbox::Silence;
@@ -21,7 +21,8 @@ impl RunMachine {
         match self.channel.join(turn.now) {
             Joining::Overdue => {
                 turn.log(
-                    Level::Warn,
+                    &table::RUN_REJOINS,
+                    [("cause", "join_unanswered".into())],
                     format!(
                         "run {}: Lightning does not answer its join; joining again",
                         self.claimed.id
@@ -55,7 +56,11 @@ impl RunMachine {
         };
         if let Some(what) = expired {
             turn.log(
-                Level::Warn,
+                &table::RUN_UNANSWERED,
+                [
+                    ("report", what.into()),
+                    ("duration_ms", millis(late).into()),
+                ],
                 format!("run {run}: Lightning does not answer {what}"),
             );
             self.start_when_loaded(turn);
@@ -64,18 +69,24 @@ impl RunMachine {
         let run = &self.claimed.id;
         match self.outbox.silence(turn.now, late, too_long) {
             Silence::None => {}
-            Silence::Late { event } => turn.log_about(
-                Level::Warn,
-                event,
+            Silence::Late { event } => turn.log(
+                &table::RUN_UNANSWERED,
+                [
+                    ("report", event.into()),
+                    ("duration_ms", millis(late).into()),
+                ],
                 format!(
                     "run {run}: Lightning has not answered {event} for {} ms; waiting",
                     millis(late)
                 ),
             ),
             Silence::TooLong { event } => {
-                turn.log_about(
-                    Level::Warn,
-                    event,
+                turn.log(
+                    &table::RUN_REJOINS,
+                    [
+                        ("cause", "report_unanswered".into()),
+                        ("duration_ms", millis(too_long).into()),
+                    ],
                     format!(
                         "run {run}: Lightning has not answered {event} for {} ms; joining its channel anew",
                         millis(too_long)
@@ -99,7 +110,8 @@ impl RunMachine {
         if expiry <= now {
             // Lightning has only just given it out, so it is one of the clocks that is wrong.
             turn.log(
-                Level::Warn,
+                &table::RUN_TOKEN_EXPIRED,
+                [("duration_ms", ((now - expiry) * 1000).into())],
                 format!(
                     "the token of run {} had expired {} s before it was claimed: is the clock right? Its end is ignored",
                     self.claimed.id,
@@ -115,7 +127,8 @@ impl RunMachine {
     pub(super) fn expired(&mut self, turn: &mut Turn<'_>) {
         if matches!(self.state, State::Settling(_)) && self.channel.is_up() {
             turn.log(
-                Level::Warn,
+                &table::RUN_TOKEN_EXPIRED,
+                [],
                 format!(
                     "run {}: its token has expired; what is left goes out while its channel is open",
                     self.claimed.id

@@ -1,6 +1,7 @@
 //! What a step and a run end with, and what is said about it.
 
 use bytes::Bytes;
+use log_events::table;
 use protocol::engine::{FinishedStep, Shape};
 use protocol::ids::DataclipId;
 use protocol::lightning::{
@@ -11,6 +12,7 @@ use protocol::reasons::Outcome;
 use serde_json::value::to_raw_value;
 
 use super::{NewId, Outgoing, Reporter};
+use crate::run::machine::Notice;
 use crate::run::report::{CompletedStep, Repairs, Report, RunEnd, TOO_LARGE};
 
 /// A step that has ended, with what was made of it.
@@ -59,11 +61,19 @@ impl Reporter {
             outcome,
         } = ended;
         let Some(active) = self.active.take() else {
-            return vec![Outgoing::Warning(format!(
-                "dropped a second completion of the step of job {}",
-                step.job
+            return vec![Outgoing::Log(Notice::new(
+                &table::RUN_EVENT_IGNORED,
+                [
+                    ("job_id", step.job.as_str().into()),
+                    ("error", "a step ended twice".into()),
+                ],
+                format!(
+                    "dropped a second completion of the step of job {}",
+                    step.job
+                ),
             ))];
         };
+        self.steps += 1;
         let mut outgoing = Vec::new();
         let dataclip_id = DataclipId::new(new_id());
         let output_dataclip = match state {
@@ -75,11 +85,15 @@ impl Reporter {
             .as_ref()
             .is_some_and(|dataclip| !self.frames.take_escaped(dataclip.as_str()));
         if over_frame {
-            outgoing.push(Outgoing::Warning(format!(
-                "run {}: the dataclip of job {} makes a message of more than {} MB, it is withheld",
-                self.run_id,
-                step.job,
-                self.frames.mebibytes()
+            outgoing.push(Outgoing::Log(Notice::new(
+                &table::RUN_DATACLIP_WITHHELD,
+                [("job_id", step.job.as_str().into())],
+                format!(
+                    "run {}: the dataclip of job {} makes a message of more than {} MB, it is withheld",
+                    self.run_id,
+                    step.job,
+                    self.frames.mebibytes()
+                ),
             )));
         }
         let too_large = step.redacted || over_frame;
@@ -155,6 +169,7 @@ impl Reporter {
 
     fn end(&mut self, event: RunComplete, outgoing: &mut Vec<Outgoing>) {
         self.reason = Some(event.reason);
+        self.error_type.clone_from(&event.error_type);
         self.active = None;
         outgoing.push(Outgoing::Report(Report::RunComplete(Box::new(RunEnd {
             event,

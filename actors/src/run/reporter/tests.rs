@@ -91,7 +91,7 @@ fn written(outgoing: &Outgoing) -> Value {
     let (event, payload) = match outgoing {
         Outgoing::Line(lines) => ("line", Report::Logs(lines.clone()).payload()),
         Outgoing::Report(report) => (report.event(), report.payload()),
-        Outgoing::Warning(text) => return json!({ "warning": text }),
+        Outgoing::Log(notice) => return json!({ "warning": notice.text }),
     };
     let protocol::lightning::PushPayload::Whole(json) = payload.unwrap() else {
         panic!("{event} is long")

@@ -11,6 +11,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use log_events::{event, table};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
@@ -143,7 +144,8 @@ fn answer_all(shared: &Arc<Shared>) {
             }
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => {
-                log::error!(
+                event!(
+                    table::SANDBOX_EGRESS_FAILED, pid = shared.pid, error:% = error;
                     "egress: calls of process {} cannot be waited for: {error}",
                     shared.pid
                 );
@@ -157,7 +159,8 @@ fn answer_all(shared: &Arc<Shared>) {
                 // The caller was killed before its call was taken.
                 Err(Errno::ENOENT | Errno::EINTR) => {}
                 Err(error) => {
-                    log::error!(
+                    event!(
+                        table::SANDBOX_EGRESS_FAILED, pid = shared.pid, error:% = error;
                         "egress: calls of process {} cannot be received: {error}",
                         shared.pid
                     );

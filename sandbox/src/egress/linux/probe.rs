@@ -99,8 +99,12 @@ fn examine(listener: &Listener, pid: u32) -> Result<Means, ProbeError> {
     };
     let call = call.map_err(|errno| refused(NOTIFICATION, errno))?;
     let mut byte = [0];
-    sys::read_memory(pid, call.instruction, &mut byte)
-        .map_err(|errno| refused("reading a program's memory (process_vm_readv)", errno))?;
+    sys::read_memory(pid, call.instruction, &mut byte).map_err(|errno| {
+        refused(
+            "reading a program's memory (process_vm_readv, or /proc/PID/mem)",
+            errno,
+        )
+    })?;
     // Its standard input, which is no socket but is copied in the same way.
     let copied = sys::open_process(pid).and_then(|process| sys::copy_of(&process, 0));
     let Err(uncopied) = copied else {

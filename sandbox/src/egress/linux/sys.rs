@@ -4,9 +4,11 @@
     reason = "no crate has these calls; each says why it is sound"
 )]
 
+use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::os::unix::fs::FileExt as _;
 
 use nix::cmsg_space;
 use nix::errno::Errno;
@@ -241,8 +243,14 @@ pub(super) fn read_memory(pid: i32, address: u64, into: &mut [u8]) -> Result<(),
     // SAFETY: the local range is a live slice, borrowed for writing; the remote one is checked by the kernel.
     let read = Errno::result(unsafe {
         libc::process_vm_readv(pid, &raw const local, 1, &raw const remote, 1, 0)
-    })?;
-    whole(read, into.len())
+    });
+    match read {
+        Ok(read) => whole(read, into.len()),
+        Err(denied) if is_denied(denied) => memory_of(pid, false)
+            .and_then(|memory| memory.read_exact_at(into, address))
+            .map_err(|error| errno_of(&error, denied)),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Writes to what a process has at an address.
@@ -255,8 +263,36 @@ pub(super) fn write_memory(pid: i32, address: u64, from: &[u8]) -> Result<(), Er
     // SAFETY: the local range is a live slice, which the kernel only reads; the remote one is checked by the kernel.
     let written = Errno::result(unsafe {
         libc::process_vm_writev(pid, &raw const local, 1, &raw const remote, 1, 0)
-    })?;
-    whole(written, from.len())
+    });
+    match written {
+        Ok(written) => whole(written, from.len()),
+        Err(denied) if is_denied(denied) => memory_of(pid, true)
+            .and_then(|memory| memory.write_all_at(from, address))
+            .map_err(|error| errno_of(&error, denied)),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Whether a container denies the call itself, as Docker's default profile did before version 23.
+fn is_denied(errno: Errno) -> bool {
+    matches!(errno, Errno::EPERM | Errno::ENOSYS)
+}
+
+/// The memory of a process as a file: the kernel asks for the same right as for the calls.
+fn memory_of(pid: i32, write: bool) -> io::Result<File> {
+    File::options()
+        .read(true)
+        .write(write)
+        .open(format!("/proc/{pid}/mem"))
+}
+
+fn errno_of(error: &io::Error, otherwise: Errno) -> Errno {
+    match error.raw_os_error().map(Errno::from_raw) {
+        // What the file calls an address that leads nowhere.
+        Some(Errno::EIO) => Errno::EFAULT,
+        Some(errno) => errno,
+        None => otherwise,
+    }
 }
 
 fn remote(address: u64, length: usize) -> Result<libc::iovec, Errno> {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use log_events::{event, table};
 use nix::errno::Errno;
 
 use crate::error::Missing;
@@ -88,7 +89,7 @@ impl Cgroups {
                 ),
             }),
             (Err(why), _) => {
-                log::info!("memory is limited by heap and resident size only, no cgroup: {why}");
+                event!(table::ENGINE_MEMORY, cause = "watched", error:% = why; "memory is limited by heap and resident size only, no cgroup: {why}");
                 Ok(None)
             }
         }

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::OnceLock;
 
+use log_events::{event, table};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -77,7 +78,7 @@ fn end(pid: u32) -> bool {
         Ok(()) => true,
         Err(Errno::ESRCH) => false,
         Err(error) => {
-            log::warn!("process {pid}, which a killed worker left, cannot be ended: {error}");
+            event!(table::SANDBOX_LEFTOVER, pid = pid, error:% = error; "process {pid}, which a killed worker left, cannot be ended: {error}");
             false
         }
     }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use log_events::{event, table};
 use nix::unistd::geteuid;
 
 use super::capabilities::{Who, is_open, of_worker};
@@ -78,7 +79,8 @@ pub(crate) fn own(
         Some(path) => {
             static SAID: Once = Once::new();
             SAID.call_once(|| {
-                log::warn!(
+                event!(
+                    table::SANDBOX_SUPERUSER, file:% = path.display();
                     "{} is closed to other users: {} runs as the superuser, without capabilities",
                     path.display(),
                     program.display()

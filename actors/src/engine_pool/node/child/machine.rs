@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use log::Level;
+use log_events::LogEvent;
 use protocol::engine::{ChildEvent, EncodeError, RunProgress, ThreadExit};
 use protocol::ids::RunId;
 use tokio::sync::OwnedSemaphorePermit;
@@ -137,7 +137,7 @@ pub(super) enum Effect {
     Kill(String),
     /// Tells the operator what went wrong.
     Complain {
-        level: Level,
+        event: &'static LogEvent,
         run: Option<RunId>,
         what: String,
     },

@@ -27,6 +27,7 @@ use sandbox::Survey;
 use sandbox::egress::Refusal;
 use tokio::sync::OwnedSemaphorePermit;
 
+mod complaint;
 mod execution;
 mod exit;
 mod files;
@@ -172,8 +173,8 @@ impl EngineChild {
                     process.control.kill();
                 }
             }
-            Effect::Complain { level, run, what } => {
-                log::log!(level, run_id = run.as_ref().map(RunId::as_str); "engine child {}: {what}", self.pid());
+            Effect::Complain { event, run, what } => {
+                self.complain(event, run.as_ref(), what);
             }
             Effect::CountSpawn(after) => self.metrics.child_spawned(after),
             Effect::CountLoad { warm, after } => self.metrics.run_loaded(warm, after),
@@ -303,7 +304,7 @@ impl EngineChild {
             Effect::Warn(refusal.to_string())
         } else {
             Effect::Complain {
-                level: log::Level::Warn,
+                event: &log_events::table::ENGINE_CHILD_REFUSED,
                 run: None,
                 what: refusal.to_string(),
             }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use log::Level;
+use log_events::table;
 use protocol::engine::{ChildEvent, RunProgress};
 
 use super::execution::{Execution, Stop};
@@ -146,7 +146,7 @@ impl Machine {
             Event::Retire => self.retire(),
             Event::Restless(excess) => {
                 self.act(Effect::Complain {
-                    level: Level::Warn,
+                    event: &table::ENGINE_CHILD_RESTLESS,
                     run: None,
                     what: format!("retired, for {excess} while it has nothing to do"),
                 });
@@ -356,7 +356,7 @@ impl Machine {
             let run = execution.run().clone();
             let what = format!("died during run {run}: {}", exit.how());
             self.act(Effect::Complain {
-                level: Level::Error,
+                event: &table::ENGINE_CHILD_DIED,
                 run: Some(run),
                 what,
             });

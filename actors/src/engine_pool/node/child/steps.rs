@@ -1,6 +1,6 @@
 //! What an engine child does in more than one state.
 
-use log::Level;
+use log_events::table;
 use protocol::engine::{ChildEvent, EncodeError, EngineFailure, RunProgress, ThreadExit};
 use protocol::ids::RunId;
 use protocol::size::Mebibytes;
@@ -76,7 +76,7 @@ impl Machine {
                     )
                 };
                 self.act(Effect::Complain {
-                    level: Level::Warn,
+                    event: &table::ENGINE_CHILD_OVER_MEMORY,
                     run: Some(run),
                     what: why.clone(),
                 });
@@ -95,7 +95,7 @@ impl Machine {
     pub(super) fn files_over(&mut self, run: RunId, execution: Box<Execution>) -> State {
         let why = format!("run {run} has more files than it may");
         self.act(Effect::Complain {
-            level: Level::Warn,
+            event: &table::ENGINE_CHILD_OVER_FILES,
             run: Some(run),
             what: why.clone(),
         });
@@ -215,7 +215,7 @@ impl Machine {
     ) -> State {
         let run = execution.as_ref().map(|execution| execution.run().clone());
         self.act(Effect::Complain {
-            level: Level::Error,
+            event: &table::ENGINE_CHILD_ODD,
             run,
             what: what.clone(),
         });
