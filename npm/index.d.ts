@@ -84,7 +84,10 @@ export interface Engine {
   state: string;
   node: string | null;
   runtime: string | null;
-  egress: string | null;
+  /** Whether it is judged where jobs connect to. */
+  egress: "controlled" | "open" | "unavailable" | null;
+  /** Who keeps children to their memory: the kernel, or the worker. */
+  memory: "enforced" | "watched" | null;
   children: EngineChild[];
 }
 
@@ -130,10 +133,28 @@ export interface Sample {
   round_trip_ms: number | null;
 }
 
+/** Another worker, which this one was told of by `peers`. But for `url` and `trouble`, known once it has answered. */
+export interface Peer {
+  url: string;
+  /** Why it has not answered last time. */
+  trouble: string | null;
+  worker_id?: string;
+  name?: string;
+  version?: string;
+  state?: string;
+  uptime_seconds?: number;
+  queue_joined?: boolean;
+  active?: number;
+  slots?: number;
+  /** Runs that have ended. */
+  ended?: number;
+}
+
 /** What a worker does and did, as `GET /events` tells it. */
 export interface Moment extends Status {
   /** The last fifteen minutes, oldest first. */
   history: Sample[];
+  peers: Peer[];
 }
 
 /** What a worker emits. */

@@ -88,7 +88,7 @@ export function packAll(binary, out) {
 /** The program, built anew. */
 function build() {
   execFileSync("cargo", ["build", "--release", "--locked", "--package", "ws-worker", "--bin", "ws-worker"], { cwd: root, stdio: "inherit" });
-  return join(process.env.CARGO_TARGET_DIR ?? join(root, "target"), "release", "ws-worker");
+  return resolve(root, process.env.CARGO_TARGET_DIR ?? "target", "release", "ws-worker");
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {

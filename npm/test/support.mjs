@@ -3,7 +3,7 @@
 import { execFileSync, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
@@ -12,7 +12,7 @@ import { packAll } from "../pack.mjs";
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
 /** What cargo has built. */
-export const programs = process.env.TARGET ?? join(process.env.CARGO_TARGET_DIR ?? join(root, "target"), "debug");
+export const programs = process.env.TARGET ?? resolve(root, process.env.CARGO_TARGET_DIR ?? "target", "debug");
 
 /** The program without its debug information, which is most of it; as it is where there is no `strip`. */
 function small(program, folder) {

@@ -152,8 +152,10 @@ pub(super) fn events<C: Controls>(controls: C, sources: Sources) -> HttpResponse
 #[cfg(test)]
 mod tests {
     use actix_web::test::TestRequest;
+    use actors::supervisor::WorkerState;
 
     use super::*;
+    use crate::http::testing::status;
 
     #[test]
     fn only_a_browser_gets_the_page() {
@@ -176,6 +178,36 @@ mod tests {
     fn the_page_loads_nothing_from_elsewhere() {
         for outside in ["http://", "https://", "url(", "@import", "src="] {
             assert!(!PAGE.contains(outside), "{outside}");
+        }
+    }
+
+    /// All names of fields in a value.
+    fn keys(value: &serde_json::Value) -> Vec<&str> {
+        match value {
+            serde_json::Value::Object(fields) => {
+                let own = fields.keys().map(String::as_str);
+                own.chain(fields.values().flat_map(keys)).collect()
+            }
+            serde_json::Value::Array(values) => values.iter().flat_map(keys).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_types_of_the_npm_package_have_all_that_an_event_tells() {
+        let types = concat!(env!("CARGO_MANIFEST_DIR"), "/npm/index.d.ts");
+        let types = std::fs::read_to_string(types).unwrap();
+        let sources = Sources::default();
+        let moment = Moment {
+            status: Status::new(status(WorkerState::Running), &sources),
+            history: sources.history.samples(),
+            peers: sources.peers.all(),
+        };
+        let moment = serde_json::to_value(moment).unwrap();
+        assert!(keys(&moment).len() > 40, "{moment}");
+        for key in keys(&moment) {
+            let line = format!("\n  {key}: ");
+            assert!(types.contains(&line), "npm/index.d.ts does not have {key}");
         }
     }
 
