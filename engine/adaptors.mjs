@@ -16,6 +16,12 @@ const KEY_PATTERN = /\?cache=engine-thread-\d+/g;
 /** In the folder of a whole bundle, beside its `node_modules`; see bundle.mjs. */
 export const BUNDLE_MARKER = "bundle.json";
 
+/**
+ * Packages that bundles load when they are first used, see bundle.mjs. Which of them
+ * are meant is told by a number, whose bits stand for them.
+ */
+export const LATER = ["cheerio", "undici"];
+
 /** The folder of packages in a bundle's `node_modules`. */
 export const BUNDLES = ".bundles";
 
@@ -130,20 +136,27 @@ async function rememberScripts(modules) {
   if (fs.existsSync(loader)) scripts.add(await import(pathToFileURL(loader)));
 }
 
-/** Loads what imported bundles load when it is used. Failures are met again then. */
-export function loadWhole() {
-  for (const { loadAll } of scripts) {
-    try {
-      loadAll();
-    } catch {
-      // E.g. no file could be opened.
+/** Loads these of LATER for the imported bundles that have them. Failures are met again when they are used. */
+export function loadLater(bits) {
+  for (const { loadLate } of scripts) {
+    for (const [at, name] of LATER.entries()) {
+      if ((bits & (1 << at)) === 0) continue;
+      try {
+        loadLate(`later-${name}`);
+      } catch {
+        // E.g. this bundle has none.
+      }
     }
   }
 }
 
-/** Whether a run has used something of that. */
-export function needsWhole() {
-  return [...scripts].some(({ hasLoadedLater }) => hasLoadedLater());
+/** Those of LATER of which something was used. */
+export function usedLater() {
+  const names = [...scripts].flatMap(({ usedLater }) => usedLater());
+  return LATER.reduce(
+    (bits, name, at) => (names.includes(`later-${name}`) ? bits | (1 << at) : bits),
+    0,
+  );
 }
 
 /** The adaptor folders that the steps of a plan link to. */

@@ -14,9 +14,9 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { isBuiltin } from "node:module";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 
-import { BUNDLES, BUNDLE_MARKER } from "./adaptors.mjs";
+import { BUNDLES, BUNDLE_MARKER, LATER } from "./adaptors.mjs";
 import {
   NODE_OPTIONS,
   build,
@@ -24,6 +24,7 @@ import {
   confineTo,
   moduleOf,
   packImportingScript,
+  packModuleScript,
   packModules,
   packScript,
   quote,
@@ -31,7 +32,7 @@ import {
   writeCode,
   writeScript,
 } from "./packing.mjs";
-import { probe } from "./probe.mjs";
+import { lateScriptsOf, probe } from "./probe.mjs";
 
 // Names of packages that are kept as they are: other adaptors, which adaptors
 // build on, are told from other dependencies by the frames of a stack.
@@ -40,13 +41,15 @@ const KEPT = "@openfn/language-";
 const RUNTIME = "@openfn/runtime";
 
 // Packages that many adaptors import and few runs use, and that cost more than the
-// rest of an adaptor: they are loaded when one of their exports is first used. Only
-// such whose loading nobody else can notice, and that import no other package.
-const LATER = new Set(["undici"]);
+// rest of an adaptor, LATER, are loaded when one of their exports is first used. Only
+// such whose loading nobody else can notice.
 const STANDING_IN = new Set(["constructor", "function", "object"]);
 
 // In a bundle's `node_modules`, as BUNDLES is; no package has a name like that.
 const SCRATCH = ".entries";
+
+// In a bundle while it is made.
+const PLAIN = ".plain";
 
 // Tells our own question for a file from those of a build.
 const RESOLVING = Symbol("resolving");
@@ -76,10 +79,44 @@ export async function bundleAdaptor(folder, target) {
   const { imports, packages } = await trace(entry);
   const modules = path.join(target, "node_modules");
   for (const each of packages) copyPackage(each, modules);
-  await bundleImports(imports, await probe(queries(imports)), modules);
-  const bundled = path.join(modules, nameOf(folder));
-  await compare(entry, await entryOf(bundled));
+  const exports = await probe(queries(imports));
+  await bundleImports(imports, exports, modules, LATER);
+  const bundled = await entryOf(path.join(modules, nameOf(folder)));
+  const used = await usedAtOnce(bundled, modules);
+  if (used.length > 0) {
+    // To pretend that they are loaded later would only cost.
+    fs.rmSync(path.join(modules, BUNDLES), { recursive: true });
+    const later = LATER.filter((name) => !used.includes(name));
+    await bundleImports(imports, exports, modules, later);
+  }
+  const lacking = [...imports].filter(lacksExtension);
+  if (lacking.length === 0) await compare(entry, bundled);
+  else await compareExact(folder, { imports, exports, packages }, bundled, target);
   mark(target);
+}
+
+/** Whether Node finds an import's file only with the runtime's hook, which adds `.js`. */
+function lacksExtension([specifier, file]) {
+  const name = packageOf(specifier);
+  const inside = specifier.slice(name.length);
+  if (inside === "" || path.extname(inside) !== "") return false;
+  return file.endsWith(`${path.sep}node_modules${path.sep}${specifier}.js`);
+}
+
+// The hook takes a thread, which would not be as confined as the probe, so that the
+// plain files are looked at through packages that name them exactly.
+async function compareExact(folder, { imports, exports, packages }, bundled, target) {
+  const plain = path.join(target, PLAIN);
+  const modules = path.join(plain, "node_modules");
+  for (const each of packages) copyPackage(each, modules);
+  writePackages(
+    [...imports].map(([specifier, file], index) => ({ specifier, file, index })),
+    modules,
+    ({ specifier, file }) =>
+      `export ${listOf(exports[specifier])} from ${quote(pathToFileURL(file))};`,
+  );
+  await compare(await entryOf(path.join(modules, nameOf(folder))), bundled, [folder]);
+  fs.rmSync(plain, { recursive: true });
 }
 
 /**
@@ -218,7 +255,7 @@ function copyPackage(folder, modules) {
 // All imports of a kind in one build, so that a module that two of them share is
 // one. CommonJS packages go into a script, whose code V8 keeps; where both kinds
 // share a module, or the script would behave otherwise, all become ES modules.
-async function bundleImports(imports, exports, modules) {
+async function bundleImports(imports, exports, modules, names) {
   const scratch = path.join(modules, SCRATCH);
   const bundles = path.join(modules, BUNDLES);
   fs.mkdirSync(scratch, { recursive: true });
@@ -232,7 +269,7 @@ async function bundleImports(imports, exports, modules) {
   const isCommon = await commonFiles([...imports.values()]);
   const common = entries.filter(({ file }) => isCommon(file));
   const others = entries.filter((entry) => !common.includes(entry));
-  const later = common.filter(isLater);
+  const later = entries.filter((entry) => isLater(entry, names));
   const packed =
     (await packAll(common, later, others, bundles).catch(() => null)) ??
     (await packAll(common, [], others, bundles).catch(() => null));
@@ -244,56 +281,71 @@ async function bundleImports(imports, exports, modules) {
     await writeCode(bundles);
   }
   fs.rmSync(scratch, { recursive: true });
-  writePackages(entries, modules, packed?.scripts ?? []);
+  const scripts = packed?.scripts ?? [];
+  writePackages(entries, modules, (entry, bundles) => {
+    const script = scripts.find(({ entries }) => entries.includes(entry));
+    return script === undefined
+      ? `export ${listOf(entry.kinds)} from ${quote(`${bundles}/${entry.index}.mjs`)};`
+      : moduleOf(entry, bundles, script.isLate ? script.name : undefined);
+  });
 }
 
 function listOf(kinds) {
   return `{ ${[...kinds.keys()].join(", ")} }`;
 }
 
-function isLater({ specifier, kinds }) {
+function isLater({ specifier, kinds }, names) {
   const canStandIn = (kind) => STANDING_IN.has(kind);
-  return LATER.has(specifier) && [...kinds.values()].every(canStandIn);
+  return names.includes(specifier) && [...kinds.values()].every(canStandIn);
+}
+
+/** The packages that are to be loaded later and yet are when the adaptor is imported. */
+async function usedAtOnce(entry, modules) {
+  const loader = path.join(modules, BUNDLES, "common.mjs");
+  if (!fs.existsSync(loader)) return [];
+  const scripts = await lateScriptsOf(entry, loader);
+  return LATER.filter((name) => scripts.includes(`later-${name}`));
 }
 
 /** Each of `later` in a script of its own, the rest of `common` in one. */
 async function packAll(common, later, others, bundles) {
-  const atFirst = common.filter((entry) => !later.includes(entry));
+  const isAtFirst = (entry) => !later.includes(entry);
   const scripts = [
-    { name: "common", entries: atFirst, isLate: false },
+    { name: "common", entries: common.filter(isAtFirst), isLate: false },
     ...later.map((entry) => ({
-      name: `later-${entry.index}`,
+      name: `later-${entry.specifier}`,
       entries: [entry],
       isLate: true,
     })),
   ];
-  for (const script of scripts)
-    Object.assign(script, await packScript(script.entries, bundles));
-  const modules = await packModules(others, bundles);
+  for (const script of scripts) {
+    const isOfModules = others.includes(script.entries[0]);
+    const pack = isOfModules ? packModuleScript : packScript;
+    Object.assign(script, await pack(script.entries, bundles));
+  }
+  const modules = await packModules(others.filter(isAtFirst), bundles);
   const inputs = [...scripts, modules].flatMap(({ inputs }) => inputs);
   if (new Set(inputs).size < inputs.length) throw new Error("a module is shared");
   return { scripts, modules };
 }
 
-/** Packages of the imports' names, that Node finds as it found the plain ones. */
-function writePackages(entries, modules, scripts) {
+/**
+ * Packages of the imports' names, that Node finds as it found the plain ones, each
+ * module with what `sourceOf` gives for its entry and the way to the bundles.
+ */
+function writePackages(entries, modules, sourceOf) {
   const packages = new Map();
   for (const entry of entries) {
-    const { specifier, index, kinds } = entry;
+    const { specifier, index } = entry;
     const name = packageOf(specifier);
     const folder = path.join(modules, name);
     const manifest = packages.get(name) ?? { name, exports: {} };
     manifest.exports[`.${specifier.slice(name.length)}`] = `./${index}.mjs`;
     packages.set(name, manifest);
     const bundles = path.relative(folder, path.join(modules, BUNDLES));
-    const script = scripts.find(({ entries }) => entries.includes(entry));
     fs.mkdirSync(folder, { recursive: true });
-    fs.writeFileSync(
-      path.join(folder, `${index}.mjs`),
-      script === undefined
-        ? `export ${listOf(kinds)} from ${quote(`${bundles}/${index}.mjs`)};`
-        : moduleOf(entry, bundles, script.isLate ? script.name : undefined),
-    );
+    const source = sourceOf(entry, bundles);
+    fs.writeFileSync(path.join(folder, `${index}.mjs`), source);
     fs.writeFileSync(path.join(folder, "package.json"), quote(manifest));
   }
 }
@@ -309,11 +361,14 @@ function queries(imports) {
   return [...imports].map(([key, file]) => ({ key, file }));
 }
 
-/** Both forms must export the same names, and values of the same kinds. */
-async function compare(plain, bundled) {
+/**
+ * Both forms must export the same names, and values of the same kinds. They may also
+ * read the packages beside `others`.
+ */
+async function compare(plain, bundled, others = []) {
   const [before, after] = await Promise.all(
     [plain, bundled].map(async (file) => {
-      const { entry } = await probe([{ key: "entry", file }]);
+      const { entry } = await probe([{ key: "entry", file }], others);
       return quote([...entry]);
     }),
   );

@@ -44,7 +44,7 @@ export default load("common");
 const late = new Map();
 
 /** The one package of a `later` script. */
-function loadLate(name) {
+export function loadLate(name) {
   if (!late.has(name)) {
     const [packageOfScript] = Object.values(load(name));
     late.set(name, packageOfScript);
@@ -54,16 +54,23 @@ function loadLate(name) {
 
 /** Loads what would be loaded later. */
 export function loadAll() {
-  const isLate = /^(later-\d+)\.js$/;
+  const isLate = /^(later-[\w-]+)\.js$/;
   for (const file of fs.readdirSync(pathOf("."))) {
     const name = isLate.exec(file)?.[1];
     if (name !== undefined) loadLate(name);
   }
 }
 
-/** Whether something has been loaded that was not loaded at once. */
-export function hasLoadedLater() {
-  return late.size > 0;
+const used = new Set();
+
+/** The names of the `later` scripts of which something has been used. */
+export function usedLater() {
+  return [...used];
+}
+
+function use(name) {
+  used.add(name);
+  return loadLate(name);
 }
 
 /**
@@ -71,7 +78,8 @@ export function hasLoadedLater() {
  * everything on to it. Its `kind` is that of the export, see probe.mjs.
  */
 export function standIn(name, key, kind) {
-  const real = () => loadLate(name)[key];
+  let its;
+  const real = () => (its ??= use(name))[key];
   const target = STAND_INS[kind]();
   const itself = (value) => (value === stand ? real() : value);
   const handler = {

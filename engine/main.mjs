@@ -38,7 +38,7 @@ const MAX_SPARE_DEATHS = 2;
 
 // After a run that used what is loaded only when used, spares load that as well
 // until so many runs have not.
-const WHOLE_RUNS = 8;
+const LATER_RUNS = 8;
 
 class EngineProcess {
   #frames = new FrameWriter(EVENT_FD, new Int32Array(new SharedArrayBuffer(4)));
@@ -51,8 +51,9 @@ class EngineProcess {
   #adaptors = [];
   /** Adaptors of which one ends the thread that loads it, as JSON. */
   #deadly = null;
-  /** For how many more runs spares load everything. */
-  #wholeRuns = 0;
+  /** What spares load of what is otherwise loaded when used, as bits, and for how many more runs. */
+  #later = 0;
+  #laterRuns = 0;
   /** `{ run, thread }` of the run in work, else null. */
   #current = null;
   #lastRun = null;
@@ -212,13 +213,21 @@ class EngineProcess {
     }
     const tainted = this.#isTainted();
     if (cause === "exit" && thread.isPreloading) this.#suspectAdaptors();
-    this.#wholeRuns = thread.usedWhole
-      ? WHOLE_RUNS
-      : Math.max(0, this.#wholeRuns - 1);
+    this.#rememberUse(thread.usedLater);
     this.#send({ type: "exit", run, cause, code, message, tainted });
     if (tainted) return;
     if (this.#spares.some(({ isWarm }) => isWarm)) this.#send({ type: "warmed" });
     this.#refill();
+  }
+
+  #rememberUse(bits) {
+    if (bits !== 0) {
+      this.#later |= bits;
+      this.#laterRuns = LATER_RUNS;
+    } else if (this.#laterRuns > 0) {
+      this.#laterRuns -= 1;
+      if (this.#laterRuns === 0) this.#later = 0;
+    }
   }
 
   // What a thread can change of the process without native code, and every later
@@ -266,7 +275,7 @@ class EngineProcess {
 
   #preload(spare) {
     const isDeadly = JSON.stringify(this.#adaptors) === this.#deadly;
-    spare.preload(isDeadly ? [] : this.#adaptors, this.#wholeRuns > 0);
+    spare.preload(isDeadly ? [] : this.#adaptors, this.#later);
   }
 
   // A spare has ended by itself, perhaps by an adaptor's doing: its successors do

@@ -75,12 +75,22 @@ import { fileURLToPath as __toPath } from "node:url";
 const __here = import.meta.url, require = __createRequire(__here);
 const __place = (to) => __toPath(new URL(to, __here));`;
 
+// undici asks of every value of a cookie's headers whether it is of Node's own class,
+// and reading that class loads the undici inside Node, as large as the one that is
+// being loaded. What stands for it reads it when the question is asked.
+const READS_GLOBAL = /[\\/]undici[\\/]lib[\\/]web[\\/]cookies[\\/]index\.js$/;
+const GLOBAL_HEADERS = /(?<=\[Headers, )globalThis\.Headers(?=\]\.filter\(Boolean\))/;
+const READ_LATER =
+  "new Proxy(function () {}, { get: (_, key) => Reflect.get(globalThis.Headers, key) })";
+
 // Bundled files that ask where they are hear of their old place, where all that
 // they could be looking for still is. From the new place, since both may be moved.
 function placePlugin(folder) {
   const place = (file) => `__place(${quote(path.relative(folder, file))})`;
   const onLoad = async ({ path: file }) => {
     const source = await fs.promises.readFile(file, "utf8");
+    if (READS_GLOBAL.test(file))
+      return { contents: source.replace(GLOBAL_HEADERS, READ_LATER), loader: "js" };
     if (!/\b__(?:dir|file)name\b/.test(source)) return undefined;
     const names = `var __filename = ${place(file)}, __dirname = ${place(path.dirname(file))};`;
     const mode = STRICT.test(source) ? '"use strict";' : "";
@@ -136,13 +146,31 @@ export async function packScript(entries, folder) {
 }
 
 /**
+ * The same of ES modules. They stay strict, and the CommonJS files that they import
+ * stay as strict as they are: those are a script within.
+ */
+export async function packModuleScript(entries, folder) {
+  const plugins = [placePlugin(folder)];
+  const { inner, outer } = await packWithin(entries, folder, {}, plugins);
+  refuse(SCRIPT_DEPENDENT, inner.text);
+  refuse(SCRIPT_DEPENDENT, outer.text);
+  return scriptWithin(inner, outer);
+}
+
+/**
  * The same of ES modules that are known to import by file name and to ask where
- * they are, which their loader does for them. They stay strict, and the CommonJS
- * files that they import stay as strict as they are: those are a script within.
+ * they are, which their loader does for them.
  */
 export async function packImportingScript(entries, folder, replaced) {
   const define = { "import.meta": "__meta" };
   const plugins = [placePlugin(folder), replacePlugin(replaced)];
+  const { inner, outer } = await packWithin(entries, folder, define, plugins);
+  const { text, inputs } = scriptWithin(inner, outer);
+  return { text: text.replace(/\bimport\(/g, "__import("), inputs };
+}
+
+/** The scripts of the ES modules, `outer`, and of the CommonJS files that they import, `inner`. */
+async function packWithin(entries, folder, define, plugins) {
   const common = await commonImports(entries, folder, { define, plugins });
   const inner = await script(
     [...common].map(([name, source]) => ({ index: quote(name), source })),
@@ -155,14 +183,15 @@ export async function packImportingScript(entries, folder, replaced) {
     { define, plugins: [outsidePlugin(common), ...plugins] },
     '"use strict"; ',
   );
+  return { inner, outer };
+}
+
+function scriptWithin(inner, outer) {
   const text = `(function (require, __place, __import, __meta) {
 const inner = ${inner.text}(require, __place, __import, __meta);
 const find = (name) => Object.hasOwn(inner, name) ? inner[name] : require(name);
 return ${outer.text}(find, __place, __import, __meta); })`;
-  return {
-    text: text.replace(/\bimport\(/g, "__import("),
-    inputs: [...inner.inputs, ...outer.inputs],
-  };
+  return { text, inputs: [...inner.inputs, ...outer.inputs] };
 }
 
 /** The CommonJS files that ES modules among `entries` and their imports import, by the names used. */

@@ -40,10 +40,12 @@ const TRIAL = {
 
 /**
  * Imports the `file` of each query and gives its exports by `key`: a sorted Map
- * of their names and kinds, which are `constructor` or what `typeof` says.
+ * of their names and kinds, which are `constructor` or what `typeof` says. They may
+ * read the packages beside the files `others`, too.
  */
-export async function probe(queries) {
-  const found = await ask({ queries }, readable(queries));
+export async function probe(queries, others = []) {
+  const files = [...queries, ...others.map((file) => ({ file }))];
+  const found = await ask({ queries }, readable(files));
   return Object.fromEntries(
     Object.entries(found).map(([key, exports]) => [key, new Map(exports)]),
   );
@@ -63,6 +65,11 @@ export async function codeOf(loader, program) {
   ]);
 }
 
+/** The scripts of a bundle with this loader that importing `entry` uses, though they are for later. */
+export async function lateScriptsOf(entry, loader) {
+  return ask({ entry, loader }, readable([{ file: entry }, { file: loader }]));
+}
+
 async function ask(question, folders) {
   const { stdout } = await promisify(execFile)(
     process.execPath,
@@ -76,7 +83,7 @@ async function ask(question, folders) {
     ],
     { env: {}, timeout: PATIENCE_MS, maxBuffer: 64 * 1024 * 1024 },
   );
-  return JSON.parse(stdout.slice(stdout.lastIndexOf("\n{") + 1));
+  return JSON.parse(stdout.slice(stdout.lastIndexOf("\n") + 1));
 }
 
 /** The folders that hold the `node_modules` of these files, and this program. */
@@ -97,12 +104,16 @@ function permissionFlag() {
 
 const IDENTIFIER = /^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u;
 
-async function answer({ queries, loader, program }) {
-  const found =
-    loader === undefined
-      ? await exportsOf(queries)
-      : await cacheOf(loader, program);
+async function answer(question) {
+  const found = await answerTo(question);
   process.stdout.write(`\n${JSON.stringify(found)}`, () => process.exit(0));
+}
+
+async function answerTo({ queries, entry, loader, program }) {
+  if (queries !== undefined) return exportsOf(queries);
+  if (entry === undefined) return cacheOf(loader, program);
+  await import(entry);
+  return (await import(loader)).usedLater();
 }
 
 async function exportsOf(queries) {

@@ -1,7 +1,7 @@
 // The program of one worker thread: loads the runtime, waits as a spare, then
 // executes exactly one run and ends. See thread.mjs.
 //
-// Messages from the main thread: `{ type: "preload", adaptors, whole }`,
+// Messages from the main thread: `{ type: "preload", adaptors, later }`,
 // `{ type: "execute", header, body }`, `{ type: "go" }`. The messages to it are
 // "loaded", and "warm" after each preload; what the run has to say goes to the
 // parent process directly.
@@ -19,7 +19,7 @@ import { EVENT_FD, FrameWriter } from "./wire.mjs";
 
 const PHASE = 0;
 const TORN = 1;
-const WHOLE = 2;
+const LATER = 2;
 const COMPLETED = 1;
 
 // Taken now, because adaptors may replace them.
@@ -132,10 +132,10 @@ async function warmUp() {
   isWarm = true;
 }
 
-async function preloadWhileSpare({ adaptors: folders, whole }) {
+async function preloadWhileSpare({ adaptors: folders, later }) {
   if (isExecuting) return;
   await adaptors.preload(folders);
-  if (whole) adaptors.loadWhole();
+  adaptors.loadLater(later);
   mainThread.postMessage("warm");
 }
 
@@ -244,7 +244,7 @@ function catchUncaught(id) {
 function end() {
   // What `exit` listeners of adaptors log must not follow the last event.
   report = null;
-  if (adaptors.needsWhole()) Atomics.store(control, WHOLE, 1);
+  Atomics.store(control, LATER, adaptors.usedLater());
   Atomics.store(control, PHASE, COMPLETED);
   exitThread(0);
 }

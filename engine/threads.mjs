@@ -14,7 +14,7 @@ const PROGRAM = fs.existsSync(new URL("./bundle.json", BUNDLED))
 // Elements of the memory shared with a thread, see run_thread.mjs.
 const PHASE = 0;
 const TORN = 1;
-const WHOLE = 2;
+const LATER = 2;
 const COMPLETED = 1;
 
 /** A thread that has loaded the runtime, or is about to. */
@@ -79,10 +79,10 @@ export class EngineThread {
     this.loaded.catch(() => {});
   }
 
-  /** Has it import adaptors; with `whole` also what is otherwise loaded when used. */
-  preload(adaptors, whole) {
+  /** Has it import adaptors, and of what is otherwise loaded when used that which `later` has bits for. */
+  preload(adaptors, later) {
     this.isPreloading = adaptors.length > 0;
-    this.#worker.postMessage({ type: "preload", adaptors, whole });
+    this.#worker.postMessage({ type: "preload", adaptors, later });
   }
 
   /** Hands over a run. `header` and `body` are moved, not copied. */
@@ -108,9 +108,9 @@ export class EngineThread {
     return Atomics.load(this.#control, TORN) !== 0;
   }
 
-  /** Whether its run used what is loaded only when used. */
-  get usedWhole() {
-    return Atomics.load(this.#control, WHOLE) !== 0;
+  /** What its run has used of what is loaded only when used, as bits. */
+  get usedLater() {
+    return Atomics.load(this.#control, LATER);
   }
 
   #end(code) {

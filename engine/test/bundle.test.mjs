@@ -154,6 +154,48 @@ test("undici is not loaded before it is used, and what stands for it until then 
   });
 });
 
+test("undici is loaded at once where an adaptor uses it when it is imported", (t) => {
+  const folder = bundledWithUndici(
+    t,
+    'import { Agent } from "undici"; export const agent = new Agent();',
+  );
+  assert.deepEqual(
+    fs.readdirSync(packagesOf(folder)).filter((file) => file.startsWith("later")),
+    [],
+  );
+});
+
+test("reading Node's own classes of fetch is left to whoever uses them", (t) => {
+  const folder = bundledWithUndici(
+    t,
+    'import * as all from "undici"; export { all };',
+  );
+  const source = `
+    const own = Object.getOwnPropertyDescriptor(globalThis, "Headers");
+    let reads = 0;
+    Object.defineProperty(globalThis, "Headers", {
+      get() { reads += 1; return own.get ? own.get.call(this) : own.value; },
+    });
+    const { all } = await import(${JSON.stringify(path.join(folder, "index.js"))});
+    const its = new all.Headers({ cookie: "a=1" });
+    const early = reads;
+    const nodes = new Headers({ cookie: "b=2" });
+    const cookies = [its, nodes].map((headers) => ({ ...all.getCookies(headers) }));
+    let refused;
+    try { all.getCookies({}); } catch ({ code }) { refused = code; }
+    console.log(JSON.stringify({ early, cookies, refused }));`;
+  const printed = execFileSync(
+    process.execPath,
+    ["--no-warnings", "--input-type=module", "-e", source],
+    { encoding: "utf8" },
+  );
+  assert.deepEqual(JSON.parse(printed), {
+    early: 0,
+    cookies: [{ a: "1" }, { b: "2" }],
+    refused: "ERR_INVALID_THIS",
+  });
+});
+
 test("after a run that used undici spares have it loaded", async (t) => {
   const folder = bundledWithUndici(
     t,
@@ -291,6 +333,25 @@ test("packages as a script keep their sloppy mode, their names and what they sha
   const { told } = await import(path.join(bundled, "index.js"));
   const file = path.join(modules, "sloppy", "index.js");
   assert.deepEqual(told, [true, "Shape", true, true, fs.realpathSync(file)]);
+});
+
+test("an adaptor that imports files without their extension is bundled, as older ones do", async (t) => {
+  const scratch = scratchRepo(t);
+  const tools = path.join(scratch.repo, "node_modules", "tools");
+  fs.mkdirSync(path.join(tools, "fp"), { recursive: true });
+  fs.writeFileSync(path.join(tools, "package.json"), '{"name":"tools"}');
+  fs.writeFileSync(path.join(tools, "set.js"), "exports.kind = 'set'; exports.of = class {};");
+  fs.writeFileSync(path.join(tools, "fp", "get.js"), "module.exports = () => 'get';");
+  const folder = scratch.write(
+    "@openfn/language-old",
+    `import { kind, of } from "tools/set"; import get from "tools/fp/get"; import path from "path";
+     export { kind, of, get, path };`,
+  );
+  const bundled = bundle(folder, scratch.repo);
+  const { kind, get } = await import(path.join(bundled, "index.js"));
+  assert.deepEqual([kind, get()], ["set", "get"]);
+  const made = fs.readdirSync(path.join(bundled, "..", "..", ".."));
+  assert.deepEqual(made.sort(), ["bundle.json", "node_modules"]);
 });
 
 for (const [what, source] of [
