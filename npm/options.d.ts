@@ -68,6 +68,8 @@ export interface Settings {
   engineCacheDir?: string | number;
   /** Spare threads kept ready in each engine child. Variable: `WORKER_ENGINE_WARM`. Default: `1`. */
   engineWarm?: string | number;
+  /** Engine children that no project has used, kept ready beside those of the slots. `auto` keeps as many as the last minute's new projects needed at once, from one up to the machine's cores. Variable: `WORKER_ENGINE_SPARES`. Default: `auto`. */
+  engineSpares?: string | number;
   /** Whether an engine child serves another run: `project` (of the same project), `never` or `always`. Variable: `WORKER_ENGINE_REUSE`. Default: `project`. */
   engineReuse?: string | number;
   /** OS sandbox of engine children: `auto`, `strict` (refuse to start without it) or `off`. Variable: `WORKER_SANDBOX`. Default: `auto`. */
