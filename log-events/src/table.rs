@@ -39,7 +39,7 @@ events! {
     WORKER_DRAIN_BLOCKED: "worker.drain_blocked", Warn, None, "A drain goes on, and Lightning is out of reach, so that no run can be reported",
         "Look at Lightning and the way to it; the runs in hand are ended when it stays away.", ["runs"];
     WORKER_DRAIN_FORCED: "worker.drain_forced", Warn, None, "A drain has no more patience: the runs in hand are ended, and reported as killed",
-        "Raise `--shutdown-grace` if runs need longer to finish.", ["runs", "cause", "signal"];
+        "Raise `--shutdown-grace-seconds` if runs need longer to finish.", ["runs", "cause", "signal"];
     WORKER_STOP_TIMED_OUT: "worker.stop_timed_out", Error, None, "Runs that were to end did not, and are left",
         "Lightning marks them as lost; look in the log for what their engine children did.", ["duration_ms"];
     WORKER_ENDED: "worker.ended", Info, Some("success"), "Everything in hand was finished",
@@ -123,7 +123,7 @@ events! {
     RUN_CHILD_REPLACED: "run.child_replaced", Warn, None, "The engine child of a run died before its job began: another one takes it",
         "", ["run_id"];
     RUN_DATACLIP_WITHHELD: "run.dataclip_withheld", Warn, None, "The output of a step is too large for Lightning, or it refuses it: the step is completed without",
-        "Raise `--max-dataclip-memory` or Lightning's own limit, or have the job return less.", ["run_id", "dataclip_id", "job_id", "bytes"];
+        "Raise `--payload-memory` or Lightning's own limit, or have the job return less.", ["run_id", "dataclip_id", "job_id", "bytes"];
     RUN_LINES_DROPPED: "run.lines_dropped", Warn, None, "Lightning refused log lines of a run for good, or they were unreadable",
         "", ["run_id", "lines", "error"];
     RUN_SECRETS_SHOWN: "run.secrets_shown", Warn, None, "Lightning did not read a run's credentials again after the connection was lost: its log may show them",
@@ -240,7 +240,7 @@ events! {
     SANDBOX_DEGRADED: "sandbox.degraded", Warn, None, "Layers of the sandbox are missing; jobs are kept in less",
         "`ws-worker check` says what each layer needs.", ["missing"];
     SANDBOX_OFF: "sandbox.off", Warn, None, "Jobs are not confined: they can read what the worker can, and connect to whatever it can",
-        "Switch `--engine-sandbox` on unless every job is trusted.", [];
+        "Switch `--sandbox` on unless every job is trusted.", [];
     SANDBOX_SWEPT: "sandbox.swept", Info, None, "What killed workers had left is removed",
         "", ["workers", "processes"];
     SANDBOX_LEFTOVER: "sandbox.leftover", Warn, None, "A process that a killed worker left cannot be ended",

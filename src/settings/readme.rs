@@ -149,3 +149,24 @@ fn options_as_types() -> String {
     text.push_str("}\n");
     text
 }
+
+#[test]
+fn what_the_events_of_the_log_advise_to_set_can_be_set() {
+    let keys: Vec<&str> = table::ALL.iter().map(|setting| setting.key).collect();
+    let variables: Vec<&str> = table::ALL
+        .iter()
+        .flat_map(|setting| setting.variables.iter().copied())
+        .collect();
+    let flag = regex_lite::Regex::new(r"`(?:--(?:no-)?([a-z][a-z-]*)|(WORKER_[A-Z_]+))").unwrap();
+    for event in log_events::table::ALL {
+        let advice = format!("{} {}", event.meaning, event.action);
+        for found in flag.captures_iter(&advice) {
+            let name = found.get(1).or(found.get(2)).unwrap().as_str();
+            assert!(
+                keys.contains(&name) || variables.contains(&name),
+                "{}: {name} is no setting",
+                event.name
+            );
+        }
+    }
+}

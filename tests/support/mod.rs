@@ -28,7 +28,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(180);
 /// The secret that the mock Lightning and the worker share.
 pub(crate) const SECRET: &str = "scenario-secret";
 
-const ENGINE_CACHE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/engine-cache");
+pub(crate) const ENGINE_CACHE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/engine-cache");
 /// Where the real engine installs the adaptors of all scenarios.
 pub(crate) const REPO: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/repo");
 
@@ -57,7 +57,14 @@ pub(crate) struct Worker {
 impl Worker {
     /// Starts the worker with the mock engine and these further arguments, and waits until it listens.
     pub(crate) fn with_mock_engine(lightning: &MockServer, arguments: &[&str]) -> Self {
-        Self::start(command(lightning).arg("--mock").args(arguments).env_clear())
+        Self::start(
+            command(lightning)
+                .arg("--mock")
+                .args(arguments)
+                .env_clear()
+                // A flag of the scenario wins.
+                .env("WORKER_LOG_LEVEL", "debug"),
+        )
     }
 
     /// The same with the real engine. The engine's packages and the adaptors are installed once for all scenarios.
@@ -178,10 +185,19 @@ impl Worker {
 
     /// Waits until it logs a line with this text.
     pub(crate) fn waits_for_line(&self, text: &str) {
+        self.until_line(text);
+    }
+
+    /// What it logs from now until a line with this text, which is the last one.
+    pub(crate) fn until_line(&self, text: &str) -> Vec<String> {
+        let mut lines = Vec::new();
         loop {
             let line = self.lines.recv_timeout(DEADLINE);
-            if line.expect("the worker says it").contains(text) {
-                return;
+            let line =
+                line.unwrap_or_else(|_| panic!("the worker does not say {text}: {lines:#?}"));
+            lines.push(line);
+            if lines.last().is_some_and(|line| line.contains(text)) {
+                return lines;
             }
         }
     }
