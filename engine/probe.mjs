@@ -14,7 +14,8 @@ import { setFlags } from "./flags.mjs";
 
 const SELF = fileURLToPath(import.meta.url);
 
-const PATIENCE_MS = 60_000;
+// A second of CPU, which at the bundler's low priority may take minutes.
+const PATIENCE_MS = 300_000;
 
 const exit = process.exit.bind(process);
 

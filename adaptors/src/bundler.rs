@@ -12,8 +12,9 @@ use crate::command::{CommandError, private_root, run_to_end};
 use crate::files::{FileError, blocking, remove_folder};
 use crate::tools::Tools;
 
-/// Bundling the largest adaptor takes a few seconds.
-const PATIENCE: Duration = Duration::from_mins(2);
+/// Bundling the largest adaptor takes a few seconds of CPU. At its low priority they are minutes where no core is idle, and an
+/// adaptor without a bundle keeps the cores busy.
+const PATIENCE: Duration = Duration::from_mins(15);
 
 /// Where the bundle of the engine program itself is, below its folder.
 const ENGINE_BUNDLE: &str = "bundled";

@@ -176,6 +176,7 @@ impl Placement {
             Prospect::Once
         };
         let bound = Bound::To(project);
+        let is_new = self.children.values().all(|child| child.bound != bound);
         let chosen = self
             .children
             .iter()
@@ -197,7 +198,7 @@ impl Placement {
             }
         };
         if let Some(entry) = self.children.get_mut(&child) {
-            if entry.bound == Bound::Nobody {
+            if is_new {
                 self.demand.took(now);
             }
             entry.used = Use::Busy(run.clone());

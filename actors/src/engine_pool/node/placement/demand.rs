@@ -24,7 +24,7 @@ const RUNS_A_SLOT: usize = 2;
 #[derive(Debug)]
 pub(super) struct Demand {
     spares: Spares,
-    /// When runs took a child that no project had used.
+    /// When runs of projects that had no child took one.
     taken: VecDeque<Instant>,
     /// The latest runs' projects.
     projects: VecDeque<Option<ProjectId>>,
@@ -55,7 +55,7 @@ impl Demand {
         of_it.count() > 1
     }
 
-    /// A run has taken a child that no project had used, or one that was started for it.
+    /// A run of a project that had no child has taken one.
     pub(super) fn took(&mut self, now: Instant) {
         self.taken.push_back(now);
         if self.taken.len() > MOST_MOMENTS {

@@ -76,6 +76,16 @@ fn a_child_gets_a_thread_for_a_further_run_when_its_project_has_had_two_of_late(
 }
 
 #[test]
+fn a_project_that_uses_several_children_needs_no_more_spares() {
+    let mut placement = Placement::new(5, Reuse::Project, Spares::UpTo(3));
+    for name in ["r1", "r2", "r3"] {
+        place(&mut placement, name, "p");
+    }
+    assert!(start_spare(&mut placement).is_some());
+    assert_eq!(start_spare(&mut placement), None);
+}
+
+#[test]
 fn spares_that_are_no_longer_needed_are_retired() {
     let mut placement = Placement::new(3, Reuse::Project, Spares::UpTo(2));
     let now = Instant::now();
