@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         Command::Start(flags) => run_worker(flags, parent),
         Command::Demo(args) => run_demo(args),
         Command::Replay(args) => return run_replay(args),
-        Command::Check(flags) => print(&check::run(flags, std::env::vars_os())),
+        Command::Check(args) => run_check(args),
         Command::Config(flags) => show(flags),
         Command::Top(args) => run_top(args),
         Command::Compile(args) => compile::run(&args).map_err(Into::into),
@@ -90,9 +90,12 @@ fn completions(shell: clap_complete::Shell) -> Ending {
     Ok(0)
 }
 
-fn print(report: &check::Report) -> Ending {
+fn run_check(args: check::CheckArgs) -> Ending {
+    prepare_process();
+    let system = actix_rt::System::new();
+    let report = system.block_on(check::run(args, std::env::vars_os()));
     std::io::stdout().write_all(report.to_string().as_bytes())?;
-    Ok(if report.passed() { 0 } else { FAILED })
+    Ok(report.exit_code())
 }
 
 /// What must hold for the whole process before it handles a secret or a connection.

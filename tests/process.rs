@@ -1,17 +1,16 @@
 //! The worker as a process: exit codes, the parent that forked it, and TLS to Lightning.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
 mod support;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lightning_mock::RunState;
 
+use support::tls::TlsProxy;
 use support::{DEADLINE, SECRET, Worker, command, lightning, output_of, plan, said};
 
 fn script(name: &str) -> PathBuf {
@@ -119,7 +118,7 @@ fn a_worker_connects_over_tls_to_a_certificate_that_the_system_trusts() {
         Command::new(env!("CARGO_BIN_EXE_ws-worker"))
             .args(["start", "--mock", "--port", "0", "--host", "127.0.0.1"])
             .args(["--lightning", &proxy.url(), "--secret", SECRET])
-            .env("SSL_CERT_FILE", proxy.folder.path().join("certificate.pem")),
+            .env("SSL_CERT_FILE", proxy.certificate()),
     );
     let run = lightning.wait_for(&id, DEADLINE).unwrap();
     assert_eq!(run.state, RunState::Success);
@@ -144,52 +143,4 @@ fn a_certificate_that_nobody_trusts_is_refused_and_the_log_says_so() {
     worker.wait().unwrap();
     assert!(refused.is_some());
     assert!(lightning.events().is_empty(), "{:?}", lightning.events());
-}
-
-/// A TLS server in front of a port, with a certificate for `localhost` that it has signed itself.
-struct TlsProxy {
-    node: Child,
-    port: String,
-    folder: tempfile::TempDir,
-}
-
-impl TlsProxy {
-    fn to(port: u16) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let (key, certificate) = (
-            folder.path().join("key.pem"),
-            folder.path().join("certificate.pem"),
-        );
-        std::fs::write(&key, signed.signing_key.serialize_pem()).unwrap();
-        std::fs::write(&certificate, signed.cert.pem()).unwrap();
-        let mut node = Command::new("node")
-            .arg(script("tls.mjs"))
-            .args([&key, &certificate])
-            .arg(port.to_string())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut port = String::new();
-        BufReader::new(node.stdout.take().unwrap())
-            .read_line(&mut port)
-            .unwrap();
-        Self {
-            node,
-            port: port.trim().to_owned(),
-            folder,
-        }
-    }
-
-    fn url(&self) -> String {
-        format!("wss://localhost:{}/worker", self.port)
-    }
-}
-
-impl Drop for TlsProxy {
-    fn drop(&mut self) {
-        // Fails when it has ended, which is what is wanted.
-        self.node.kill().ok();
-        self.node.wait().ok();
-    }
 }

@@ -5,6 +5,7 @@
 //! | [`specifier`], [`policy`] | what a run may ask for, and where that may come from; no I/O |
 //! | [`tools`], [`environment`] | Node and npm on this machine, and what npm needs of the worker's environment |
 //! | [`npm`], [`bundler`] | the two programs that are run, both confined, by [`command`] |
+//! | [`registry`] | whether the registry answers |
 //! | [`lock`] | a lock between workers |
 //! | [`repository`], [`staging`], [`bundle`] | what is where on the disk |
 //! | [`engine_program`] | the files of `engine/`, as they were when this binary was built |
@@ -24,6 +25,7 @@ mod installer;
 mod lock;
 mod npm;
 mod policy;
+mod registry;
 mod repository;
 mod specifier;
 mod staging;
@@ -37,6 +39,7 @@ pub use self::installer::{InstallError, Installer, Located, OnInstall, Options, 
 pub use self::lock::LockError;
 pub use self::npm::NpmError;
 pub use self::policy::{AllowedSources, DependencySource, Refused};
+pub use self::registry::{Offer, ask_registry};
 pub use self::specifier::is_installable;
 pub use self::tools::Tools;
 

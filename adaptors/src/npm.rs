@@ -203,7 +203,7 @@ impl Npm {
     }
 
     /// Runs npm in `directory`. It may change `writable` and its cache.
-    async fn run(
+    pub(crate) async fn run(
         &self,
         directory: &Path,
         writable: &[PathBuf],

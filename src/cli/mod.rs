@@ -49,8 +49,8 @@ pub enum Command {
     Demo(demo::DemoArgs),
     /// Play a recording (`start --record`) to this worker and show where it answers otherwise
     Replay(replay::ReplayArgs),
-    /// Look at configuration and environment without connecting
-    Check(Flags),
+    /// Look at configuration and environment; with --connect, ask Lightning and the npm registry too
+    Check(check::CheckArgs),
     /// Print the effective configuration and where each value comes from
     Config(Flags),
     /// Show what workers do, in this terminal

@@ -9,6 +9,7 @@ pub(crate) mod random;
 pub(crate) mod registry;
 pub(crate) mod rows;
 pub(crate) mod stage;
+pub(crate) mod tls;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;

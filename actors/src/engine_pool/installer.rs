@@ -7,9 +7,10 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
-use adaptors::{InstallError, Installer, Located, Options};
+use adaptors::{InstallError, Installer, Located, NpmError, Offer, Options};
 use indexmap::IndexMap;
 use protocol::ids::RunId;
 use tokio::sync::watch;
@@ -81,4 +82,12 @@ pub(crate) fn latest_collections_version(
             None => Ok("latest".to_owned()),
         }
     }
+}
+
+/// Asks npm's registry, as a worker with these settings would, for an adaptor that every OpenFn has. Nothing is installed.
+///
+/// # Errors
+/// When npm cannot be asked, or gets no answer within `patience`.
+pub async fn ask_registry(node: &NodeConfig, patience: Duration) -> Result<Offer, NpmError> {
+    adaptors::ask_registry(node.tools(), patience).await
 }

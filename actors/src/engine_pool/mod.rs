@@ -17,11 +17,12 @@ mod pool;
 mod recorded;
 mod unavailable;
 
-pub use adaptors::is_installable;
+pub use adaptors::{NpmError, Offer, is_installable};
 pub use sandbox::{
     layers as sandbox_layers, locate, missing as missing_in_sandbox, resident as resident_bytes,
 };
 
+pub use self::installer::ask_registry;
 pub(crate) use self::installer::latest_collections_version;
 pub use self::messages::{
     ChildState, ChildStatus, EgressState, EngineState, EngineStatus, MemoryState,

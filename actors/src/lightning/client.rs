@@ -26,6 +26,11 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
 /// # Errors
 /// TLS cannot be set up, or `extra_ca_file` cannot be used.
 pub fn http_client(extra_ca_file: Option<&Path>) -> Result<awc::Client, TlsError> {
+    Ok(client_with(tls_config(extra_ca_file)?))
+}
+
+/// Whom the worker trusts, and that it speaks HTTP/1.1 only.
+pub(super) fn tls_config(extra_ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut tls = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -33,6 +38,11 @@ pub fn http_client(extra_ca_file: Option<&Path>) -> Result<awc::Client, TlsError
         .with_root_certificates(roots(extra_ca_file)?)
         .with_no_client_auth();
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(tls))
+}
+
+/// The HTTP client with this idea of whom to trust.
+pub(super) fn client_with(tls: Arc<ClientConfig>) -> awc::Client {
     // awc leaves Nagle's algorithm on, which holds a report back until the one before it was acknowledged.
     let tcp = actix_tls::connect::ConnectorService::default().map(|connection| {
         if let Err(error) = connection.io_ref().set_nodelay(true) {
@@ -44,12 +54,12 @@ pub fn http_client(extra_ca_file: Option<&Path>) -> Result<awc::Client, TlsError
         .connector(tcp)
         .timeout(CONNECT_TIMEOUT)
         .handshake_timeout(HANDSHAKE_TIMEOUT)
-        .rustls_0_23(Arc::new(tls));
-    Ok(awc::Client::builder()
+        .rustls_0_23(tls);
+    awc::Client::builder()
         .connector(connector)
         .timeout(HANDSHAKE_TIMEOUT)
         .no_default_headers()
-        .finish())
+        .finish()
 }
 
 /// The system's root certificates, or the bundled ones where it has none, and those of `extra_ca_file`.
@@ -108,18 +118,21 @@ pub enum TlsError {
 
 /// Why a socket could not be opened.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectError {
+pub enum ConnectError {
     /// 401 and 403 mean the same (protocol spec, section 1.3).
     #[error(
         "Lightning refused the worker token with HTTP {0}: check that WORKER_SECRET is the same on both sides"
     )]
     Unauthorized(u16),
+    /// There is something else behind the URL, or Lightning is not well.
     #[error(
         "Lightning answered HTTP {0} instead of a WebSocket: check the path of WORKER_LIGHTNING_SERVICE_URL"
     )]
     Status(u16),
+    /// What it said of compression does not fit the offer.
     #[error(transparent)]
     Compression(#[from] NotOffered),
+    /// Anything below or beside HTTP, in words.
     #[error("{0}")]
     Other(String),
 }

@@ -36,7 +36,7 @@ pub(super) enum Agreed {
 #[error(
     "Lightning wants to compress with {0:?}, which was not offered: start the worker with --no-compression"
 )]
-pub(super) struct NotOffered(String);
+pub struct NotOffered(String);
 
 /// Reads the `Sec-WebSocket-Extensions` header of the server's answer; `offered` is whether [`OFFER`] was sent.
 ///

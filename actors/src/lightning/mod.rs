@@ -24,13 +24,16 @@ mod handlers;
 mod incoming;
 mod liveness;
 mod messages;
+pub mod probe;
 mod queue;
 mod recorder;
 mod socket;
+mod upgrade;
 mod writing;
 
-pub use self::client::{TlsError, http_client};
+pub use self::client::{ConnectError, TlsError, http_client};
 pub use self::connection::LightningConnection;
+pub use self::deflate::NotOffered;
 pub(crate) use self::liveness::AnswersHeartbeats;
 pub use self::messages::{
     Blame, ChannelEvent, Claim, ClaimError, ConnectionState, ConnectionStatus, Disconnect,

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use actix::Recipient;
 use actix_codec::Framed;
-use actix_http::header::SEC_WEBSOCKET_EXTENSIONS;
 use actix_http::ws::{CloseCode, CloseReason, Frame, Message, ProtocolError};
 use awc::BoxedSocket;
 use bytes::Bytes;
@@ -21,9 +20,10 @@ use tokio::time::Instant;
 
 use super::client::ConnectError;
 use super::codec::{ClientCodec, Incoming, Piece};
-use super::deflate::{self, Agreed, InflateError, Inflater, OFFER};
+use super::deflate::{Agreed, InflateError, Inflater};
 use super::fragments::{self, Fragments};
 use super::liveness::Progress;
+use super::upgrade::{Upgraded, upgrade};
 use super::writing::{feed, write_long, write_text};
 use crate::tell::Tell as _;
 
@@ -164,30 +164,29 @@ pub(super) async fn open(
     generation: Generation,
     events: Recipient<SocketEvent>,
 ) -> Result<Socket, ConnectError> {
-    let mut request = client.ws(url).max_frame_size(MAX_MESSAGE_BYTES);
-    if offer {
-        request = request.set_header(SEC_WEBSOCKET_EXTENSIONS, OFFER);
+    let upgraded = upgrade(&client, url, offer).await?;
+    Ok(upgraded.start(generation, events))
+}
+
+impl Upgraded {
+    /// Starts the tasks that read and write it.
+    pub(super) fn start(self, generation: Generation, events: Recipient<SocketEvent>) -> Socket {
+        let agreed = self.agreed;
+        let compresses = agreed != Agreed::Plain;
+        let framed = self
+            .framed
+            .into_map_codec(|codec| ClientCodec::new(codec, compresses));
+        let (sink, stream) = framed.split();
+        let (outgoing, queue) = mpsc::unbounded_channel();
+        let progress = Progress::default();
+        Socket {
+            generation,
+            writer: actix_rt::spawn(write(sink, queue, compresses, progress.clone())),
+            progress,
+            reader: actix_rt::spawn(read(stream, agreed, generation, events, outgoing.clone())),
+            outgoing,
+        }
     }
-    let (response, framed) = request.connect().await?;
-    let answer: Vec<_> = response
-        .headers()
-        .get_all(SEC_WEBSOCKET_EXTENSIONS)
-        .map(|value| String::from_utf8_lossy(value.as_bytes()))
-        .collect();
-    let agreed = deflate::agreed(&answer.join(", "), offer)?;
-    log::debug!("opened a socket to Lightning, {agreed:?}");
-    let compresses = agreed != Agreed::Plain;
-    let framed = framed.into_map_codec(|codec| ClientCodec::new(codec, compresses));
-    let (sink, stream) = framed.split();
-    let (outgoing, queue) = mpsc::unbounded_channel();
-    let progress = Progress::default();
-    Ok(Socket {
-        generation,
-        writer: actix_rt::spawn(write(sink, queue, compresses, progress.clone())),
-        progress,
-        reader: actix_rt::spawn(read(stream, agreed, generation, events, outgoing.clone())),
-        outgoing,
-    })
 }
 
 type Stream = SplitStream<Framed<BoxedSocket, ClientCodec>>;

@@ -1,16 +1,33 @@
-//! `ws-worker check`: looks at configuration and environment without connecting to anything.
+//! `ws-worker check`: looks at configuration and environment, and connects to nothing unless it is told to.
 
+mod connect;
 mod engine;
+mod layer;
 
 use std::ffi::OsString;
 use std::fmt;
 use std::net::TcpListener;
 
 use actors::config::EngineConfig;
+use clap::Args;
 
 use super::Flags;
 use crate::settings::layers::Source;
 use crate::settings::{Settings, table};
+
+use self::layer::Layer;
+
+/// What `check` is given.
+#[derive(Debug, Default, Args)]
+#[command(after_help = layer::EXIT_CODES)]
+pub struct CheckArgs {
+    /// Connect to Lightning, step by step, and ask npm's registry; nothing is claimed
+    #[arg(long)]
+    pub connect: bool,
+    /// Settings of the worker.
+    #[command(flatten)]
+    pub flags: Flags,
+}
 
 /// What was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +37,8 @@ enum Grade {
     Poor,
     /// The worker will not start, or not execute anything.
     Bad,
+    /// Nothing is known: something that it needs is not there.
+    Unknown,
 }
 
 impl Grade {
@@ -28,12 +47,14 @@ impl Grade {
             Self::Fine => "✔",
             Self::Poor => "⚠",
             Self::Bad => "✘",
+            Self::Unknown => "–",
         }
     }
 }
 
 #[derive(Debug)]
 struct Finding {
+    layer: Layer,
     subject: &'static str,
     grade: Grade,
     detail: String,
@@ -44,14 +65,32 @@ struct Finding {
 pub struct Report(Vec<Finding>);
 
 impl Report {
-    /// Whether nothing that is needed is missing.
-    pub fn passed(&self) -> bool {
-        self.0.iter().all(|finding| finding.grade != Grade::Bad)
+    /// 0 where nothing that is needed is missing, else the code of what fails. One on the way to Lightning counts before
+    /// the others: a check beside a running worker finds its port in use, and is asked something else.
+    pub fn exit_code(&self) -> u8 {
+        let failed = self.bad_ones().map(|finding| finding.layer);
+        failed.min().map_or(0, Layer::exit_code)
+    }
+
+    fn bad_ones(&self) -> impl Iterator<Item = &Finding> {
+        let bad = |finding: &&Finding| finding.grade == Grade::Bad;
+        self.0.iter().filter(bad)
     }
 
     fn add(&mut self, subject: &'static str, grade: Grade, detail: impl Into<String>) {
         self.0.push(Finding {
+            layer: Layer::Local,
             subject,
+            grade,
+            detail: detail.into(),
+        });
+    }
+
+    /// What was found at a layer beyond this machine.
+    fn add_at(&mut self, layer: Layer, grade: Grade, detail: impl Into<String>) {
+        self.0.push(Finding {
+            layer,
+            subject: layer.subject(),
             grade,
             detail: detail.into(),
         });
@@ -78,17 +117,13 @@ impl fmt::Display for Report {
             subject,
             grade,
             detail,
+            ..
         } in &self.0
         {
             let detail = detail.replace('\n', &format!("\n{:indent$}", "", indent = width + 4));
             writeln!(f, "{} {subject:width$}  {detail}", grade.glyph())?;
         }
-        match self
-            .0
-            .iter()
-            .filter(|finding| finding.grade == Grade::Bad)
-            .count()
-        {
+        match self.bad_ones().count() {
             0 => writeln!(f, "\nThe worker can start."),
             1 => writeln!(f, "\nThe worker cannot work: 1 thing is missing."),
             count => writeln!(f, "\nThe worker cannot work: {count} things are missing."),
@@ -97,14 +132,17 @@ impl fmt::Display for Report {
 }
 
 /// Checks the worker that these flags and variables describe.
-pub fn run(flags: Flags, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Report {
+pub async fn run(
+    args: CheckArgs,
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Report {
     let mut report = Report::default();
-    let (settings, problems) = flags.inspect(variables);
+    let (settings, problems) = args.flags.inspect(variables);
     for problem in &problems {
         report.bad("configuration", problem.to_string());
     }
     if problems.is_empty() {
-        configuration(&settings, &mut report);
+        configuration(&settings, args.connect, &mut report);
     }
     for warning in &settings.warnings {
         report.add("configuration", Grade::Poor, warning);
@@ -118,14 +156,18 @@ pub fn run(flags: Flags, variables: impl IntoIterator<Item = (OsString, OsString
         EngineConfig::Recorded(_) => {}
         EngineConfig::Node(config) => engine::check(config, &mut report),
     }
+    if args.connect {
+        // What takes the place of a setting that is wrong is not what the operator wants to reach.
+        let config = problems.is_empty().then_some(&settings.worker);
+        connect::check(config, &mut report).await;
+    }
     report
 }
 
-fn configuration(settings: &Settings, report: &mut Report) {
-    report.fine(
-        "lightning",
-        format!("{} (not contacted)", settings.worker.lightning.endpoint),
-    );
+fn configuration(settings: &Settings, connects: bool, report: &mut Report) {
+    let endpoint = &settings.worker.lightning.endpoint;
+    let contacted = if connects { "" } else { " (not contacted)" };
+    report.fine("lightning", format!("{endpoint}{contacted}"));
     let secret = settings
         .effective
         .iter()
@@ -141,7 +183,10 @@ fn configuration(settings: &Settings, report: &mut Report) {
         Some((None, _)) | None => report.fine("secret", "not needed"),
     }
     match settings.worker.lightning.run_token_key {
-        Some(_) => report.fine("public key", "valid: run tokens are verified"),
+        Some(_) => report.fine(
+            "public key",
+            "valid: run tokens are verified; whether it is this Lightning's shows with the first run",
+        ),
         None => report.fine("public key", "not set: run tokens are not verified"),
     }
     let groups: Vec<&str> = settings
@@ -188,13 +233,19 @@ mod tests {
 
     fn check(pairs: &[(&str, &str)]) -> Report {
         let quiet = [("WORKER_HOST", "127.0.0.1"), ("WORKER_PORT", "0")];
-        run(
-            Flags::default(),
-            quiet
-                .iter()
-                .chain(pairs)
-                .map(|(name, value)| (name.into(), value.into())),
-        )
+        let variables = quiet
+            .iter()
+            .chain(pairs)
+            .map(|(name, value)| (name.into(), value.into()));
+        local(Flags::default(), variables)
+    }
+
+    fn local(flags: Flags, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Report {
+        let args = CheckArgs {
+            connect: false,
+            flags,
+        };
+        actix_rt::System::new().block_on(run(args, variables))
     }
 
     #[test]
@@ -207,7 +258,7 @@ mod tests {
             ("WORKER_NODE", &node),
             ("WORKER_REPO_DIR", &repo),
         ]);
-        assert!(!report.passed());
+        assert_eq!(report.exit_code(), 1);
         let table = report.to_string();
         for part in [
             "WORKER_SECRET is not set",
@@ -253,8 +304,8 @@ mod tests {
             (&table::MOCK, "true".to_owned()),
             (&table::PORT, "0".to_owned()),
         ]);
-        let report = run(flags, [("WORKER_SECRET".into(), "s3cret-text".into())]);
-        assert!(report.passed(), "{report}");
+        let report = local(flags, [("WORKER_SECRET".into(), "s3cret-text".into())]);
+        assert_eq!(report.exit_code(), 0, "{report}");
         assert!(!report.to_string().contains("s3cret-text"));
         assert!(find(&report, "secret").detail.contains("WORKER_SECRET"));
     }
