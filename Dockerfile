@@ -29,6 +29,8 @@ RUN for package in . actors adaptors benches/load compiler lightning-mock log-ev
     rm -rf src actors adaptors benches compiler lightning-mock log-events mock-engine protocol sandbox
 
 COPY . .
+# The commit, for `--version --verbose`: there is no git here.
+ARG REVISION=""
 # cargo goes by modification times, and those of a checkout may be older than the empty files above.
 RUN find . -path ./target -prune -o -name '*.rs' -exec touch {} + && \
     cargo build --release --locked --package ws-worker --bin ws-worker --no-default-features --features "$FEATURES"

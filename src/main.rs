@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use actors::causes::with_causes;
 use clap::{CommandFactory as _, Parser as _};
 use log_events::{event, table};
-use ws_worker::cli::{Cli, Command, Flags, check, compile, demo, replay, show_config, top};
+use ws_worker::cli::{
+    Cli, Command, Flags, check, compile, demo, replay, show_config, top, version,
+};
 use ws_worker::ipc::{self, ParentChannel};
 use ws_worker::settings::BadSettings;
 use ws_worker::{logging, start};
@@ -22,6 +24,12 @@ fn main() -> ExitCode {
     let parent = std::env::var(ipc::VARIABLE)
         .ok()
         .and_then(|variable| ParentChannel::take(&variable));
+    if version::is_asked(std::env::args_os().skip(1)) {
+        return match std::io::stdout().write_all(version::text().as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::from(FAILED),
+        };
+    }
     let outcome = match Cli::parse().into_command() {
         Command::Start(flags) => run_worker(flags, parent),
         Command::Demo(args) => run_demo(args),

@@ -37,6 +37,16 @@ const FILES: &[(&str, &str)] = &engine_files![
     "rehearsal.mjs",
 ];
 
+/// The version of `@openfn/runtime` that the program is built for; `None` if the lock file does not say.
+pub fn runtime_version() -> Option<String> {
+    let (_, lock) = FILES
+        .iter()
+        .find(|(name, _)| *name == "package-lock.json")?;
+    let lock: serde_json::Value = serde_json::from_str(lock).ok()?;
+    let version = lock.pointer("/packages/node_modules~1@openfn~1runtime/version")?;
+    version.as_str().map(str::to_owned)
+}
+
 /// Writes the program into a folder, which is made if need be.
 ///
 /// # Errors

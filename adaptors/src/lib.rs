@@ -34,6 +34,7 @@ mod tools;
 pub use self::bundler::BundleError;
 pub use self::command::CommandError;
 pub use self::engine_folder::{EngineFolderError, ensure_engine_folder};
+pub use self::engine_program::runtime_version;
 pub use self::files::FileError;
 pub use self::installer::{InstallError, Installer, Located, OnInstall, Options, WhyNotInstalled};
 pub use self::lock::LockError;

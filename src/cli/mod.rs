@@ -11,6 +11,7 @@ mod flags;
 pub mod replay;
 pub mod show_config;
 pub mod top;
+pub mod version;
 
 use std::path::PathBuf;
 
@@ -27,7 +28,7 @@ pub use flags::Flags;
     args_override_self = true,
     max_term_width = 100,
     next_line_help = true,
-    after_help = "A setting is looked for on the command line, in the environment, in the file of --config, and then has its default."
+    after_help = "A setting is looked for on the command line, in the environment, in the file of --config, and then has its default. `--version --verbose` says what this program was built from."
 )]
 pub struct Cli {
     /// What to do; the worker runs when nothing is named.

@@ -17,7 +17,7 @@ mod pool;
 mod recorded;
 mod unavailable;
 
-pub use adaptors::{NpmError, Offer, is_installable};
+pub use adaptors::{NpmError, Offer, is_installable, runtime_version};
 pub use sandbox::{
     layers as sandbox_layers, locate, missing as missing_in_sandbox, resident as resident_bytes,
 };

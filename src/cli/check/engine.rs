@@ -95,7 +95,7 @@ fn npm(report: &mut Report) -> bool {
 
 /// Why a program does not say its version.
 #[derive(Debug, thiserror::Error)]
-enum VersionError {
+pub(in crate::cli) enum VersionError {
     #[error(transparent)]
     Unstarted(#[from] io::Error),
     #[error("--version ended with {0}")]
@@ -103,7 +103,7 @@ enum VersionError {
 }
 
 /// What a program says to `--version`, in one line.
-fn version_of(program: &Path) -> Result<String, VersionError> {
+pub(in crate::cli) fn version_of(program: &Path) -> Result<String, VersionError> {
     let output = Command::new(program).arg("--version").output()?;
     if !output.status.success() {
         return Err(VersionError::Failed(output.status));

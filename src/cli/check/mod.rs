@@ -17,6 +17,8 @@ use crate::settings::{Settings, table};
 
 use self::layer::Layer;
 
+pub(super) use self::engine::version_of;
+
 /// What `check` is given.
 #[derive(Debug, Default, Args)]
 #[command(after_help = layer::EXIT_CODES)]
