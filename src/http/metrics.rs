@@ -239,13 +239,13 @@ mod tests {
         }
     }
 
-    /// The row of the README's table for this metric.
+    /// The row of the table in docs/operate.md for this metric.
     fn documented(metric: &str) -> &'static str {
         let row = format!("| `openfn_worker_{metric}` ");
-        include_str!("../../README.md")
+        include_str!("../../docs/operate.md")
             .lines()
             .find(|line| line.starts_with(&row))
-            .unwrap_or_else(|| panic!("{metric} is not in the README"))
+            .unwrap_or_else(|| panic!("{metric} is not in docs/operate.md"))
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod compose;
 mod image;
 mod imports;
 mod kubernetes;
+mod links;
 mod metrics;
 mod workflow;
 

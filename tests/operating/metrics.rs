@@ -1,13 +1,13 @@
-//! `/metrics` and its table in the README.
+//! `/metrics` and its table in docs/operate.md.
 
 use std::collections::BTreeSet;
 
 use crate::support::http::get;
 use crate::support::{DEADLINE, Worker, lightning, plan, until};
 
-/// The names in the first column of the README's table of metrics.
+/// The names in the first column of the table in docs/operate.md of metrics.
 fn documented() -> BTreeSet<String> {
-    include_str!("../../README.md")
+    include_str!("../../docs/operate.md")
         .lines()
         .filter_map(|line| line.strip_prefix("| `openfn_worker_"))
         .filter_map(|rest| rest.split('`').next())
@@ -24,7 +24,7 @@ fn served(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_readme_lists_the_metrics_that_are_served() {
+fn the_docs_list_the_metrics_that_are_served() {
     let lightning = lightning();
     let worker = Worker::with_mock_engine(&lightning, &[]);
     let answer = get(worker.url(), "/metrics");
