@@ -18,7 +18,7 @@ use nix::unistd::geteuid;
 use serde_json::{Value, json};
 
 use support::http::get;
-use support::kernel::without;
+use support::kernel::{Lack, without};
 use support::rows::{ended, enqueue, one};
 use support::stage::{NOBODY_SPECIAL, Stage};
 use support::{MONOREPO, Worker, command_with_engine, lightning};
@@ -346,6 +346,6 @@ fn nor_does_it_where_the_worker_is_an_ordinary_user_s() -> io::Result<()> {
 #[test]
 fn nor_does_it_in_a_container_whose_profile_has_no_pidfd_getfd() -> io::Result<()> {
     native_code_reaches_nothing_denied(geteuid().as_raw(), |command| {
-        without(libc::SYS_pidfd_getfd, || Worker::start(command))
+        without(Lack::Call(libc::SYS_pidfd_getfd), || Worker::start(command))
     })
 }
