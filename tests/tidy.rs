@@ -291,3 +291,37 @@ fn what_is_logged_at_info_or_above_has_an_event() {
         },
     );
 }
+
+#[test]
+fn every_event_of_the_log_is_logged_by_something() {
+    let all = sources();
+    let table = all
+        .iter()
+        .find(|source| source.path == "log-events/src/table.rs");
+    let table = table.expect("the table of events is there");
+    let names = table.text.lines().filter_map(|line| {
+        let (name, _) = line.strip_prefix("    ")?.split_once(':')?;
+        let shaped = |c: char| c.is_ascii_uppercase() || c == '_';
+        (!name.is_empty() && name.chars().all(shaped)).then_some(name)
+    });
+    let names: Vec<&str> = names.collect();
+    assert!(names.len() > 50, "only {} events were found", names.len());
+    let follows = |rest: &str| {
+        let next = rest.chars().next();
+        !next.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    let logged = |name: &&str| {
+        let call = format!("table::{name}");
+        all.iter().filter(|source| !source.is_test()).any(|source| {
+            source
+                .text
+                .match_indices(&call)
+                .any(|(at, found)| follows(&source.text[at + found.len()..]))
+        })
+    };
+    let forgotten: Vec<&str> = names.into_iter().filter(|name| !logged(name)).collect();
+    assert!(
+        forgotten.is_empty(),
+        "documented and never logged: {forgotten:?}"
+    );
+}

@@ -188,8 +188,6 @@ events! {
         "See the error: memory, processes or files are exhausted, or `ws-worker check` says what is missing.", ["run_id", "file", "error"];
     ENGINE_CHILD_DIED: "engine.child_died", Error, None, "An engine child has ended by itself; its run is reported as crashed, others go on",
         "Look at the run: its job ended the process, or the kernel did for want of memory.", ["pid", "run_id", "error"];
-    ENGINE_CHILD_RETIRED: "engine.child_retired", Debug, None, "An engine child is replaced by a fresh one",
-        "", ["pid", "run_id", "cause"];
     ENGINE_CHILD_OVER_MEMORY: "engine.child_over_memory", Warn, None, "A run uses more memory than it may: it is ended as OOMError",
         "Raise `--run-memory`, or have the job work on less at a time.", ["pid", "run_id", "error"];
     ENGINE_CHILD_OVER_FILES: "engine.child_over_files", Warn, None, "A run has more files, or larger ones, than it may: it is ended",
