@@ -4,6 +4,8 @@
 mod linux;
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
 use self::linux as system;
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
+pub(crate) use self::linux::bpf;
 
 #[cfg(any(not(target_os = "linux"), feature = "portable"))]
 mod none;

@@ -48,7 +48,7 @@ impl Entrance {
         let (first, second) = uuid::Uuid::new_v4().as_u64_pair();
         let nonce = [first, second];
         let entrance = Self {
-            filter: filter::build(stops, nonce),
+            filter: filter::build(stops, nonce).ok_or(io::ErrorKind::Unsupported)?,
             channel: pre_exec::lift(&OwnedFd::from(theirs))?,
             nonce,
         };

@@ -4,6 +4,7 @@
 //! files that it was given; seccomp takes away new processes, local sockets and the calls that look into or change other
 //! processes. Measured with Node 20 and 24, as root and as another user.
 
+pub(crate) mod bpf;
 mod capabilities;
 mod cgroup;
 mod landlock;

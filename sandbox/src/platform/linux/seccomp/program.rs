@@ -6,6 +6,8 @@
 use nix::libc;
 use seccompiler::{BpfProgram, sock_filter};
 
+use super::super::bpf::{jump, jump_from, jump_if, load_low, mask, opening, refuse, ret};
+
 /// What is asked of one argument. Its lower half counts: that is what the kernel looks at in those which are asked about here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Condition {
@@ -39,29 +41,10 @@ pub(super) enum Answer {
 
 const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
 
-/// The numbers of the architecture that this is compiled for, as the kernel has them.
-const ARCHITECTURE: Option<u32> = if cfg!(target_arch = "x86_64") {
-    Some(0xc000_003e)
-} else if cfg!(target_arch = "aarch64") {
-    Some(0xc000_00b7)
-} else {
-    None
-};
-
-/// Where the kernel has what a filter looks at.
-const NUMBER: u32 = 0;
-const ARCHITECTURE_AT: u32 = 4;
-const ARGUMENTS: u32 = 16;
-
 /// A program with these answers, in the order of their numbers; others are refused, and above `newest` there are none.
-/// `None` on an architecture whose number is not known here.
+/// `None` on an architecture that is not known.
 pub(super) fn build(answers: &[(u32, Answer)], newest: u32) -> Option<BpfProgram> {
-    let mut program = vec![
-        load(ARCHITECTURE_AT),
-        jump(libc::BPF_JEQ, ARCHITECTURE?, 1, 0),
-        give(libc::SECCOMP_RET_KILL_PROCESS),
-        load(NUMBER),
-    ];
+    let mut program = opening()?.to_vec();
     let refused = Answer::Error(libc::EPERM);
     let unknown = Answer::Error(libc::ENOSYS);
     // Each answer from its number on, until the next one.
@@ -92,11 +75,11 @@ fn tree(ranges: &[(u32, &Answer)], program: &mut BpfProgram) {
             let past = u32::try_from(lower.len()).unwrap_or(u32::MAX);
             let from = right[0].0;
             match u8::try_from(past) {
-                Ok(past) => program.push(jump(libc::BPF_JGE, from, past, 0)),
+                Ok(past) => program.push(jump_from(from, past, 0)),
                 // Further than one jump on a condition goes.
                 Err(_) => {
-                    program.push(jump(libc::BPF_JGE, from, 0, 1));
-                    program.push(line(libc::BPF_JMP | libc::BPF_JA, 0, 0, past));
+                    program.push(jump_from(from, 0, 1));
+                    program.push(jump(past));
                 }
             }
             program.append(&mut lower);
@@ -107,8 +90,8 @@ fn tree(ranges: &[(u32, &Answer)], program: &mut BpfProgram) {
 
 fn leaf(answer: &Answer, program: &mut BpfProgram) {
     match answer {
-        Answer::Allowed => program.push(give(ALLOW)),
-        Answer::Error(errno) => program.push(give(error(*errno))),
+        Answer::Allowed => program.push(ret(ALLOW)),
+        Answer::Error(errno) => program.push(refuse(*errno)),
         Answer::If(rules) => {
             for rule in rules {
                 // Of each condition: the argument, its bits, the jump.
@@ -127,9 +110,9 @@ fn leaf(answer: &Answer, program: &mut BpfProgram) {
                     }
                     program.append(&mut lines);
                 }
-                program.push(give(ALLOW));
+                program.push(ret(ALLOW));
             }
-            program.push(give(error(libc::EPERM)));
+            program.push(refuse(libc::EPERM));
         }
     }
 }
@@ -137,52 +120,15 @@ fn leaf(answer: &Answer, program: &mut BpfProgram) {
 impl Condition {
     /// The argument, its bits, and a comparison that goes nowhere yet.
     fn lines(&self) -> Vec<sock_filter> {
-        // The lower half is the first of the two on the architectures that are known here.
-        let mut lines = vec![load(ARGUMENTS + u32::from(self.argument) * 8)];
+        let mut lines = vec![load_low(self.argument)];
         let value = match self.test {
             Test::Is(value) | Test::IsNot(value) => value,
-            Test::Bits { mask, value } => {
-                lines.push(line(
-                    libc::BPF_ALU | libc::BPF_AND | libc::BPF_K,
-                    0,
-                    0,
-                    mask,
-                ));
+            Test::Bits { mask: bits, value } => {
+                lines.push(mask(bits));
                 value
             }
         };
-        lines.push(jump(libc::BPF_JEQ, value, 0, 0));
+        lines.push(jump_if(value, 0));
         lines
-    }
-}
-
-fn error(errno: i32) -> u32 {
-    libc::SECCOMP_RET_ERRNO | errno.unsigned_abs()
-}
-
-fn load(at: u32) -> sock_filter {
-    line(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, at)
-}
-
-fn jump(comparison: u32, value: u32, holds: u8, fails: u8) -> sock_filter {
-    line(
-        libc::BPF_JMP | comparison | libc::BPF_K,
-        holds,
-        fails,
-        value,
-    )
-}
-
-fn give(answer: u32) -> sock_filter {
-    line(libc::BPF_RET | libc::BPF_K, 0, 0, answer)
-}
-
-fn line(code: u32, jt: u8, jf: u8, k: u32) -> sock_filter {
-    sock_filter {
-        // The codes have eight bits.
-        code: u16::try_from(code).unwrap_or_default(),
-        jt,
-        jf,
-        k,
     }
 }
