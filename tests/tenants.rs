@@ -151,7 +151,9 @@ fn one_process_serves_all_projects_where_that_is_asked_for_and_threads_still_sha
 const CHANGES: &str = "fn(async (state) => {
     const process = console.log.constructor('return process')();
     const use = (name) => process.getBuiltinModule(name);
-    const outcome = (act) => { try { act(); return 'done'; } catch (error) { return error.code ?? error.message; } };
+    const outcome = async (act) => { try { await act(); return 'done'; } catch (error) { return error.code ?? error.message; } };
+    const isSocket = (file) => { try { return use('fs').fstatSync(file).isSocket(); } catch { return false; } };
+    const sockets = () => Array.from({ length: 256 }, (_, file) => isSocket(file)).filter(Boolean).length;
     const found = {
         collector: use('vm').runInNewContext('typeof gc'),
         debugger: use('inspector').url() !== undefined,
@@ -160,9 +162,14 @@ const CHANGES: &str = "fn(async (state) => {
     const changes = {
         flags: () => use('v8').setFlagsFromString('--expose-gc'),
         debugger: () => use('inspector').open(0, '127.0.0.1'),
-        signal: () => process.kill(process.pid, 'SIGUSR1'),
-        nested: () => new (use('worker_threads').Worker)(
-            `require('v8').setFlagsFromString('--expose-gc')`, { eval: true }),
+        signal: async () => {
+            const before = sockets();
+            process.kill(process.pid, 'SIGUSR1');
+            // Another thread than this one begins to listen.
+            while (sockets() === before) await new Promise((resolve) => setTimeout(resolve, 5));
+        },
+        nested: () => new Promise((resolve) => new (use('worker_threads').Worker)(
+            `require('v8').setFlagsFromString('--expose-gc')`, { eval: true }).once('exit', resolve)),
         zone: () => { process.env.TZ = 'Asia/Tokyo'; },
         mask: () => process.umask(0),
         folder: () => process.chdir('/'),
@@ -170,9 +177,7 @@ const CHANGES: &str = "fn(async (state) => {
         priority: () => use('os').setPriority(5),
     };
     const change = state.data.change;
-    const done = change && outcome(changes[change]);
-    // A debugger that listens, and a nested thread, need a moment.
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    const done = change && await outcome(changes[change]);
     return { found, done, pid: process.pid };
 })";
 
