@@ -15,7 +15,7 @@ pub enum Fault {
     Refuse(Value),
     /// The push is not handled; the reply has status `ok` and this response.
     Answer(Value),
-    /// The push is not handled; the channel crashes.
+    /// The push is not handled; the channel crashes. A join is answered with status `error` and `join crashed`.
     Crash,
     /// The push is handled; the connection is cut instead of a reply.
     CutAfter,
@@ -31,7 +31,8 @@ pub enum Fault {
     Garbage,
     /// The push is not handled; all connections are cut, and new ones refused with 503 for this long.
     Away(Duration),
-    /// From this push on and for this long the database is away: whatever is pushed on a run's channel crashes it.
+    /// From this push on and for this long the database is away: whatever is pushed on a run's channel crashes it, and
+    /// a join of one is answered with `join crashed`.
     DatabaseAway(Duration),
     /// Neither the push nor anything after it is handled for this long; connections stay, and pings are answered.
     Hang(Duration),

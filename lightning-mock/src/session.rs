@@ -1,7 +1,7 @@
 //! One connection's channels: a frame of the worker in, frames of the server out. No I/O.
 //!
 //! Follows the Phoenix server (protocol spec, section 2.1): a second join of a topic replaces the first, pushes with an
-//! old `join_ref` are ignored, a crashed channel answers nothing but `phx_error`.
+//! old `join_ref` are ignored, a crashed channel answers nothing but `phx_error`, and a join that crashes an error reply.
 
 mod frames;
 
@@ -149,9 +149,9 @@ impl Session {
             return;
         }
         let fault = world.take_fault(&push.event, payload);
-        let needs_database = push.topic.starts_with("run:") && !push.event.starts_with("phx_");
+        let needs_database = push.topic.starts_with("run:") && push.event != "phx_leave";
         if needs_database && now() < world.database_away_until {
-            return self.end_channel(world, push, "phx_error", out);
+            return self.crash(world, push, out);
         }
         match &fault {
             Some(Fault::CutBefore) => return out.push(Out::Cut),
@@ -162,7 +162,7 @@ impl Session {
             Some(Fault::Answer(response)) => {
                 return out.push(self.reply(world, push, "ok", response));
             }
-            Some(Fault::Crash) => return self.end_channel(world, push, "phx_error", out),
+            Some(Fault::Crash) => return self.crash(world, push, out),
             Some(Fault::Close) => return self.end_channel(world, push, "phx_close", out),
             Some(Fault::Away(time)) => {
                 world.go_away(*time);
@@ -170,7 +170,7 @@ impl Session {
             }
             Some(Fault::DatabaseAway(time)) => {
                 world.lose_database(*time);
-                return self.end_channel(world, push, "phx_error", out);
+                return self.crash(world, push, out);
             }
             Some(Fault::Hang(time)) => return world.hang(*time),
             Some(
@@ -215,6 +215,16 @@ impl Session {
             (_, "phx_leave") => self.leave(world, push, out),
             _ => self.push(world, push, payload, out),
         }
+    }
+
+    /// The process of the topic's channel dies. That of a join is a new one, which takes the place of the old one before.
+    fn crash(&mut self, world: &mut World, push: &Head, out: &mut Vec<Out>) {
+        if push.event != "phx_join" {
+            return self.end_channel(world, push, "phx_error", out);
+        }
+        let reason = json!({ "reason": "join crashed" });
+        out.push(self.reply(world, push, "error", &reason));
+        self.end_channel(world, push, "phx_close", out);
     }
 
     fn join(&mut self, world: &mut World, push: &Head, payload: &Value, out: &mut Vec<Out>) {

@@ -5,7 +5,7 @@ mod support;
 
 use actix_http::ws::Item;
 use awc::ws::{CloseCode, Frame, Message};
-use lightning_mock::{Announce, MockLightning};
+use lightning_mock::{Announce, Fault, MockLightning};
 use serde_json::{Value, json};
 
 use support::{TIME, Worker, ok, plan, worker_token};
@@ -156,6 +156,25 @@ async fn a_claim_without_worker_name_crashes_the_channel() {
         .push(Some(&join), "worker:queue", "claim", json!({ "demand": 1 }))
         .await;
     assert_eq!(worker.frame().await[3], json!("phx_error"));
+}
+
+#[actix_web::test]
+async fn a_join_that_crashes_is_refused_and_takes_the_older_channel_with_it() {
+    let mock = MockLightning::builder().start().await.unwrap();
+    let mut worker = Worker::connect(&mock).await;
+    let (older, _) = worker.join("worker:queue", json!({})).await;
+    mock.fault("phx_join", Fault::Crash);
+    let (_, answer) = worker.join("worker:queue", json!({})).await;
+    assert_eq!(
+        answer,
+        json!({ "status": "error", "response": { "reason": "join crashed" } })
+    );
+    assert_eq!(
+        worker.frame().await,
+        json!([older, older, "worker:queue", "phx_close", {}])
+    );
+    let (_, answer) = worker.join("worker:queue", json!({})).await;
+    assert_eq!(answer, ok(json!({})));
 }
 
 #[actix_web::test]

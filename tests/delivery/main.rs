@@ -11,8 +11,9 @@ mod table;
 mod times;
 mod words;
 
-use lightning_mock::RunState;
+use lightning_mock::{Fault, RunState};
 
+use support::{DEADLINE, Worker, lightning, plan};
 use table::{Bench, Cell, EVENTS};
 
 /// Faults after which every run still succeeds, whichever event they hit.
@@ -80,6 +81,25 @@ fn an_answer_that_is_lost_costs_no_run() {
 #[test]
 fn a_channel_that_crashes_once_costs_no_run() {
     survives("crash");
+}
+
+#[test]
+fn joins_that_crash_cost_no_run() {
+    let lightning = lightning();
+    // The queue's, and the first ones of a run.
+    for _ in 0..3 {
+        lightning.fault("phx_join", Fault::Crash);
+    }
+    let _worker = Worker::with_mock_engine(&lightning, &[]);
+    let id = lightning.enqueue(plan("fn(s => s)", "manual")).unwrap();
+    let run = lightning.wait_for(&id, DEADLINE).unwrap();
+    assert_eq!(run.state, RunState::Success, "{:?}", run.error_message);
+}
+
+#[test]
+fn a_database_that_is_away_when_a_run_is_joined_costs_no_run() {
+    let ended = Bench::new(&[]).ends_under("phx_join@1=database-away:3000");
+    assert_eq!(ended.state, RunState::Success, "{:?}", ended.error_message);
 }
 
 #[test]
