@@ -13,7 +13,7 @@ use serde_json::json;
 
 use support::registry::Registry;
 use support::tls::TlsProxy;
-use support::{SECRET, lightning, plan};
+use support::{SECRET, Worker, lightning, plan};
 
 /// What a check says, and its exit code.
 struct Check {
@@ -234,6 +234,40 @@ fn a_join_that_fails_is_14_and_says_how() {
         lightning.fault("phx_join", fault);
         Check::of(&lightning.ws_url(), SECRET).ends_at(14, "queue", words);
     }
+}
+
+#[test]
+fn a_port_that_a_running_worker_has_is_named_as_such() {
+    let lightning = lightning();
+    let taken = |url: &str| {
+        let port = url.rsplit(':').next().unwrap().to_owned();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ws-worker"));
+        command
+            .args(["check", "--mock", "--host", "127.0.0.1", "--port", &port])
+            .env("WORKER_SECRET", SECRET);
+        let check = Check::by(&mut command);
+        assert_eq!(check.code, Some(1), "{}", check.text);
+        check.lines("http")[0].to_owned()
+    };
+    let open = Worker::with_mock_engine(&lightning, &["--name", "the-first"]);
+    let line = taken(open.url());
+    assert!(
+        line.contains("a running worker, the-first (ws-worker "),
+        "{line}"
+    );
+    assert!(line.contains("another --port"), "{line}");
+
+    let guarded = Worker::with_mock_engine(&lightning, &["--http-token", "a-token"]);
+    let line = taken(guarded.url());
+    assert!(
+        line.contains("a running worker, which tells its name only"),
+        "{line}"
+    );
+
+    let stranger = answering("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n");
+    let line = taken(stranger.trim_end_matches("/worker"));
+    assert!(!line.contains("worker"), "{line}");
+    assert!(line.contains("in use"), "{line}");
 }
 
 #[test]

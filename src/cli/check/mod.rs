@@ -3,10 +3,10 @@
 mod connect;
 mod engine;
 mod layer;
+mod port;
 
 use std::ffi::OsString;
 use std::fmt;
-use std::net::TcpListener;
 
 use actors::config::EngineConfig;
 use clap::Args;
@@ -149,7 +149,7 @@ pub async fn run(
     for warning in &settings.warnings {
         report.add("configuration", Grade::Poor, warning);
     }
-    http(&settings, &mut report);
+    port::check(&settings.http, &mut report).await;
     match &settings.worker.engine {
         EngineConfig::Mock => {
             report.fine("engine", "the mock engine, which needs no Node.js (--mock)");
@@ -205,20 +205,6 @@ fn configuration(settings: &Settings, connects: bool, report: &mut Report) {
             settings.worker.capacity()
         ),
     );
-}
-
-fn http(settings: &Settings, report: &mut Report) {
-    let address = (settings.http.host.as_str(), settings.http.port);
-    match TcpListener::bind(address) {
-        Ok(_) => report.fine("http", format!("{}:{} is free", address.0, address.1)),
-        Err(error) => report.bad(
-            "http",
-            format!(
-                "{}:{}: {error}; give another --port / WORKER_PORT",
-                address.0, address.1
-            ),
-        ),
-    }
 }
 
 #[cfg(test)]

@@ -17,14 +17,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use actors::config::Secret;
 use actors::lightning::TlsError;
 use clap::Args;
+use ratatui::crossterm::terminal;
 use tokio::sync::mpsc;
 
 use self::follow::{AGAIN, News, follow};
 use self::state::State;
 use crate::remote::WorkerUrl;
-
-/// Columns of a snapshot where nobody says how many there are.
-const COLUMNS: u16 = 160;
 
 /// What `top` is told.
 #[derive(Debug, Args)]
@@ -93,14 +91,20 @@ async fn snapshot(state: &mut State, news: &mut mpsc::Receiver<News>) -> Result<
         state.hear(news);
     }
     state.now_ms = now_ms();
-    let columns = std::env::var("COLUMNS")
-        .ok()
-        .and_then(|text| text.parse().ok());
-    let text = view::plain(state, columns.unwrap_or(COLUMNS));
+    let text = view::plain(state, columns());
     io::stdout()
         .write_all(text.as_bytes())
         .map_err(TopError::Output)?;
     Ok(u8::from(!state.all_answer()))
+}
+
+/// Where a snapshot's lines are cut: nowhere, unless they go to a terminal or the user says so.
+fn columns() -> Option<u16> {
+    let told = std::env::var("COLUMNS").ok();
+    told.and_then(|text| text.parse().ok()).or_else(|| {
+        let size = io::stdout().is_terminal().then(terminal::size)?;
+        Some(size.ok()?.0)
+    })
 }
 
 fn now_ms() -> u64 {

@@ -96,9 +96,10 @@ fn draw(lines: impl Iterator<Item = Line<'static>>, area: Rect, buffer: &mut Buf
     }
 }
 
-/// The same for all workers, one below the other, as a text of so many columns. What a worker says goes through a buffer here
-/// too, which leaves out what would steer a terminal.
-pub(super) fn plain(state: &State, columns: u16) -> String {
+/// The same for all workers, one below the other, as a text, whose lines are cut after so many columns, if any. What a worker
+/// says goes through a buffer here too, which leaves out what would steer a terminal.
+pub(super) fn plain(state: &State, columns: Option<u16>) -> String {
+    let wide = columns.map_or(usize::MAX, usize::from);
     let mut lines = Vec::new();
     if state.workers.len() > 1 {
         lines.extend(overview(state));
@@ -107,18 +108,19 @@ pub(super) fn plain(state: &State, columns: u16) -> String {
         if !lines.is_empty() {
             lines.push(Line::default());
         }
-        lines.extend(details(worker, usize::from(columns), state.now_ms));
+        lines.extend(details(worker, wide, state.now_ms));
     }
-    let height = u16::try_from(lines.len()).unwrap_or(u16::MAX);
-    let area = Rect::new(0, 0, columns, height);
+    lines.into_iter().map(|line| row(line, columns)).collect()
+}
+
+/// One line as a text.
+fn row(line: Line<'_>, columns: Option<u16>) -> String {
+    let all = u16::try_from(line.width()).unwrap_or(u16::MAX);
+    let area = Rect::new(0, 0, columns.unwrap_or(all), 1);
     let mut buffer = Buffer::empty(area);
-    draw(lines.into_iter(), area, &mut buffer);
-    area.rows()
-        .map(|row| {
-            let cells = row.columns().map(|at| buffer[at.as_position()].symbol());
-            cells.collect::<String>().trim_end().to_owned() + "\n"
-        })
-        .collect()
+    line.render(area, &mut buffer);
+    let cells = area.columns().map(|at| buffer[at.as_position()].symbol());
+    cells.collect::<String>().trim_end().to_owned() + "\n"
 }
 
 #[cfg(test)]
@@ -281,9 +283,24 @@ mod tests {
             worker: 1,
             what: Ok(Box::new(moment())),
         });
-        let text = plain(&state, 200);
+        let text = plain(&state, None);
         assert_eq!(text.matches("a [31mline of two").count(), 2, "{text}");
         assert!(!text.chars().any(|c| c.is_control() && c != '\n'));
         assert!(text.lines().all(|line| line == line.trim_end()));
+    }
+
+    #[test]
+    fn lines_of_a_snapshot_are_cut_only_where_columns_are_counted() {
+        let mut state = state(&["worker-1:2222"]);
+        let mut moment = moment();
+        let message = "long ".repeat(100) + "end";
+        moment.problems[0].message.clone_from(&message);
+        state.hear(News {
+            worker: 0,
+            what: Ok(Box::new(moment)),
+        });
+        assert!(plain(&state, None).contains(&message));
+        let cut = plain(&state, Some(40));
+        assert!(cut.lines().all(|line| line.chars().count() <= 40), "{cut}");
     }
 }
