@@ -3,6 +3,11 @@
 ARG RUST_IMAGE=rust:1.95-bookworm
 ARG NODE_IMAGE=node:24-bookworm-slim
 
+# --- The tool that writes the program's bill of materials ---------------------
+FROM ${RUST_IMAGE} AS cyclonedx
+# Unoptimised: it takes half as long to build, and runs for a second.
+RUN cargo install cargo-cyclonedx --version 0.5.9 --locked --debug --root /opt/cyclonedx
+
 # --- The program -------------------------------------------------------------
 FROM ${RUST_IMAGE} AS build
 WORKDIR /src
@@ -34,12 +39,16 @@ ARG REVISION=""
 # cargo goes by modification times, and those of a checkout may be older than the empty files above.
 RUN find . -path ./target -prune -o -name '*.rs' -exec touch {} + && \
     cargo build --release --locked --package ws-worker --bin ws-worker --no-default-features --features "$FEATURES"
+COPY --from=cyclonedx /opt/cyclonedx/bin/cargo-cyclonedx /usr/local/bin/
+RUN scripts/third-party.sh program /third-party --no-default-features --features "$FEATURES"
 
 # --- The engine and its packages ---------------------------------------------
 FROM ${NODE_IMAGE} AS engine
 WORKDIR /opt/ws-worker/engine
 COPY engine/package.json engine/package-lock.json engine/.npmrc ./
 RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund
+COPY scripts ../scripts
+RUN ../scripts/third-party.sh engine /third-party
 COPY engine/*.mjs ./
 # What a worker does after it has installed its engine by itself: fewer files to load in each child.
 RUN npm run bundle
@@ -56,6 +65,10 @@ LABEL org.opencontainers.image.title="ws-worker" \
 
 COPY --from=engine /opt/ws-worker/engine /opt/ws-worker/engine
 COPY --from=build /src/target/release/ws-worker /usr/local/bin/ws-worker
+# Bills of materials, and the licences of what is in the two above.
+COPY LICENSE /usr/share/doc/ws-worker/
+COPY --from=build /third-party /usr/share/doc/ws-worker
+COPY --from=engine /third-party /usr/share/doc/ws-worker
 COPY --chmod=0755 config/container/entrypoint.sh /usr/local/bin/ws-worker-entrypoint
 
 # All that is written goes below /tmp and into the adaptor repository, so the root file system may be read-only.

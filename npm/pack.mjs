@@ -3,7 +3,8 @@
 //
 //   node npm/pack.mjs [--binary FILE] [--out FOLDER]
 //
-// Without --binary the program is built with `cargo build --release`. The tarballs go to target/npm unless --out says otherwise.
+// Without --binary the program is built with `cargo build --release`. The tarballs go to target/npm unless --out says otherwise. A
+// bill of materials and the licences of what is linked go with the program; cargo-cyclonedx is needed for it.
 
 import { execFileSync } from "node:child_process";
 import { chmodSync, closeSync, copyFileSync, cpSync, mkdirSync, mkdtempSync, openSync, readFileSync, readSync, rmSync, writeFileSync } from "node:fs";
@@ -48,8 +49,14 @@ function pack(folder, out) {
   return join(out, JSON.parse(output)[0].filename);
 }
 
-/** Packs both; returns the paths of the tarballs. */
-export function packAll(binary, out) {
+/** Writes what others wrote of the program into a folder: `program` all of it, `licenses` the texts alone. */
+export function thirdParty(what, folder) {
+  execFileSync(join(root, "scripts", "third-party.sh"), [what, folder], { stdio: "inherit" });
+  return folder;
+}
+
+/** Packs both, with this folder of bills and licences; returns the paths of the tarballs. */
+export function packAll(binary, out, others) {
   const staging = mkdtempSync(join(tmpdir(), "ws-worker-pack-"));
   try {
     mkdirSync(out, { recursive: true });
@@ -68,13 +75,14 @@ export function packAll(binary, out) {
     mkdirSync(join(program, "bin"), { recursive: true });
     copyFileSync(binary, join(program, "bin", "ws-worker"));
     chmodSync(join(program, "bin", "ws-worker"), 0o755);
+    cpSync(others, join(program, "third-party"), { recursive: true });
     const [os, cpu] = platform.split("-");
     write(program, {
       name: `ws-worker-${platform}`,
       version: built,
       description: `The program of ws-worker for ${platform}.`,
       license: own.license,
-      files: ["bin"],
+      files: ["bin", "third-party"],
       os: [os],
       cpu: [cpu],
       libc: ["glibc"],
@@ -94,6 +102,11 @@ function build() {
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
   const { values } = parseArgs({ options: { binary: { type: "string" }, out: { type: "string" } } });
   const binary = values.binary === undefined ? build() : resolve(values.binary);
-  const packed = packAll(binary, resolve(values.out ?? join(root, "target", "npm")));
-  for (const file of Object.values(packed)) console.log(file);
+  const others = thirdParty("program", mkdtempSync(join(tmpdir(), "ws-worker-third-party-")));
+  try {
+    const packed = packAll(binary, resolve(values.out ?? join(root, "target", "npm")), others);
+    for (const file of Object.values(packed)) console.log(file);
+  } finally {
+    rmSync(others, { recursive: true, force: true });
+  }
 }

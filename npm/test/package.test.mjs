@@ -73,6 +73,13 @@ test("the packages have the version of the workspace, and nothing to run at thei
   assert.deepEqual(own.optionalDependencies, { "ws-worker-linux-arm64": version(), "ws-worker-linux-x64": version() });
 });
 
+test("the program comes with the licences of what is linked into it", () => {
+  const name = `ws-worker-${process.platform}-${process.arch}`;
+  const texts = readFileSync(join(installed.home, "node_modules", name, "third-party/ws-worker-licenses.txt"), "utf8");
+  // The second is a part of the mock engine, which the image does not have.
+  for (const crate of ["actix", "rquickjs"]) assert.match(texts, new RegExp(`^  ${crate} [0-9.]+ \\(`, "m"));
+});
+
 test("npx runs the program", () => {
   const npx = (...args) =>
     spawnSync("npx", ["--offline", "ws-worker", ...args], { cwd: installed.home, encoding: "utf8" });

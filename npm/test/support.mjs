@@ -7,7 +7,7 @@ import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
-import { packAll } from "../pack.mjs";
+import { packAll, thirdParty } from "../pack.mjs";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -30,7 +30,8 @@ export function install() {
   const folder = mkdtempSync(join(tmpdir(), "ws-worker-npm-"));
   // npm and npx write nothing anywhere else.
   process.env.npm_config_cache = join(folder, "cache");
-  const tarballs = packAll(small(join(programs, "ws-worker"), folder), join(folder, "tarballs"));
+  const others = thirdParty("licenses", join(folder, "third-party"));
+  const tarballs = packAll(small(join(programs, "ws-worker"), folder), join(folder, "tarballs"), others);
   const home = join(folder, "home");
   mkdirSync(home);
   writeFileSync(join(home, "package.json"), JSON.stringify({ name: "home", private: true, type: "module" }));

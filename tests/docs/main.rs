@@ -15,6 +15,7 @@ mod imports;
 mod kubernetes;
 mod links;
 mod metrics;
+mod third_party;
 mod workflow;
 
 use std::fs;
