@@ -27,11 +27,12 @@ COPY log-events/Cargo.toml log-events/
 COPY mock-engine/Cargo.toml mock-engine/
 COPY protocol/Cargo.toml protocol/
 COPY sandbox/Cargo.toml sandbox/
-RUN for package in . actors adaptors benches/load compiler lightning-mock log-events mock-engine protocol sandbox; do \
+COPY traces/Cargo.toml traces/
+RUN for package in . actors adaptors benches/load compiler lightning-mock log-events mock-engine protocol sandbox traces; do \
       sed -i '/^\[\[bench\]\]/,/^$/d' "$package/Cargo.toml" && mkdir -p "$package/src" && touch "$package/src/lib.rs" && echo 'fn main() {}' > "$package/src/main.rs"; \
     done && \
     cargo build --release --locked --package ws-worker --bin ws-worker --no-default-features --features "$FEATURES" && \
-    rm -rf src actors adaptors benches compiler lightning-mock log-events mock-engine protocol sandbox
+    rm -rf src actors adaptors benches compiler lightning-mock log-events mock-engine protocol sandbox traces
 
 COPY . .
 # The commit, for `--version --verbose`: there is no git here.

@@ -1,27 +1,32 @@
 //! `ws-worker start`: the worker from its first line to its exit code.
 
-use std::fmt;
+mod signals;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use actix_web::dev::ServerHandle;
+use actors::causes::with_causes;
 use actors::config::EngineConfig;
 use actors::lightning::{Recorder, TlsError};
 use actors::supervisor::{
     ClaimOutcome, Exit, Supervisor, SupervisorHandle, WorkerState, WorkerStatus,
 };
+use actors::traces::Traces;
 use futures_util::FutureExt as _;
 use log_events::{event, millis, table};
 use protocol::ids::RunId;
 use protocol::lightning::Timestamp;
 use protocol::recording::{self, Header};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use traces::RunTracer;
 
+use self::signals::{Signals, Terminating, louder_on_signal};
 use crate::http::{BindError, Bound, Controls};
 use crate::ipc::ParentChannel;
-use crate::logging::{Log, LogLevel};
+use crate::logging::Log;
 use crate::settings::Settings;
 
 /// How long the runs in hand may take to tell Lightning of their end after the second signal.
@@ -69,11 +74,15 @@ pub async fn run(
         server,
         address,
         recorder,
+        tracer,
     } = launch(settings, log)?;
     let parent = parent.map(|parent| tell_ready(parent, tied.then_some(address)));
     let code = until_ended(worker, server, &mut signals, gone(parent, tied)).await;
     if let Some(recorder) = recorder {
         recorder.finish();
+    }
+    if let Some(tracer) = tracer {
+        tracer.finish();
     }
     Ok(code)
 }
@@ -84,6 +93,7 @@ pub(crate) struct Launched {
     pub(crate) server: ServerHandle,
     pub(crate) address: SocketAddr,
     pub(crate) recorder: Option<Recorder>,
+    pub(crate) tracer: Option<RunTracer>,
 }
 
 /// Starts the worker and its HTTP server, inside an actix System.
@@ -109,6 +119,11 @@ pub(crate) fn launch(mut settings: Settings, log: Log) -> Result<Launched, Start
     }
     let recorder = record(&settings)?;
     settings.worker.lightning.recorder.clone_from(&recorder);
+    let tracer = trace(&settings);
+    if let Some(tracer) = &tracer {
+        settings.worker.traces = Traces::by(Arc::new(tracer.clone()));
+        log.traces.are_made_by(tracer.clone());
+    }
     let worker = Supervisor::start(settings.worker)?;
     let server = bound.serve(worker.clone(), &settings.http, &metrics, log)?;
     event!(table::WORKER_LISTENING, address:% = address; "listening on http://{address}");
@@ -120,7 +135,24 @@ pub(crate) fn launch(mut settings: Settings, log: Log) -> Result<Launched, Start
         server,
         address,
         recorder,
+        tracer,
     })
+}
+
+/// Begins the traces that were asked for. A worker that cannot make them does its work without.
+fn trace(settings: &Settings) -> Option<RunTracer> {
+    let started = RunTracer::start(
+        settings.traces.as_ref()?,
+        &settings.worker.identity.id,
+        crate::VERSION,
+        settings.worker.lightning.extra_ca_file.as_deref(),
+    );
+    started
+        .inspect_err(|error| {
+            let error = with_causes(error);
+            event!(table::TRACES_REFUSED, error = error; "there are no traces: {error}");
+        })
+        .ok()
 }
 
 /// Begins the recording that was asked for.
@@ -194,17 +226,6 @@ async fn gone(parent: Option<ParentChannel>, tied: bool) {
             std::future::pending::<()>().await;
         }
     }
-}
-
-/// SIGUSR1 makes the log one step louder.
-fn louder_on_signal(level: LogLevel) -> std::io::Result<()> {
-    let mut usr1 = signal(SignalKind::user_defined1())?;
-    actix_rt::spawn(async move {
-        while usr1.recv().await.is_some() {
-            level.louder("signal");
-        }
-    });
-    Ok(())
 }
 
 /// What the end of the worker depends on.
@@ -302,53 +323,6 @@ fn exit_code(exit: &Exit) -> u8 {
     };
     event!(table::WORKER_FAILED, error = error, exit_code = code; "{error}");
     code
-}
-
-/// The signals that end the worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Terminating {
-    Term,
-    Int,
-}
-
-impl Terminating {
-    /// 128 + the signal's number, as a shell reports it.
-    fn exit_code(self) -> u8 {
-        match self {
-            Self::Term => 128 + 15,
-            Self::Int => 128 + 2,
-        }
-    }
-}
-
-impl fmt::Display for Terminating {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Term => "SIGTERM",
-            Self::Int => "SIGINT",
-        })
-    }
-}
-
-struct Signals {
-    term: Signal,
-    int: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            term: signal(SignalKind::terminate())?,
-            int: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) -> Terminating {
-        tokio::select! {
-            _ = self.term.recv() => Terminating::Term,
-            _ = self.int.recv() => Terminating::Int,
-        }
-    }
 }
 
 impl Controls for SupervisorHandle {

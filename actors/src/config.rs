@@ -16,6 +16,7 @@ pub use sandbox::{MemoryEnforcement, SandboxMode};
 use crate::engine_pool::RecordedEngine;
 use crate::lightning::Recorder;
 use crate::metrics::Metrics;
+use crate::traces::Traces;
 
 /// A text that never shows in `Debug`, so that no log line can leak it.
 #[derive(Clone)]
@@ -62,6 +63,8 @@ pub struct Config {
     pub shutdown_grace: ShutdownGrace,
     /// Where the actors count what they do.
     pub metrics: Metrics,
+    /// Who makes traces of the runs.
+    pub traces: Traces,
 }
 
 impl Config {

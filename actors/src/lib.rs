@@ -22,6 +22,7 @@ pub mod metrics;
 pub mod run;
 pub mod supervisor;
 mod tell;
+pub mod traces;
 pub mod workloop;
 
 mod clock;

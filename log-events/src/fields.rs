@@ -115,5 +115,6 @@ pub const ALL: &[Field] = &[
     number("pid", "the process"),
     number("exit_code", "the code that the worker ends with"),
     number("ceiling_mib", "the memory that all runs may use, MiB"),
+    number("spans", "spans of traces"),
     number("records", "records of the recording"),
 ];

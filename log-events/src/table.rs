@@ -71,6 +71,15 @@ events! {
     SENTRY_FAILED: "sentry.failed", Warn, None, "Errors are not reported to Sentry",
         "Check `WORKER_SENTRY_DSN`.", ["error"];
 
+    TRACES_STARTED: "traces.started", Info, None, "Traces of runs go to a collector",
+        "", ["address"];
+    TRACES_REFUSED: "traces.refused", Warn, None, "Traces are wanted, and cannot be made; runs go on without",
+        "Change the variables of OpenTelemetry as the text says; docs/traces.md has them.", ["error"];
+    TRACES_LOST: "traces.lost", Warn, None, "Spans did not reach the collector; said once a minute at most",
+        "Look at the collector, and at the address and the headers that the worker was given.", ["address", "spans", "error"];
+    TRACES_ARRIVE: "traces.arrive", Info, None, "Spans reach the collector again",
+        "", ["address"];
+
     RECORDING_STARTED: "recording.started", Warn, None, "What is said to Lightning is written to a file",
         "Switch `--record` off when the recording is no longer needed.", ["file"];
     RECORDING_FAILED: "recording.failed", Error, None, "The recording ends, since it cannot be written",

@@ -40,7 +40,8 @@ the same worker, and every collector reads them without a mapping of its own. Th
 `event` is what OpenTelemetry calls EventName, `scope` the part of the program. `--log-format gcp` has `time`, `severity` and
 `message` in place of `timestamp`, `severity_text` and `body`, as Google Cloud's agents take them. In text, `event` is left out.
 
-A field that has no value is left out. `run_id` stands on every line that was written on behalf of a run, whatever its event.
+A field that has no value is left out. `run_id` stands on every line that was written on behalf of a run, whatever its event;
+where [traces](traces.md) are made, `trace_id` and `span_id` with it.
 ";
 
 #[test]

@@ -10,6 +10,7 @@ use log_events::{EVENT, MARK};
 use serde_json::Map;
 
 use super::scrub::Scrubber;
+use super::traced::TracedRuns;
 
 /// The field that names a run.
 const RUN_ID: &str = "run_id";
@@ -91,7 +92,12 @@ pub(super) fn text(record: &Record<'_>, scrubber: &Scrubber) -> TextLine {
 }
 
 /// A line as a JSON object without a line break, in the names of OpenTelemetry.
-pub(super) fn json(record: &Record<'_>, ts: &impl Display, scrubber: &Scrubber) -> String {
+pub(super) fn json(
+    record: &Record<'_>,
+    ts: &impl Display,
+    scrubber: &Scrubber,
+    traces: &TracedRuns,
+) -> String {
     let mut line = Map::new();
     line.insert("timestamp".to_owned(), ts.to_string().into());
     line.insert("severity_text".to_owned(), record.level().as_str().into());
@@ -99,11 +105,16 @@ pub(super) fn json(record: &Record<'_>, ts: &impl Display, scrubber: &Scrubber) 
         "severity_number".to_owned(),
         severity_number(record.level()).into(),
     );
-    complete(line, "body", record, scrubber)
+    complete(line, "body", record, scrubber, traces)
 }
 
 /// A line as a JSON object without a line break, in the names of Google Cloud.
-pub(super) fn gcp(record: &Record<'_>, ts: &impl Display, scrubber: &Scrubber) -> String {
+pub(super) fn gcp(
+    record: &Record<'_>,
+    ts: &impl Display,
+    scrubber: &Scrubber,
+    traces: &TracedRuns,
+) -> String {
     let severity = match record.level() {
         Level::Error => "ERROR",
         Level::Warn => "WARNING",
@@ -113,7 +124,7 @@ pub(super) fn gcp(record: &Record<'_>, ts: &impl Display, scrubber: &Scrubber) -
     let mut line = Map::new();
     line.insert("time".to_owned(), ts.to_string().into());
     line.insert("severity".to_owned(), severity.into());
-    complete(line, "message", record, scrubber)
+    complete(line, "message", record, scrubber, traces)
 }
 
 /// OpenTelemetry's number of a level.
@@ -133,6 +144,7 @@ fn complete(
     text_key: &str,
     record: &Record<'_>,
     scrubber: &Scrubber,
+    traces: &TracedRuns,
 ) -> String {
     line.insert("scope".to_owned(), record.target().into());
     let event = record.key_values().get(EVENT.into());
@@ -144,6 +156,12 @@ fn complete(
         scrubber.clean(&record.args().to_string()).into(),
     );
     for (key, value) in fields(record) {
+        if key == RUN_ID
+            && let Some(ids) = traces.ids(&plain(&value))
+        {
+            line.insert("trace_id".to_owned(), ids.trace_id().to_string().into());
+            line.insert("span_id".to_owned(), ids.span_id().to_string().into());
+        }
         let value = match value {
             serde_json::Value::String(text) => scrubber.clean(&text).into(),
             other => other,
@@ -258,127 +276,4 @@ fn json_value(value: &Value<'_>) -> serde_json::Value {
 }
 
 #[cfg(test)]
-mod tests {
-    use actors::config::Secret;
-
-    use super::*;
-
-    fn scrubber() -> Scrubber {
-        Scrubber::new(&[Secret::new("open sesame")])
-    }
-
-    fn text_of(level: Level, target: &str, message: &str, fields: &[(&str, &str)]) -> String {
-        let args = format_args!("{message}");
-        let line = text(
-            &Record::builder()
-                .level(level)
-                .target(target)
-                .args(args)
-                .key_values(&fields)
-                .build(),
-            &scrubber(),
-        );
-        format!("[{}] {} {}", line.component, line.glyph, line.message)
-    }
-
-    #[test]
-    fn a_text_line_has_component_glyph_run_and_message() {
-        let fields = [("run_id", "r-1"), ("job_id", "a")];
-        assert_eq!(
-            text_of(Level::Info, "actors::run::outbox", "step started", &fields),
-            "[RUN] ℹ r-1 step started job_id=a"
-        );
-        assert_eq!(
-            text_of(Level::Error, "ws_worker", "broken", &[]),
-            "[SRV] ✘ broken"
-        );
-        assert_eq!(
-            text_of(Level::Warn, "actix_http::h1", "odd", &[]),
-            "[LIB] ⚠ odd"
-        );
-        assert_eq!(
-            text_of(Level::Debug, "engine", "hello", &[]),
-            "[ENG] ◦ hello"
-        );
-    }
-
-    #[test]
-    fn what_the_message_says_is_not_repeated() {
-        let fields = [("run_id", "r-1"), ("workloop", "manual>*:5")];
-        assert_eq!(
-            text_of(
-                Level::Warn,
-                "actors::run",
-                "run r-1 of manual>*:5 is late",
-                &fields
-            ),
-            "[RUN] ⚠ run r-1 of manual>*:5 is late"
-        );
-    }
-
-    #[test]
-    fn a_field_without_a_value_is_left_out() {
-        let fields = [("run_id", None::<&str>), ("job_id", Some("a"))];
-        let record = Record::builder()
-            .args(format_args!("killed"))
-            .key_values(&fields)
-            .build();
-        assert_eq!(text(&record, &scrubber()).message, "killed job_id=a");
-        assert_eq!(run_id(&record), None);
-    }
-
-    #[test]
-    fn a_success_has_its_own_glyph_and_no_mark_is_printed() {
-        assert_eq!(
-            text_of(Level::Info, "ws_worker", "connected", &[(MARK, "success")]),
-            "[SRV] ✔ connected"
-        );
-    }
-
-    #[test]
-    fn a_message_can_neither_forge_a_line_nor_move_the_cursor() {
-        assert_eq!(
-            text_of(Level::Info, "engine", "a\n[SRV] ✘ forged\u{1b}[2J", &[]),
-            "[ENG] ℹ a\n      [SRV] ✘ forged\\u{1b}[2J"
-        );
-    }
-
-    #[test]
-    fn secrets_are_left_out_of_both_forms() {
-        let shown = text_of(
-            Level::Info,
-            "ws_worker",
-            "key open sesame",
-            &[("token", "open sesame")],
-        );
-        assert!(!shown.contains("sesame"), "{shown}");
-        let fields = [("token", "open sesame")];
-        let record = Record::builder()
-            .args(format_args!("key open sesame"))
-            .key_values(&fields)
-            .build();
-        let shown = json(&record, &"now", &scrubber());
-        assert!(!shown.contains("sesame"), "{shown}");
-    }
-
-    #[test]
-    fn a_json_line_is_one_object_with_fields_of_their_own_type() {
-        let fields = [
-            ("duration_ms", Value::from(12)),
-            ("run_id", Value::from("r-1")),
-            ("body", Value::from("not mine")),
-            ("event", Value::from("run.ended")),
-        ];
-        let args = format_args!("two\nlines");
-        let record = Record::builder()
-            .level(Level::Info)
-            .target("actors::run")
-            .args(args)
-            .key_values(&fields)
-            .build();
-        assert_eq!(
-            json(&record, &"2026-01-01T00:00:00.000000Z", &scrubber()),
-            r#"{"timestamp":"2026-01-01T00:00:00.000000Z","severity_text":"INFO","severity_number":9,"scope":"actors::run","event":"run.ended","body":"two\nlines","duration_ms":12,"run_id":"r-1"}"#
-        );
-    }
-}
+mod tests;

@@ -6,6 +6,7 @@ mod line;
 mod problems;
 mod reports;
 mod scrub;
+mod traced;
 
 use std::io::Write as _;
 use std::panic::PanicHookInfo;
@@ -23,6 +24,7 @@ pub use problems::{Problem, Problems};
 use reports::Reports;
 pub use reports::{BadReports, ReportSettings};
 use scrub::Scrubber;
+pub use traced::TracedRuns;
 
 /// How the operator's log looks.
 #[derive(Debug, Clone)]
@@ -93,6 +95,8 @@ pub struct Log {
     pub problems: Problems,
     /// What is shown.
     pub level: LogLevel,
+    /// Where lines belong.
+    pub traces: TracedRuns,
 }
 
 /// Sets the process's logger, and a panic hook that logs.
@@ -111,8 +115,9 @@ pub fn init(settings: &LogSettings) -> Result<Log, LogError> {
         log::LevelFilter::Warn
     };
     let level = LogLevel::new(settings.filter.clone(), least);
+    let traces = TracedRuns::default();
     let noting = Logger {
-        printed: printer(settings.format, Arc::clone(&scrubber)),
+        printed: printer(settings.format, Arc::clone(&scrubber), traces.clone()),
         level: level.clone(),
         problems: problems.clone(),
         reports,
@@ -121,10 +126,14 @@ pub fn init(settings: &LogSettings) -> Result<Log, LogError> {
     log::set_boxed_logger(Box::new(noting))?;
     level.apply();
     std::panic::set_hook(Box::new(log_panic));
-    Ok(Log { problems, level })
+    Ok(Log {
+        problems,
+        level,
+        traces,
+    })
 }
 
-fn printer(format: LogFormat, scrubber: Arc<Scrubber>) -> env_logger::Logger {
+fn printer(format: LogFormat, scrubber: Arc<Scrubber>, traces: TracedRuns) -> env_logger::Logger {
     let mut builder = env_logger::Builder::new();
     // What is shown is decided before, since it can change while the program runs.
     builder.filter_level(log::LevelFilter::Trace);
@@ -143,11 +152,11 @@ fn printer(format: LogFormat, scrubber: Arc<Scrubber>) -> env_logger::Logger {
             }
             LogFormat::Json => {
                 let ts = out.timestamp_micros();
-                writeln!(out, "{}", line::json(record, &ts, scrubber))
+                writeln!(out, "{}", line::json(record, &ts, scrubber, &traces))
             }
             LogFormat::Gcp => {
                 let ts = out.timestamp_micros();
-                writeln!(out, "{}", line::gcp(record, &ts, scrubber))
+                writeln!(out, "{}", line::gcp(record, &ts, scrubber, &traces))
             }
         }
     });

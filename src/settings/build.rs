@@ -11,10 +11,12 @@ use actors::config::{
 };
 use actors::engine_pool::is_installable;
 use actors::metrics::Metrics;
+use actors::traces::Traces;
 use protocol::backoff::ClaimBackoff;
 use protocol::size::Mebibytes;
 use protocol::token::RunTokenKey;
 use protocol::workloop::{self, Workloop};
+use traces::TraceSettings;
 
 use super::http::http;
 use super::layers::{Layers, Source};
@@ -49,6 +51,7 @@ pub(crate) fn resolve(
     home: Option<&Path>,
     worker_id: String,
 ) -> (Settings, Vec<SettingProblem>) {
+    let traces = TraceSettings::read(|variable| layers.environment.get(variable));
     let mut from = Resolver::new(layers);
     let mut warnings = Vec::new();
     let path = |text: &str| values::path(home, text);
@@ -113,6 +116,9 @@ pub(crate) fn resolve(
     log.secrets.extend(http.token.clone());
     let collections = collections(&mut from);
     sentry(&mut from, &mut log, lightning.extra_ca_file.clone());
+    log.secrets
+        .extend(traces.secrets.into_iter().map(Secret::new));
+    warnings.extend(traces.warnings);
 
     let identity = Identity {
         id: worker_id,
@@ -122,6 +128,7 @@ pub(crate) fn resolve(
     let ids: Vec<_> = workloops.iter().map(|group| group.id.clone()).collect();
     let worker = Config {
         metrics: Metrics::new(&ids),
+        traces: Traces::default(),
         identity,
         lightning,
         workloops,
@@ -139,6 +146,7 @@ pub(crate) fn resolve(
             http,
             log,
             recording,
+            traces: traces.settings,
             end_with_parent,
             warnings,
             effective,

@@ -92,7 +92,9 @@ impl Environment {
 }
 
 fn is_known(name: &str) -> bool {
-    name == CONFIG_VARIABLE || ALL.iter().any(|setting| setting.variables.contains(&name))
+    name == CONFIG_VARIABLE
+        || ALL.iter().any(|setting| setting.variables.contains(&name))
+        || traces::settings::VARIABLES.contains(&name)
 }
 
 /// Values given on the command line, by the key of their setting.

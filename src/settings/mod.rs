@@ -20,6 +20,7 @@ use std::path::PathBuf;
 
 use actors::config::{Config, Secret};
 use indexmap::IndexMap;
+use traces::TraceSettings;
 
 use crate::logging::LogSettings;
 use crate::remote::WorkerUrl;
@@ -42,6 +43,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// What goes over the wire is recorded, if a file was given.
     pub recording: Option<RecordingSettings>,
+    /// Traces are made, if the variables of OpenTelemetry ask for them.
+    pub traces: Option<TraceSettings>,
     /// Drain when the Node.js parent has gone.
     pub end_with_parent: bool,
     /// What is not wrong, but worth a line in the log.

@@ -12,8 +12,11 @@ const CRATES: [&str; 3] = ["lightning-mock/src", "mock-engine/src", "protocol/sr
 
 /// Which packages of the workspace each may depend on, as ARCHITECTURE.md draws it; those after the bar only where a cargo
 /// feature asks for them.
-const ARROWS: [(&str, &str); 10] = [
-    (".", "actors compiler log-events protocol | lightning-mock"),
+const ARROWS: [(&str, &str); 11] = [
+    (
+        ".",
+        "actors compiler log-events protocol traces | lightning-mock",
+    ),
     (
         "actors",
         "adaptors compiler log-events protocol sandbox | mock-engine",
@@ -26,6 +29,7 @@ const ARROWS: [(&str, &str); 10] = [
     ("mock-engine", "log-events protocol |"),
     ("protocol", "|"),
     ("sandbox", "log-events |"),
+    ("traces", "actors log-events protocol |"),
 ];
 
 type Graph = BTreeMap<String, BTreeSet<String>>;

@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::engine::EngineUnavailable;
 use crate::tell::Tell as _;
+use crate::traces::Traces;
 
 /// Asks for everything a run needs from the engine's side: adaptors installed, jobs compiled.
 #[derive(Message)]
@@ -23,6 +24,7 @@ use crate::tell::Tell as _;
 pub(crate) struct Prepare {
     pub(crate) run_id: RunId,
     pub(crate) plan: Arc<ExecutionPlan>,
+    pub(crate) traces: Traces,
 }
 
 /// A run that may be executed, or whose jobs do not compile.

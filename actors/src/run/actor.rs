@@ -104,6 +104,7 @@ impl Run {
                 let prepare = Prepare {
                     run_id: self.id.clone(),
                     plan,
+                    traces: self.context.config.traces.clone(),
                 };
                 let answer = engine.send(prepare).into_actor(self);
                 ctx.spawn(answer.map(|answer, this, ctx| {
@@ -134,6 +135,9 @@ impl Run {
             }
             Effect::Log(notice) => self.log(&notice),
             Effect::Count(count) => self.count(count),
+            Effect::Trace { at, moment } => {
+                self.context.config.traces.note_at(&self.id, at, moment);
+            }
             Effect::Ended(end) => {
                 self.context.ended.tell(RunEnded {
                     run_id: self.id.clone(),

@@ -14,7 +14,7 @@ use protocol::engine::RunProgress;
 use protocol::ids::{DataclipId, JobId, RunId, StepId};
 use protocol::lightning::{Leaves, LogLine, RunStart, StepStart, Timestamp};
 use protocol::logs;
-use protocol::plan::ExecutionPlan;
+use protocol::plan::{ExecutionPlan, Step};
 use protocol::reasons::{self, ExitReason, InputDataclips, Reasons};
 
 use self::endings::EndedStep;
@@ -135,6 +135,11 @@ impl Reporter {
 
     pub(super) fn active_job(&self) -> Option<&JobId> {
         self.active.as_ref().map(|step| &step.job)
+    }
+
+    /// A job of the plan.
+    pub(super) fn job(&self, id: &JobId) -> Option<&Step> {
+        self.plan.as_ref()?.steps.get(id)
     }
 
     /// The start of the run, with what it is made of.

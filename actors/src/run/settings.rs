@@ -19,6 +19,8 @@ pub(super) struct Settings {
     pub(super) collections: Option<CollectionsConfig>,
     /// Where `@local` adaptors are.
     pub(super) monorepo_dir: Option<String>,
+    /// Whether somebody makes traces.
+    pub(super) traced: bool,
 }
 
 impl Settings {
@@ -39,6 +41,7 @@ impl Settings {
                 version: version.to_owned(),
             }),
             monorepo_dir: node.map(|dir| dir.to_string_lossy().into_owned()),
+            traced: config.traces.are_made(),
         }
     }
 

@@ -13,8 +13,10 @@ use super::{State, Supervisor};
 use crate::config::ShutdownGrace;
 use crate::engine_pool::StopEngine;
 use crate::lightning::{Disconnect, GetConnectionStatus};
+use crate::metrics::UNREPORTED;
 use crate::run::{GetRunStatus, StopRun};
 use crate::tell::Tell as _;
+use crate::traces::Moment;
 use crate::workloop;
 
 /// How long a run may take to report its end after it was told to stop for good.
@@ -132,6 +134,9 @@ impl Supervisor {
             };
             for (id, run) in &this.runs {
                 event!(table::RUN_LOST, run_id = id.as_str(), workloop = run.workloop.as_str(), cause = "end_of_worker"; "run {id} is left unreported: Lightning could not be told in time");
+                this.config
+                    .traces
+                    .note(id, || Moment::Ended { reason: UNREPORTED });
             }
             this.finish(exit);
         });

@@ -9,8 +9,10 @@ use super::messages::{CancelRun, ClaimEverywhere, ClaimOutcome, Drain, Exit, Sto
 use super::{State, Supervisor};
 use crate::engine_pool::EngineFailed;
 use crate::events::RunEnded;
+use crate::metrics::UNREPORTED;
 use crate::run::{Origin, StopRun};
 use crate::tell::Tell as _;
+use crate::traces::Moment;
 use crate::workloop::{ClaimNow, SlotFreed, WorkloopEvent};
 
 impl Handler<WorkloopEvent> for Supervisor {
@@ -40,6 +42,9 @@ impl Supervisor {
     fn run_claimed(&mut self, run: ClaimedRun, workloop: WorkloopId, ctx: &mut Context<Self>) {
         if self.state == State::Stopped {
             event!(table::RUN_LOST, run_id = run.id.as_str(), workloop = workloop.as_str(), cause = "after_the_end"; "run {} was handed out after the worker had ended: Lightning counts it as lost", run.id);
+            self.config
+                .traces
+                .note(&run.id, || Moment::Ended { reason: UNREPORTED });
             return;
         }
         let Some(in_hand) = self.runs.get(&run.id) else {
@@ -73,6 +78,10 @@ impl Handler<RunEnded> for Supervisor {
         self.config
             .metrics
             .run_ended(&run.workloop, end.word(), run.since.elapsed());
+        let reason = end.word();
+        self.config
+            .traces
+            .note(&run_id, || Moment::Ended { reason });
         let taken_away = end.is_taken_away();
         self.slot_freed(run_id.clone(), &run.workloop, taken_away);
         match self.again.remove(&run_id) {

@@ -55,6 +55,7 @@ use crate::headroom::MemoryHeadroom;
 use crate::lightning::TlsError;
 use crate::run::{Origin, Run, RunContext, StopRun};
 use crate::tell::Tell as _;
+use crate::traces::Moment;
 use crate::workloop::Workloop;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -212,6 +213,9 @@ impl Supervisor {
             engine: self.engine.clone(),
             ended: ctx.address().recipient(),
         };
+        self.config.traces.note(&claimed.id, || Moment::Taken {
+            workloop: workloop.clone(),
+        });
         let id = claimed.id.clone();
         let since = self
             .runs

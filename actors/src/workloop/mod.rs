@@ -34,6 +34,7 @@ use crate::headroom::MemoryHeadroom;
 use crate::lightning::{Claim, LightningConnection, QueueEvent, SubscribeQueue, Ticket};
 use crate::metrics::{ClaimResult, Metrics};
 use crate::tell::Tell as _;
+use crate::traces::{Moment, Traces};
 
 /// See the module's documentation.
 pub(crate) struct Workloop {
@@ -52,6 +53,7 @@ pub(crate) struct Workloop {
     /// When each claim that has no answer yet was sent.
     sent: HashMap<Ticket, Instant>,
     headroom: MemoryHeadroom,
+    traces: Traces,
 }
 
 impl Workloop {
@@ -80,6 +82,7 @@ impl Workloop {
             metrics: config.metrics.clone(),
             sent: HashMap::new(),
             headroom,
+            traces: config.traces.clone(),
         }
     }
 
@@ -268,10 +271,18 @@ impl Handler<QueueEvent> for Workloop {
                 } else {
                     ClaimResult::Runs
                 };
+                let took = self.sent.get(&ticket).map(Instant::elapsed);
                 self.count_claim(ticket, result);
+                let runs = self.verified(runs);
+                for run in &runs {
+                    self.traces.note(&run.id, || Moment::Claimed {
+                        workloop: self.group.id.clone(),
+                        took: took.unwrap_or_default(),
+                    });
+                }
                 Event::Answered {
                     ticket,
-                    runs: Some(self.verified(runs)),
+                    runs: Some(runs),
                 }
             }
             QueueEvent::ClaimAnswered {

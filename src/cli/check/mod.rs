@@ -150,6 +150,7 @@ pub async fn run(
         report.add("configuration", Grade::Poor, warning);
     }
     port::check(&settings.http, &mut report).await;
+    traces(&settings, &mut report);
     match &settings.worker.engine {
         EngineConfig::Mock => {
             report.fine("engine", "the mock engine, which needs no Node.js (--mock)");
@@ -205,6 +206,14 @@ fn configuration(settings: &Settings, connects: bool, report: &mut Report) {
             settings.worker.capacity()
         ),
     );
+}
+
+/// Only where somebody wants them.
+fn traces(settings: &Settings, report: &mut Report) {
+    if let Some(traces) = &settings.traces {
+        let collector = &traces.collector;
+        report.fine("traces", format!("go to {collector} (not contacted)"));
+    }
 }
 
 #[cfg(test)]
@@ -284,6 +293,23 @@ mod tests {
         assert!(!report.to_string().contains("s3cret"));
         let endpoint = &find(&report, "lightning").detail;
         assert_eq!(endpoint, "ws://localhost:4000/worker (not contacted)");
+    }
+
+    #[test]
+    fn whether_there_are_traces_is_said_where_somebody_wants_them() {
+        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://u:p@localhost:4318");
+        let report = check(&[endpoint]);
+        let detail = &find(&report, "traces").detail;
+        assert_eq!(detail, "go to http://localhost:4318 (not contacted)");
+        let report = check(&[endpoint, ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]);
+        assert!(report.0.iter().all(|finding| finding.subject != "traces"));
+        assert!(report.to_string().contains("http/protobuf"), "{report}");
+        assert!(
+            check(&[])
+                .0
+                .iter()
+                .all(|finding| finding.subject != "traces")
+        );
     }
 
     #[test]

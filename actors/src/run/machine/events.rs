@@ -15,6 +15,7 @@ use crate::engine_pool::{PrepareError, Prepared};
 use crate::events::End;
 use crate::lightning::{ChannelEvent, JoinTurn, Ticket};
 use crate::run::messages::StopRun;
+use crate::traces::Moment;
 
 /// Why a run is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +88,11 @@ pub(in crate::run) enum Effect {
     },
     Log(Notice),
     Count(Count),
+    /// For the trace; only where one is made.
+    Trace {
+        at: Timestamp,
+        moment: Moment,
+    },
     /// Nothing is left to do.
     Ended(End),
 }

@@ -13,6 +13,7 @@ use super::{Deadline, Fact, Farewell, RunMachine, State};
 use crate::engine_pool::{CompileFailure, Prepared};
 use crate::events::{End, Unreported};
 use crate::run::loading::Loaded;
+use crate::traces::Moment;
 
 pub(super) fn engine_lost() -> Outcome {
     Outcome {
@@ -116,7 +117,9 @@ impl RunMachine {
         turn: &mut Turn<'_>,
     ) {
         if let RunProgress::WorkflowStart { warm, .. } = &progress {
-            let temperature = if *warm { "warm" } else { "cold" };
+            let warm = *warm;
+            self.trace(turn, || Moment::Loaded { warm });
+            let temperature = if warm { "warm" } else { "cold" };
             turn.debug(format!(
                 "run {} was loaded by a {temperature} thread",
                 self.claimed.id

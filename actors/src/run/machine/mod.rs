@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use log_events::table;
 use protocol::ids::WorkloopId;
-use protocol::lightning::{ClaimedRun, PushPayload, RunEvent};
+use protocol::lightning::{ClaimedRun, PushPayload, RunEvent, Timestamp};
 use protocol::reasons::Outcome;
 
 pub(crate) use self::events::Origin;
@@ -35,6 +35,7 @@ use super::reporter::Reporter;
 use super::settings::Settings;
 use crate::events::Unreported;
 use crate::lightning::{JoinTurn, Ticket};
+use crate::traces::Moment;
 use crate::transitions::{self, Machine};
 
 /// What moves a run from one phase to another.
@@ -310,6 +311,24 @@ impl RunMachine {
         }
         self.state = state;
         self.since = turn.now;
+        if from != to {
+            self.trace(turn, || Moment::Entered(to));
+        }
+    }
+
+    /// Something that belongs into the run's trace has happened now.
+    fn trace(&self, turn: &mut Turn<'_>, moment: impl FnOnce() -> Moment) {
+        let now = turn.time;
+        self.trace_at(now, turn, moment);
+    }
+
+    fn trace_at(&self, at: Timestamp, turn: &mut Turn<'_>, moment: impl FnOnce() -> Moment) {
+        if self.settings.traced {
+            turn.perform(Effect::Trace {
+                at,
+                moment: moment(),
+            });
+        }
     }
 
     fn number(&mut self) -> u64 {

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use log_events::{millis, table};
+use protocol::lightning::Timestamp;
+use protocol::plan::Step;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::events::{Count, Effect, Timer, Turn};
@@ -11,6 +13,7 @@ use crate::events::{End, Unreported};
 use crate::run::outbox::FollowUp;
 use crate::run::report::{Milestone, Report, refusal};
 use crate::run::reporter::Outgoing;
+use crate::traces::{Moment, StepStart};
 
 impl RunMachine {
     /// Reports something of the worker's own.
@@ -32,6 +35,7 @@ impl RunMachine {
                 }
             }
             Outgoing::Report(report) => {
+                self.trace_step(&report, turn);
                 if let Report::StepComplete(step) = &report {
                     if step.event.webhook_response.is_some() {
                         self.memory.has_webhook_response();
@@ -44,6 +48,33 @@ impl RunMachine {
                 self.outbox.push(report, permit.into_iter().collect());
             }
             Outgoing::Log(notice) => turn.perform(Effect::Log(notice)),
+        }
+    }
+
+    fn trace_step(&self, report: &Report, turn: &mut Turn<'_>) {
+        match report {
+            Report::StepStart(step) => {
+                let at = believed(step.timestamp, turn.time);
+                self.trace_at(at, turn, || {
+                    let job = self.reporter.job(&step.job_id);
+                    Moment::StepStarted(StepStart {
+                        step_id: step.step_id.clone(),
+                        job_id: step.job_id.clone(),
+                        job: job.and_then(|job| job.name.clone()),
+                        adaptor: job.and_then(adaptor),
+                    })
+                });
+            }
+            Report::StepComplete(step) => {
+                let step = &step.event;
+                let at = believed(step.timestamp, turn.time);
+                self.trace_at(at, turn, || Moment::StepEnded {
+                    step_id: step.step_id.clone(),
+                    reason: step.reason,
+                    error_type: step.error_type.clone(),
+                });
+            }
+            Report::RunStart(_) | Report::Logs(_) | Report::RunComplete(_) => {}
         }
     }
 
@@ -211,4 +242,22 @@ impl RunMachine {
             Milestone::RunStart | Milestone::Other => {}
         }
     }
+}
+
+/// When something has happened of which the engine tells: never later than now, whatever a job has done to its clock.
+fn believed(told: Option<Timestamp>, now: Timestamp) -> Timestamp {
+    told.map_or(now, |told| told.min(now))
+}
+
+/// The adaptors of a job: with the versions that were found, else as the plan names them.
+fn adaptor(job: &Step) -> Option<String> {
+    let named: Vec<String> = if job.linker.is_empty() {
+        job.adaptors.iter().flatten().cloned().collect()
+    } else {
+        let linked = job.linker.iter();
+        linked
+            .map(|(name, linked)| format!("{name}@{}", linked.version))
+            .collect()
+    };
+    (!named.is_empty()).then(|| named.join(","))
 }

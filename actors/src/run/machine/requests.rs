@@ -17,6 +17,7 @@ use crate::engine_pool::{PrepareError, Prepared};
 use crate::lightning::Ticket;
 use crate::run::fetch::Fetch;
 use crate::run::loading::{Loading, exception};
+use crate::traces::Moment;
 
 /// What an answer to a request makes of it.
 enum Answered {
@@ -35,6 +36,7 @@ impl RunMachine {
             && plan.ask(ticket, turn.now)
         {
             turn.perform(request(ticket, RunEvent::FetchPlan, b"{}".to_vec()));
+            self.trace(turn, || asked(ticket, RunEvent::FetchPlan, None));
         }
     }
 
@@ -48,24 +50,32 @@ impl RunMachine {
             return;
         };
         let now = turn.now;
-        let mut push = |ticket, event: RunEvent, payload: serde_json::Result<Vec<u8>>| match payload
-        {
-            Ok(payload) => turn.perform(request(ticket, event, payload)),
-            Err(error) => turn.log(
-                &table::EVENT_UNWRITABLE,
-                [
-                    ("report", event.name().into()),
-                    ("error", error.to_string().into()),
-                ],
-                format!("{} cannot be written as JSON: {error}", event.name()),
-            ),
-        };
+        let (traced, at) = (self.settings.traced, turn.time);
+        let mut push =
+            |ticket, event: RunEvent, id: &str, payload: serde_json::Result<Vec<u8>>| match payload
+            {
+                Ok(payload) => {
+                    turn.perform(request(ticket, event, payload));
+                    if traced {
+                        let moment = asked(ticket, event, Some(id.to_owned()));
+                        turn.perform(Effect::Trace { at, moment });
+                    }
+                }
+                Err(error) => turn.log(
+                    &table::EVENT_UNWRITABLE,
+                    [
+                        ("report", event.name().into()),
+                        ("error", error.to_string().into()),
+                    ],
+                    format!("{} cannot be written as JSON: {error}", event.name()),
+                ),
+            };
         if let Some(id) = loading.dataclip_id.clone() {
             self.numbers += 1;
             let ticket = Ticket(self.numbers);
             if loading.dataclip.ask(ticket, now) {
-                let payload = serde_json::to_vec(&FetchDataclip { id });
-                push(ticket, RunEvent::FetchDataclip, payload);
+                let payload = serde_json::to_vec(&FetchDataclip { id: id.clone() });
+                push(ticket, RunEvent::FetchDataclip, id.as_str(), payload);
             }
         }
         for (id, fetch) in &mut loading.credentials {
@@ -73,7 +83,7 @@ impl RunMachine {
             let ticket = Ticket(self.numbers);
             if fetch.ask(ticket, now) {
                 let payload = serde_json::to_vec(&FetchCredential { id: id.clone() });
-                push(ticket, RunEvent::FetchCredential, payload);
+                push(ticket, RunEvent::FetchCredential, id.as_str(), payload);
             }
         }
     }
@@ -88,12 +98,14 @@ impl RunMachine {
     ) -> bool {
         match &mut self.state {
             State::Joining(plan) if plan.is_asked_by(ticket) => {
+                self.trace(turn, || answered(ticket, status));
                 self.plan_answered(status, response, turn);
                 true
             }
             State::Loading(loading) if loading.dataclip.is_asked_by(ticket) => {
-                let answered = dataclip_answered(loading, status, response, turn);
-                self.took(RunEvent::FetchDataclip, answered, turn);
+                let outcome = dataclip_answered(loading, status, response, turn);
+                self.trace(turn, || answered(ticket, status));
+                self.took(RunEvent::FetchDataclip, outcome, turn);
                 true
             }
             State::Loading(loading) => {
@@ -101,8 +113,9 @@ impl RunMachine {
                 let Some(fetch) = credentials.find(|fetch| fetch.is_asked_by(ticket)) else {
                     return false;
                 };
-                let answered = credential_answered(fetch, status, response, turn);
-                self.took(RunEvent::FetchCredential, answered, turn);
+                let outcome = credential_answered(fetch, status, response, turn);
+                self.trace(turn, || answered(ticket, status));
+                self.took(RunEvent::FetchCredential, outcome, turn);
                 true
             }
             _ => false,
@@ -211,6 +224,9 @@ impl RunMachine {
         };
         let plan = Arc::new(plan);
         self.summary.project_id.clone_from(&plan.project_id);
+        self.trace(turn, || Moment::Planned {
+            project_id: plan.project_id.clone(),
+        });
         let loading = Loading::new(Arc::clone(&plan), options, dataclip_id);
         let credentials: Vec<CredentialId> = loading.credentials.keys().cloned().collect();
         self.memory.will_read(credentials);
@@ -229,6 +245,21 @@ impl RunMachine {
             loading.prepared = Some(outcome.map(Box::new));
             self.start_when_loaded(turn);
         }
+    }
+}
+
+fn asked(ticket: Ticket, event: RunEvent, id: Option<String>) -> Moment {
+    Moment::Asked {
+        ticket: ticket.0,
+        event: event.name(),
+        id,
+    }
+}
+
+fn answered(ticket: Ticket, status: &ReplyStatus) -> Moment {
+    Moment::Answered {
+        ticket: ticket.0,
+        given: *status == ReplyStatus::Ok,
     }
 }
 

@@ -8,6 +8,7 @@ use protocol::ids::ProjectId;
 use protocol::reasons::ExitReason;
 
 use super::{RunMachine, Turn};
+use crate::traces::Moment;
 
 /// What is known of a run besides its end.
 #[derive(Debug, Default)]
@@ -35,6 +36,12 @@ impl RunMachine {
         let lasted = turn.now.saturating_duration_since(self.born);
         let (steps, error_type) = (self.reporter.steps(), self.reporter.error_type());
         let adaptors = self.summary.adaptors();
+        self.trace(turn, || Moment::Reported {
+            reason,
+            error_type: error_type.map(str::to_owned),
+            steps,
+            adaptors: adaptors.clone(),
+        });
         let project = self.summary.project_id.as_ref().map(ProjectId::as_str);
         let mut text = format!("run {} ended: {}", self.claimed.id, reason.as_str());
         if let Some(error_type) = error_type {

@@ -3,6 +3,7 @@
 mod deaths;
 mod draining;
 mod many;
+mod tracing;
 
 use std::time::Duration;
 
@@ -69,6 +70,7 @@ fn config(lightning: &MockServer) -> Config {
         collections: None,
         shutdown_grace: ShutdownGrace::Never,
         metrics: crate::metrics::Metrics::default(),
+        traces: crate::traces::Traces::default(),
     }
 }
 

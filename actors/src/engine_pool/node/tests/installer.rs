@@ -59,6 +59,7 @@ async fn prepare(world: &World, name: &str) {
         .send(Prepare {
             run_id,
             plan: plan.into(),
+            traces: crate::traces::Traces::default(),
         })
         .await
         .unwrap();

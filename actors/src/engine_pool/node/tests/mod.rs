@@ -207,6 +207,7 @@ impl World {
             .send(Prepare {
                 run_id,
                 plan: plan.into(),
+                traces: crate::traces::Traces::default(),
             })
             .await
             .unwrap()

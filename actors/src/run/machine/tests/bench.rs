@@ -94,6 +94,7 @@ impl Bench {
             worker_version: "1.2.3".to_owned(),
             collections: None,
             monorepo_dir: None,
+            traced: false,
         };
         let claimed = ClaimedRun {
             id: RunId::new("r"),
@@ -365,6 +366,8 @@ fn deed(effect: &Effect) -> Option<&'static str> {
         Effect::Proceed => "proceed",
         Effect::StopJob => "stop",
         Effect::Ended(_) => "ended",
-        Effect::Arm { .. } | Effect::Log(_) | Effect::Count(_) => return None,
+        Effect::Arm { .. } | Effect::Log(_) | Effect::Count(_) | Effect::Trace { .. } => {
+            return None;
+        }
     })
 }
