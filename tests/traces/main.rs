@@ -8,6 +8,7 @@ mod trouble;
 
 use std::process::Command;
 
+use flate2::read::GzDecoder;
 use lightning_mock::{MockLightning, MockServer, RunState};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -200,7 +201,8 @@ fn a_job_that_does_not_compile_shows_where_its_run_ended() {
 }
 
 #[test]
-fn headers_and_the_names_of_the_service_go_along_and_json_is_spoken_where_it_is_asked_for() {
+fn headers_and_the_service_s_name_go_along_and_json_is_spoken_and_compressed_where_it_is_asked_for()
+{
     let lightning = lightning();
     let collector = Collector::start();
     let worker = Worker::start(
@@ -210,6 +212,7 @@ fn headers_and_the_names_of_the_service_go_along_and_json_is_spoken_where_it_is_
                 "authorization=Bearer%20tell-nobody",
             )
             .env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")
+            .env("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
             .env("OTEL_SERVICE_NAME", "my-worker")
             .env(
                 "OTEL_RESOURCE_ATTRIBUTES",
@@ -223,7 +226,8 @@ fn headers_and_the_names_of_the_service_go_along_and_json_is_spoken_where_it_is_
     assert!(head.starts_with("post /v1/traces "), "{head}");
     assert!(head.contains("authorization: bearer tell-nobody"), "{head}");
     assert!(head.contains("content-type: application/json"), "{head}");
-    let body: Value = serde_json::from_slice(&body).expect("the body is JSON");
+    assert!(head.contains("content-encoding: gzip"), "{head}");
+    let body: Value = serde_json::from_reader(GzDecoder::new(&body[..])).expect("the body is JSON");
     let text = body.to_string();
     for part in [
         "my-worker",

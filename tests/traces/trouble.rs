@@ -48,6 +48,33 @@ fn a_dead_collector_fails_no_run_holds_no_drain_and_is_said_once() {
 }
 
 #[test]
+fn the_end_of_the_worker_does_not_wait_for_a_collector_that_may_take_an_hour() {
+    let lightning = lightning();
+    let (_silent, [url, _]) = dead();
+    let mut worker = Worker::start(
+        traced(
+            command(&lightning).args(["--mock", "--log-format", "json"]),
+            &url,
+        )
+        .env("OTEL_EXPORTER_OTLP_TIMEOUT", "3600000"),
+    );
+    let id = lightning.enqueue(one_step("fn(s => s)")).unwrap();
+    let run = lightning.wait_for(&id, DEADLINE).unwrap();
+    assert_eq!(run.state, RunState::Success);
+    worker.signal(Signal::SIGTERM);
+    let lines = worker.until_ended();
+    assert_eq!(worker.exit_code(), Some(0));
+    let lost: Vec<_> = lines
+        .iter()
+        .filter(|it| it.contains("traces.lost"))
+        .collect();
+    assert!(
+        lost.len() == 1 && lost[0].contains("the worker has ended"),
+        "{lines:#?}"
+    );
+}
+
+#[test]
 fn a_worker_that_shall_speak_grpc_says_what_to_set_and_works_without_traces() {
     let lightning = lightning();
     let collector = Collector::start();

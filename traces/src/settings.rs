@@ -20,6 +20,8 @@ const TIMEOUT: &str = "OTEL_EXPORTER_OTLP_TIMEOUT";
 const TRACES_TIMEOUT: &str = "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT";
 const CERTIFICATE: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
 const TRACES_CERTIFICATE: &str = "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE";
+const COMPRESSION: &str = "OTEL_EXPORTER_OTLP_COMPRESSION";
+const TRACES_COMPRESSION: &str = "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION";
 const DISABLED: &str = "OTEL_SDK_DISABLED";
 const EXPORTER: &str = "OTEL_TRACES_EXPORTER";
 const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
@@ -30,7 +32,7 @@ const QUEUE: &str = "OTEL_BSP_MAX_QUEUE_SIZE";
 const BATCH_TIMEOUT: &str = "OTEL_BSP_EXPORT_TIMEOUT";
 
 /// The variables that [`TraceSettings::read`] asks for.
-pub const VARIABLES: [&str; 18] = [
+pub const VARIABLES: [&str; 20] = [
     ENDPOINT,
     TRACES_ENDPOINT,
     PROTOCOL,
@@ -41,6 +43,8 @@ pub const VARIABLES: [&str; 18] = [
     TRACES_TIMEOUT,
     CERTIFICATE,
     TRACES_CERTIFICATE,
+    COMPRESSION,
+    TRACES_COMPRESSION,
     DISABLED,
     EXPORTER,
     SAMPLER,
@@ -121,6 +125,13 @@ impl TraceSettings {
                 return found;
             }
         };
+        let compression = either(TRACES_COMPRESSION, COMPRESSION).map(str::trim);
+        if let Some(other) = compression.filter(|it| !matches!(*it, "gzip" | "none")) {
+            warnings.push(format!(
+                "{COMPRESSION} is `{other}`: the worker has `gzip` only, so there are no traces; set it to `gzip`, or to `none`"
+            ));
+            return found;
+        }
         let collector = match Url::parse(endpoint) {
             Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
                 url.origin().ascii_serialization()
@@ -232,6 +243,7 @@ mod tests {
             ((PROTOCOL, "grpc"), "http/protobuf"),
             ((TRACES_PROTOCOL, "grpc"), "4318"),
             ((EXPORTER, "zipkin"), "otlp"),
+            ((TRACES_COMPRESSION, "zstd"), "gzip"),
             ((TRACES_ENDPOINT, "localhost:4318"), "http://localhost:4318"),
         ] {
             let found = read(&[HERE, bad]);

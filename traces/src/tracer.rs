@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use actors::traces::{Moment, Tracer};
 use log_events::{event, table};
-use opentelemetry::trace::TracerProvider as _;
+use opentelemetry::trace::{SpanContext, SpanId, TraceId, TracerProvider as _};
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_otlp::{
     ExporterBuildError, SpanExporter, WithExportConfig as _, WithHttpConfig as _,
@@ -52,16 +52,25 @@ pub struct RunTracer {
     tracer: SdkTracer,
     ids: RunIds,
     runs: Arc<Mutex<HashMap<RunId, RunTrace>>>,
+    /// What lines of the log are told. Apart from the runs, since a span that ends may lead to such a line.
+    lines: Arc<RwLock<HashMap<RunId, SpanIds>>>,
 }
 
 /// Where a line of the log belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SpanIds {
-    trace: opentelemetry::TraceId,
-    span: opentelemetry::SpanId,
+    trace: TraceId,
+    span: SpanId,
 }
 
 impl SpanIds {
+    fn of(span: &SpanContext) -> Self {
+        Self {
+            trace: span.trace_id(),
+            span: span.span_id(),
+        }
+    }
+
     /// The trace, as 32 hexadecimal digits.
     pub fn trace_id(&self) -> impl fmt::Display {
         self.trace
@@ -139,17 +148,14 @@ impl RunTracer {
             provider,
             ids,
             runs: Arc::default(),
+            lines: Arc::default(),
         }
     }
 
     /// Where a line of the log belongs that is about a run; none where the run is not in hand, or nobody will see its trace.
     pub fn ids(&self, run: &str) -> Option<SpanIds> {
-        let runs = self.runs();
-        let present = runs.get(run).filter(|trace| trace.is_sampled())?.present();
-        Some(SpanIds {
-            trace: present.trace_id(),
-            span: present.span_id(),
-        })
+        let lines = self.lines.read().unwrap_or_else(PoisonError::into_inner);
+        lines.get(run).copied()
     }
 
     /// Ends the traces of runs that are still in hand, and waits for [`PATIENCE`] at most until all spans are sent. What
@@ -200,11 +206,20 @@ impl Tracer for RunTracer {
                 None => return,
             },
         };
-        if trace.is_sampled() {
-            trace.note(&self.tracer, at, moment);
+        if !trace.is_sampled() {
+            if is_over {
+                runs.remove(run);
+            }
+            return;
         }
+        trace.note(&self.tracer, at, moment);
+        let present = SpanIds::of(trace.present());
+        let mut lines = self.lines.write().unwrap_or_else(PoisonError::into_inner);
         if is_over {
             runs.remove(run);
+            lines.remove(run);
+        } else if lines.get(run) != Some(&present) {
+            lines.insert(run.clone(), present);
         }
     }
 }

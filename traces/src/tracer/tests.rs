@@ -1,9 +1,14 @@
 //! Moments of a run, and the spans that become of them.
 
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use actors::run::RunPhase;
 use actors::traces::StepStart;
+use opentelemetry::Context;
 use opentelemetry::trace::{SpanId, Status};
-use opentelemetry_sdk::trace::{InMemorySpanExporter, SimpleSpanProcessor, SpanData};
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{InMemorySpanExporter, SimpleSpanProcessor, Span, SpanData};
 use protocol::ids::{JobId, StepId, WorkloopId};
 use protocol::reasons::ExitReason;
 
@@ -248,6 +253,49 @@ fn a_line_of_the_log_belongs_to_the_step_and_else_to_the_run() {
     for line in [run, within] {
         assert!(ids.contains(&line.span_id().to_string()));
     }
+}
+
+/// Logs a line about the run whenever a span of it ends.
+#[derive(Debug, Default)]
+struct Talkative {
+    log: Arc<OnceLock<RunTracer>>,
+    named: Arc<AtomicUsize>,
+}
+
+impl SpanProcessor for Talkative {
+    fn on_start(&self, _: &mut Span, _: &Context) {}
+
+    fn on_end(&self, _: SpanData) {
+        if self.log.get().unwrap().ids(RUN).is_some() {
+            self.named.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_span_that_ends_may_lead_to_a_line_of_the_log_about_its_run() {
+    let processor = Talkative::default();
+    let (log, named) = (Arc::clone(&processor.log), Arc::clone(&processor.named));
+    let resource = Resource::builder_empty().build();
+    let tracer = RunTracer::sending_by(processor, RunSampler::Always, resource, "1");
+    log.set(tracer.clone()).unwrap();
+    let at = Timestamp::from_micros(1_700_000_000_000_000);
+    for moment in [
+        taken(),
+        Moment::Entered(RunPhase::Settling),
+        ended("success"),
+    ] {
+        tracer.note(&RunId::new(RUN), at, moment);
+    }
+    assert_eq!(named.load(Ordering::Relaxed), 3);
 }
 
 #[test]
