@@ -5,7 +5,7 @@ use log_events::MARK;
 
 /// Targets of this project. A level without a target is theirs; libraries are heard from `warn` on, since what they say
 /// below that is about themselves.
-const OURS: [&str; 10] = [
+const OURS: [&str; 11] = [
     "ws_worker",
     "actors",
     "adaptors",
@@ -16,6 +16,7 @@ const OURS: [&str; 10] = [
     "engine",
     "lightning_mock",
     "log_events",
+    "traces",
 ];
 
 /// The level names of the reference's logger and of the `log` crate.

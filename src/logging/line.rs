@@ -28,7 +28,7 @@ pub enum LogFormat {
 }
 
 /// Targets and the component that a text line names, the first that fits counts. `SRV` and `ENG` are the reference's.
-const COMPONENTS: [(&str, &str); 14] = [
+const COMPONENTS: [(&str, &str); 15] = [
     ("actors::run", "RUN"),
     ("actors::workloop", "CLM"),
     ("actors::lightning", "NET"),
@@ -40,6 +40,7 @@ const COMPONENTS: [(&str, &str); 14] = [
     ("compiler", "CMP"),
     ("ws_worker::http", "WEB"),
     ("lightning_mock", "MCK"),
+    ("traces", "TRC"),
     ("actors", "SRV"),
     ("ws_worker", "SRV"),
     ("", "LIB"),

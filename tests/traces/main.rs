@@ -139,6 +139,8 @@ fn a_run_of_two_steps_is_one_trace_that_is_found_by_its_id() {
     assert_within_the_run(&tree);
 
     // Lines of the log say where they belong.
+    let started = worker.first_lines().concat();
+    assert!(started.contains("traces.started"), "{started}");
     worker.signal(Signal::SIGTERM);
     let lines = worker.until_ended();
     let line = lines
