@@ -117,6 +117,8 @@ pub enum Moment {
         /// The type of the error that ended it.
         error_type: Option<String>,
     },
+    /// It is known how it ended; what is left is to tell Lightning. Its thread may still be there.
+    Completed,
     /// Lightning knows how it ended.
     Reported {
         /// How.

@@ -186,7 +186,8 @@ pub(super) struct Tree(Vec<Seen>);
 
 impl Tree {
     fn of(mut spans: Vec<Seen>) -> Self {
-        spans.sort_by_key(Seen::time);
+        // Requests that are made together begin at the same time.
+        spans.sort_by_key(|span| (span.time().0, span.0.name.clone()));
         Self(spans)
     }
 

@@ -119,6 +119,7 @@ impl RunTrace {
             }
             Moment::Taken { .. } => self.taken(tracer, at),
             Moment::Entered(phase) => self.entered(tracer, phase, at),
+            Moment::Completed => self.turn_to(tracer, Some(Phase::Deliver), at),
             Moment::Asked { ticket, event, id } => self.asked(tracer, at, ticket, event, id),
             Moment::Answered { ticket, given } => self.answered(ticket, given, at),
             Moment::Planned { project_id } => {
@@ -191,7 +192,11 @@ impl RunTrace {
             self.start_if_ready(at);
             return;
         }
-        let wanted = Phase::of(phase);
+        self.turn_to(tracer, Phase::of(phase), at);
+    }
+
+    /// What is open is of this phase from now on.
+    fn turn_to(&mut self, tracer: &SdkTracer, wanted: Option<Phase>, at: SystemTime) {
         if wanted == self.phase.as_ref().map(|(present, _)| *present) {
             return;
         }
@@ -214,7 +219,8 @@ impl RunTrace {
     }
 
     fn start_if_ready(&mut self, at: SystemTime) {
-        if self.start.loaded && self.start.accepted {
+        let starts = matches!(self.phase, Some((Phase::Start, _)));
+        if starts && self.start.loaded && self.start.accepted {
             self.end_phase(at);
         }
     }

@@ -154,6 +154,36 @@ fn a_step_that_is_stopped_ends_as_it_is_reported() {
 }
 
 #[test]
+fn the_delivery_begins_with_the_end_of_the_job_whether_or_not_its_thread_is_gone() {
+    for gone in [vec![], vec![Moment::Entered(RunPhase::Settling)]] {
+        let mut bench = Bench::new(RunSampler::Always);
+        bench.told([taken(), Moment::Entered(RunPhase::Starting)]);
+        bench.told([
+            Moment::Entered(RunPhase::Executing),
+            Moment::Loaded { warm: true },
+        ]);
+        bench.told([Moment::Completed].into_iter().chain(gone));
+        bench.told([Moment::Entered(RunPhase::Done), ended("success")]);
+        let seen = bench.seen();
+        let names: Vec<_> = seen.iter().map(|(name, ..)| name.as_str()).collect();
+        assert_eq!(names, ["load", "start", "delivery", "run"]);
+    }
+}
+
+#[test]
+fn a_run_that_is_loaded_while_it_is_stopped_is_still_being_stopped() {
+    let mut bench = Bench::new(RunSampler::Always);
+    bench.told([taken(), Moment::Entered(RunPhase::Starting)]);
+    bench.told([Moment::Entered(RunPhase::Executing)]);
+    bench.told([
+        Moment::Entered(RunPhase::Stopping),
+        Moment::Loaded { warm: true },
+    ]);
+    let names: Vec<_> = bench.seen().into_iter().map(|(name, ..)| name).collect();
+    assert_eq!(names, ["load", "start"]);
+}
+
+#[test]
 fn a_run_whose_actor_died_is_one_trace_with_what_both_did() {
     let mut bench = Bench::new(RunSampler::Always);
     bench.told([

@@ -35,7 +35,7 @@ impl RunMachine {
                 }
             }
             Outgoing::Report(report) => {
-                self.trace_step(&report, turn);
+                self.trace_report(&report, turn);
                 if let Report::StepComplete(step) = &report {
                     if step.event.webhook_response.is_some() {
                         self.memory.has_webhook_response();
@@ -51,7 +51,7 @@ impl RunMachine {
         }
     }
 
-    fn trace_step(&self, report: &Report, turn: &mut Turn<'_>) {
+    fn trace_report(&self, report: &Report, turn: &mut Turn<'_>) {
         match report {
             Report::StepStart(step) => {
                 let at = believed(step.timestamp, turn.time);
@@ -74,7 +74,8 @@ impl RunMachine {
                     error_type: step.error_type.clone(),
                 });
             }
-            Report::RunStart(_) | Report::Logs(_) | Report::RunComplete(_) => {}
+            Report::RunComplete(_) => self.trace(turn, || Moment::Completed),
+            Report::RunStart(_) | Report::Logs(_) => {}
         }
     }
 
