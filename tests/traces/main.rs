@@ -208,18 +208,21 @@ fn headers_and_the_service_s_name_go_along_and_json_is_spoken_and_compressed_whe
     let lightning = lightning();
     let collector = Collector::start();
     let worker = Worker::start(
-        traced(command(&lightning).arg("--mock"), &collector.url())
-            .env(
-                "OTEL_EXPORTER_OTLP_HEADERS",
-                "authorization=Bearer%20tell-nobody",
-            )
-            .env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")
-            .env("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
-            .env("OTEL_SERVICE_NAME", "my-worker")
-            .env(
-                "OTEL_RESOURCE_ATTRIBUTES",
-                "deployment.environment.name=test",
-            ),
+        traced(
+            command(&lightning).args(["--mock", "--log", "trace"]),
+            &collector.url(),
+        )
+        .env(
+            "OTEL_EXPORTER_OTLP_HEADERS",
+            "authorization=Bearer%20tell-nobody",
+        )
+        .env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")
+        .env("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
+        .env("OTEL_SERVICE_NAME", "my-worker")
+        .env(
+            "OTEL_RESOURCE_ATTRIBUTES",
+            "deployment.environment.name=test",
+        ),
     );
     let id = lightning.enqueue(one_step("fn(s => s)")).unwrap();
     lightning.wait_for(&id, DEADLINE).unwrap();
@@ -239,7 +242,9 @@ fn headers_and_the_service_s_name_go_along_and_json_is_spoken_and_compressed_whe
         assert!(text.contains(part), "{part}: {text}");
     }
     worker.signal(Signal::SIGTERM);
-    assert!(!worker.until_ended().concat().contains("tell-nobody"));
+    let said = worker.until_ended().concat();
+    assert!(said.contains("ended: success"), "{said}");
+    assert!(!said.contains("tell-nobody") && !said.contains("Bearer%20"));
 }
 
 #[test]
@@ -259,4 +264,22 @@ fn nothing_is_sent_where_the_sampler_takes_no_run_and_no_line_names_a_trace() {
     worker.signal(Signal::SIGTERM);
     assert!(!worker.until_ended().concat().contains("trace_id"));
     assert_eq!(collector.requests(), 0);
+}
+
+#[test]
+fn a_worker_without_a_collector_has_no_thread_for_traces() {
+    let lightning = lightning();
+    let collector = Collector::start();
+    let threads = |worker: &Worker| -> Vec<String> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", worker.pid()));
+        let tasks = tasks.expect("the worker is there").flatten();
+        tasks
+            .filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok())
+            .filter(|name| name.starts_with("traces") || name.starts_with("OpenTelemetry"))
+            .collect()
+    };
+    let traced = with_mock_engine(&lightning, &collector);
+    assert_eq!(threads(&traced).len(), 2, "{:?}", threads(&traced));
+    let plain = Worker::with_mock_engine(&lightning, &[]);
+    assert!(threads(&plain).is_empty());
 }
