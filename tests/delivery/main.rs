@@ -16,6 +16,9 @@ use lightning_mock::{Fault, RunState};
 use support::{DEADLINE, Worker, lightning, plan};
 use table::{Bench, Cell, EVENTS};
 
+/// The event of workers that batch lines.
+const BATCHES: &str = "run:batch_logs";
+
 /// Faults after which every run still succeeds, whichever event they hit.
 const FAULTS: [&str; 10] = [
     "cut-before",
@@ -37,22 +40,42 @@ fn survives(fault: &str) {
 
 /// The same with the fault at those pushes of the event that `when` names.
 fn survives_at(when: &str, fault: &str) {
-    let (plain, batched) = (Bench::new(&[]), Bench::new(&["--batch-logs"]));
-    let cells = cells(&EVENTS, when, fault, [&plain, &batched]);
-    let log = [plain.worker.log(), batched.worker.log()].concat();
-    let bad: Vec<String> = cells
-        .iter()
-        .filter(|cell| cell.whole == 0)
-        .map(ToString::to_string)
+    let plain: Vec<&str> = EVENTS
+        .into_iter()
+        .filter(|event| *event != BATCHES)
         .collect();
-    assert!(bad.is_empty(), "\n{}\n{}", bad.join("\n"), log.join("\n"));
+    // Side by side, since most of it is waiting for time-outs.
+    let bad: Vec<String> = std::thread::scope(|scope| {
+        let batched = scope.spawn(|| fails(&[BATCHES], when, fault, &["--batch-logs"]));
+        let plain: Vec<_> = plain
+            .chunks(3)
+            .map(|events| scope.spawn(move || fails(events, when, fault, &[])))
+            .collect();
+        let all = plain.into_iter().chain([batched]);
+        all.flat_map(|group| group.join().expect("no panic"))
+            .collect()
+    });
+    assert!(bad.is_empty(), "\n{}", bad.join("\n"));
+}
+
+/// Those of a worker's runs that did not succeed, and its log if there are any.
+fn fails(events: &[&str], when: &str, fault: &str, arguments: &[&str]) -> Vec<String> {
+    let bench = Bench::new(arguments);
+    let cells = events.iter().map(|event| bench.cell(event, when, fault, 1));
+    let mut bad: Vec<String> = cells
+        .filter(|cell| cell.whole == 0)
+        .map(|cell| cell.to_string())
+        .collect();
+    if !bad.is_empty() {
+        bad.extend(bench.worker.log());
+    }
+    bad
 }
 
 /// One run under this fault at each event; where lines are batched, with the second bench.
 fn cells(events: &[&str], when: &str, fault: &str, [plain, batched]: [&Bench; 2]) -> Vec<Cell> {
     let cell = |event: &&str| {
-        let batches = *event == "run:batch_logs";
-        let bench = if batches { batched } else { plain };
+        let bench = if *event == BATCHES { batched } else { plain };
         bench.cell(event, when, fault, 1)
     };
     events.iter().map(cell).collect()
