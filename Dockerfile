@@ -50,7 +50,7 @@ COPY engine/package.json engine/package-lock.json engine/.npmrc ./
 RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund
 COPY scripts ../scripts
 RUN ../scripts/third-party.sh engine /third-party
-COPY engine/*.mjs ./
+COPY engine/*.mjs engine/*.cjs ./
 # What a worker does after it has installed its engine by itself: fewer files to load in each child.
 RUN npm run bundle
 

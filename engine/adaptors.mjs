@@ -8,10 +8,12 @@ import { pathToFileURL } from "node:url";
 
 import { getModuleEntryPoint, registerEsmHook } from "@openfn/runtime";
 
-// Part of each adaptor's URL. The reference uses the run's id, but a spare
-// thread imports adaptors before there is a run.
-const KEY = "engine-thread";
-const KEY_PATTERN = /\?cache=engine-thread-\d+/g;
+import { BUNDLES, importKnown, scriptsOf } from "./modules.mjs";
+
+// Part of each adaptor's URL. The reference uses the run's id, but a child imports
+// adaptors before there is a run.
+const KEY = "engine-child";
+const KEY_PATTERN = /\?cache=engine-child-\d+/g;
 
 /** In the folder of a whole bundle, beside its `node_modules`; see bundle.mjs. */
 export const BUNDLE_MARKER = "bundle.json";
@@ -22,20 +24,21 @@ export const BUNDLE_MARKER = "bundle.json";
  */
 export const LATER = ["cheerio", "undici"];
 
-/** The folder of packages in a bundle's `node_modules`. */
-export const BUNDLES = ".bundles";
-
 const BUNDLE_PATTERN = /\/bundles\/(?:[^/\s]+\/){1,2}(?=node_modules\/@openfn\/)/g;
 
-/** The scripts of the bundles that were imported; see common.mjs. */
+// Where the program is one script: it tells what else its `import` knows.
+import.meta.answerImports?.(importKnown);
+
+/** The scripts of the bundles that were imported. */
 const scripts = new Set();
 
 let generation = 1;
 let imports = new Map();
+const loaded = new Set();
 let hasFailedImport = false;
 let hasHook = false;
 
-/** The `linker.cacheKey` under which this thread's adaptors are imported. */
+/** The `linker.cacheKey` under which adaptors are imported. */
 export function cacheKey() {
   return `${KEY}-${generation}`;
 }
@@ -54,7 +57,7 @@ export function withReferenceUrls(text, run) {
 }
 
 /**
- * Makes extension-less relative imports work in adaptors. Once per thread; the
+ * Makes extension-less relative imports work in adaptors. Once; the
  * runtime would do it again for each run. Bundled adaptors have none, and on
  * Node 20 the hook costs a thread and makes each import slower.
  */
@@ -92,7 +95,7 @@ export async function preload(folders) {
 
 /**
  * Call before the run's own adaptors are preloaded. Node remembers a failed
- * import for ever; after one in a spare thread, e.g. of an adaptor that was just
+ * import for ever; after one ahead of the run, e.g. of an adaptor that was just
  * being installed, the run imports everything under a new key.
  */
 export function forgetFailedImports() {
@@ -124,6 +127,7 @@ async function importFolder(folder) {
   if (!isBundled) installResolveHook();
   try {
     await import(`${entry.path}?cache=${cacheKey()}`);
+    loaded.add(folder);
     if (isBundled) await rememberScripts(path.join(root, "node_modules"));
   } catch {
     hasFailedImport = true;
@@ -131,18 +135,24 @@ async function importFolder(folder) {
 }
 
 async function rememberScripts(modules) {
+  const known = scriptsOf(modules);
+  if (known !== undefined) {
+    scripts.add(known);
+    return;
+  }
   const loader = path.join(modules, BUNDLES, "common.mjs");
   // Packages that could not become a script are modules.
-  if (fs.existsSync(loader)) scripts.add(await import(pathToFileURL(loader)));
+  if (fs.existsSync(loader))
+    scripts.add((await import(pathToFileURL(loader))).scripts);
 }
 
 /** Loads these of LATER for the imported bundles that have them. Failures are met again when they are used. */
 export function loadLater(bits) {
-  for (const { loadLate } of scripts) {
+  for (const its of scripts) {
     for (const [at, name] of LATER.entries()) {
       if ((bits & (1 << at)) === 0) continue;
       try {
-        loadLate(`later-${name}`);
+        its.loadLate(`later-${name}`);
       } catch {
         // E.g. this bundle has none.
       }
@@ -152,11 +162,16 @@ export function loadLater(bits) {
 
 /** Those of LATER of which something was used. */
 export function usedLater() {
-  const names = [...scripts].flatMap(({ usedLater }) => usedLater());
+  const names = [...scripts].flatMap((its) => its.usedLater());
   return LATER.reduce(
     (bits, name, at) => (names.includes(`later-${name}`) ? bits | (1 << at) : bits),
     0,
   );
+}
+
+/** Whether a run that uses these adaptors finds them loaded. */
+export function areLoaded(folders) {
+  return !hasFailedImport && folders.every((folder) => loaded.has(folder));
 }
 
 /** The adaptor folders that the steps of a plan link to. */

@@ -13,13 +13,12 @@
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { isBuiltin } from "node:module";
+import { createRequire } from "node:module";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
-import { BUNDLES, BUNDLE_MARKER, LATER } from "./adaptors.mjs";
+import { BUNDLE_MARKER, LATER } from "./adaptors.mjs";
+import { BUNDLES, MODULES } from "./modules.mjs";
 import {
-  NODE_OPTIONS,
-  build,
   commonFiles,
   confineTo,
   moduleOf,
@@ -28,15 +27,17 @@ import {
   packModules,
   packScript,
   quote,
-  refuse,
   writeCode,
   writeScript,
+  writeWhole,
 } from "./packing.mjs";
-import { lateScriptsOf, probe } from "./probe.mjs";
+import { engineOf, lateScriptsOf, modulesOf, probe } from "./probe.mjs";
+import { nameOf, packageFolder, packagesOf, trace } from "./tracing.mjs";
 
-// Names of packages that are kept as they are: other adaptors, which adaptors
-// build on, are told from other dependencies by the frames of a stack.
-const KEPT = "@openfn/language-";
+const { COMMON, MODERN } = createRequire(import.meta.url)("./scripts.cjs");
+const { CODE, FOLDER, PROGRAM_INDEX, RUNTIME_INDEX, SCRIPT } = createRequire(
+  import.meta.url,
+)("./start.cjs");
 
 const RUNTIME = "@openfn/runtime";
 
@@ -51,10 +52,6 @@ const SCRATCH = ".entries";
 // In a bundle while it is made.
 const PLAIN = ".plain";
 
-// Tells our own question for a file from those of a build.
-const RESOLVING = Symbol("resolving");
-const IMPORTS = new Set(["import-statement", "dynamic-import"]);
-
 // What the runtime imports and no run uses: questions at a terminal, and npm.
 const UNUSED = {
   "@inquirer/confirm": `
@@ -67,32 +64,82 @@ const UNUSED = {
     exec[promisify.custom] = (...args) => promisify(load().exec)(...args);`,
 };
 
-// How a kept file may load packages that we do not hear of.
-const LOADS_ON_DEMAND =
-  /\bimport\((?!")|\bcreateRequire\b|\bimport\.meta\.resolve\b/;
-
 /** Bundles the adaptor in `folder` into `target`, which is empty if it exists. */
-export async function bundleAdaptor(folder, target) {
+export async function bundleAdaptor(...paths) {
+  const [folder, target] = paths.map((each) => path.resolve(each));
   const entry = await entryOf(folder);
   fs.mkdirSync(target, { recursive: true });
   confineTo([packagesOf(entry), target]);
-  const { imports, packages } = await trace(entry);
+  const { imports, packages, files, builtins } = await trace(entry);
   const modules = path.join(target, "node_modules");
   for (const each of packages) copyPackage(each, modules);
   const exports = await probe(queries(imports));
-  await bundleImports(imports, exports, modules, LATER);
+  let entries = await bundleImports(imports, exports, modules, LATER);
   const bundled = await entryOf(path.join(modules, nameOf(folder)));
   const used = await usedAtOnce(bundled, modules);
   if (used.length > 0) {
     // To pretend that they are loaded later would only cost.
     fs.rmSync(path.join(modules, BUNDLES), { recursive: true });
     const later = LATER.filter((name) => !used.includes(name));
-    await bundleImports(imports, exports, modules, later);
+    entries = await bundleImports(imports, exports, modules, later);
   }
   const lacking = [...imports].filter(lacksExtension);
   if (lacking.length === 0) await compare(entry, bundled);
   else await compareExact(folder, { imports, exports, packages }, bundled, target);
+  if (files !== null && entries !== null)
+    await describeModules({ files, builtins }, entries, bundled, modules);
   mark(target);
+}
+
+/**
+ * Lets the bundle's adaptor be loaded without Node's loader of ES modules, where that
+ * gives the same.
+ */
+async function describeModules({ files, builtins }, entries, bundled, modules) {
+  const place = (file) => {
+    const folder = packageFolder(file);
+    return path.join(nameOf(folder), path.relative(folder, file));
+  };
+  const meaningOf = ({ file, specifier, builtin }) => {
+    if (file !== undefined) return { file: place(file) };
+    if (specifier === undefined) return { builtin };
+    return { at: entries.findIndex((entry) => entry.specifier === specifier) };
+  };
+  const description = {
+    entry: path.relative(fs.realpathSync(modules), bundled),
+    files: Object.fromEntries(
+      [...files].map(([file, meanings]) => [
+        place(file),
+        Object.fromEntries(
+          [...meanings].map(([name, meaning]) => [name, meaningOf(meaning)]),
+        ),
+      ]),
+    ),
+    packages: entries.map(({ index, late, kinds }) => ({
+      index,
+      late,
+      kinds: [...kinds],
+    })),
+    builtins: Object.fromEntries(
+      [...builtins].map(([name, names]) => [name, names && [...names]]),
+    ),
+  };
+  const folder = path.join(modules, BUNDLES);
+  fs.writeFileSync(path.join(folder, MODULES), quote(description));
+  try {
+    await writeModuleCode(bundled, modules);
+  } catch {
+    fs.rmSync(path.join(folder, MODULES));
+  }
+}
+
+async function writeModuleCode(bundled, modules) {
+  const { exports, codes } = await modulesOf(bundled, modules);
+  const { entry } = await probe([{ key: "entry", file: bundled }]);
+  if (quote([...exports]) !== quote([...entry]))
+    throw new Error("the modules' exports differ");
+  for (const [name, code] of codes)
+    writeWhole(path.join(modules, BUNDLES, `${name}.cache`), code);
 }
 
 /** Whether Node finds an import's file only with the runtime's hook, which adds `.js`. */
@@ -119,32 +166,27 @@ async function compareExact(folder, { imports, exports, packages }, bundled, tar
   fs.rmSync(plain, { recursive: true });
 }
 
-/**
- * Bundles the program of this engine's threads into `target`: it and the runtime
- * become one script, which takes the runtime's place.
- */
-export async function bundleEngine(target) {
+/** Bundles the program of this engine into `target`: it and the runtime become one script. */
+export async function bundleEngine(to) {
+  const target = path.resolve(to);
   const folder = path.dirname(fileURLToPath(import.meta.url));
   const plain = path.join(folder, "node_modules", RUNTIME);
   copyPackage(plain, path.join(target, "node_modules"));
   const entry = fileURLToPath(import.meta.resolve(RUNTIME));
   confineTo([folder, path.join(folder, "node_modules")]);
-  const relative = path.relative(folder, entry);
-  const bundled = path.join(target, relative);
-  const { runtime: kinds } = await probe([{ key: "runtime", file: entry }]);
-  const runtime = { index: 0, source: entry, kinds };
-  const program = { index: 1, source: path.join(folder, "run_thread.mjs") };
-  const scripts = path.dirname(bundled);
-  const { text } = await packImportingScript([runtime, program], scripts, UNUSED);
-  writeScript("common", text, scripts);
-  fs.writeFileSync(bundled, moduleOf(runtime, "."));
-  const loader = quote(`./${path.dirname(relative)}/common.mjs`);
-  fs.writeFileSync(
-    path.join(target, "thread.mjs"),
-    `import scripts from ${loader}; await scripts[${program.index}].live();`,
-  );
-  await writeCode(scripts, program.index);
-  await compare(entry, bundled);
+  const parts = [
+    { index: RUNTIME_INDEX, source: entry },
+    { index: PROGRAM_INDEX, source: path.join(folder, "child.mjs") },
+  ];
+  // There, so that the frames of a stack are known for the runtime's.
+  const scripts = path.join(target, FOLDER);
+  const { text } = await packImportingScript(parts, scripts, UNUSED);
+  fs.writeFileSync(path.join(scripts, SCRIPT), text);
+  const { exports, code } = await engineOf(target);
+  const { runtime } = await probe([{ key: "runtime", file: entry }]);
+  if (quote([...exports]) !== quote([...runtime]))
+    throw new Error("the bundle's exports differ");
+  writeWhole(path.join(scripts, CODE), code);
   mark(target);
 }
 
@@ -153,95 +195,10 @@ function mark(target) {
   fs.writeFileSync(path.join(target, BUNDLE_MARKER), "{}");
 }
 
-/**
- * What an adaptor's entry file reaches: `imports` of packages that are not kept,
- * specifier to file, and the folders of those that are.
- */
-async function trace(entry) {
-  const imports = new Map();
-  const packages = new Set([packageFolder(entry)]);
-  const onResolve = async (build, args) => {
-    if (args.pluginData === RESOLVING || args.kind === "entry-point")
-      return undefined;
-    if (isBuiltin(args.path)) return { path: args.path, external: true };
-    if (!IMPORTS.has(args.kind)) throw new Error(`it has a ${args.kind}`);
-    const { resolveDir, kind } = args;
-    const options = { resolveDir, kind, pluginData: RESOLVING };
-    const { path: file, errors } = await build.resolve(args.path, options);
-    if (errors.length > 0) throw new Error(`${args.path} is not there`);
-    if (args.path.startsWith(KEPT)) {
-      packages.add(packageFolder(file));
-      return { path: file };
-    }
-    if ((imports.get(args.path) ?? file) !== file)
-      throw new Error(`${args.path} means two things`);
-    imports.set(args.path, file);
-    return { path: args.path, external: true };
-  };
-  const { metafile, outputFiles } = await build({
-    ...NODE_OPTIONS,
-    minifyWhitespace: true,
-    entryPoints: [entry],
-    write: false,
-    outdir: "/unused",
-    plugins: [
-      {
-        name: "trace",
-        setup: (build) =>
-          build.onResolve({ filter: /^[^./]/ }, (args) =>
-            onResolve(build, args),
-          ),
-      },
-    ],
-  });
-  refuse(LOADS_ON_DEMAND, outputFiles[0].text);
-  for (const [file, input] of Object.entries(metafile.inputs)) {
-    if (input.format === "cjs") throw new Error("it is no ES module");
-    for (const each of input.imports) checkImport(file, each);
-  }
-  return { imports, packages };
-}
-
-/** Of a file that is kept: there Node itself will look for what is imported. */
-function checkImport(importer, { path: file, kind, original, external }) {
-  if (!IMPORTS.has(kind)) throw new Error(`it has a ${kind}`);
-  if (external || !/^[./]/.test(original ?? "")) return;
-  const named = path.resolve(path.dirname(importer), original);
-  if (named !== path.resolve(file))
-    throw new Error(`${original} does not name a file exactly`);
-}
-
 async function entryOf(folder) {
   const { getModuleEntryPoint } = await import("@openfn/runtime");
   const { path: entry } = await getModuleEntryPoint(folder, folder);
   return fs.realpathSync(entry);
-}
-
-/** The outermost `node_modules` that a file is in: an adaptor finds nothing elsewhere. */
-function packagesOf(file) {
-  const [root, rest] = file.split(/(?<=\/node_modules)\//, 2);
-  if (rest === undefined) throw new Error(`${file} belongs to no package`);
-  return root;
-}
-
-/** The folder's name below `node_modules`, which for an adaptor is its alias. */
-function nameOf(folder) {
-  const [scope, base] = folder.split(path.sep).slice(-2);
-  return scope.startsWith("@") ? `${scope}/${base}` : base;
-}
-
-/** The nearest folder up from a file that is a package in `node_modules`. */
-function packageFolder(file) {
-  let folder = path.dirname(file);
-  while (folder !== path.dirname(folder)) {
-    const parent = path.basename(path.dirname(folder));
-    const scope = path.basename(path.dirname(path.dirname(folder)));
-    if (parent === "node_modules" && !path.basename(folder).startsWith("@"))
-      return folder;
-    if (parent.startsWith("@") && scope === "node_modules") return folder;
-    folder = path.dirname(folder);
-  }
-  throw new Error(`${file} belongs to no package`);
 }
 
 function copyPackage(folder, modules) {
@@ -252,6 +209,7 @@ function copyPackage(folder, modules) {
   });
 }
 
+// Gives the packages with the scripts that they are in, null where some are in none.
 // All imports of a kind in one build, so that a module that two of them share is
 // one. CommonJS packages go into a script, whose code V8 keeps; where both kinds
 // share a module, or the script would behave otherwise, all become ES modules.
@@ -288,6 +246,11 @@ async function bundleImports(imports, exports, modules, names) {
       ? `export ${listOf(entry.kinds)} from ${quote(`${bundles}/${entry.index}.mjs`)};`
       : moduleOf(entry, bundles, script.isLate ? script.name : undefined);
   });
+  const scripted = entries.map((entry) => {
+    const script = scripts.find(({ entries }) => entries.includes(entry));
+    return script && { ...entry, late: script.isLate ? script.name : undefined };
+  });
+  return scripted.includes(undefined) ? null : scripted;
 }
 
 function listOf(kinds) {
@@ -307,11 +270,14 @@ async function usedAtOnce(entry, modules) {
   return LATER.filter((name) => scripts.includes(`later-${name}`));
 }
 
-/** Each of `later` in a script of its own, the rest of `common` in one. */
+/**
+ * Each of `later` in a script of its own, the rest of `common` in one, and the rest of
+ * `others` in one, or where that could behave otherwise, in modules.
+ */
 async function packAll(common, later, others, bundles) {
   const isAtFirst = (entry) => !later.includes(entry);
   const scripts = [
-    { name: "common", entries: common.filter(isAtFirst), isLate: false },
+    { name: COMMON, entries: common.filter(isAtFirst), isLate: false },
     ...later.map((entry) => ({
       name: `later-${entry.specifier}`,
       entries: [entry],
@@ -323,7 +289,11 @@ async function packAll(common, later, others, bundles) {
     const pack = isOfModules ? packModuleScript : packScript;
     Object.assign(script, await pack(script.entries, bundles));
   }
-  const modules = await packModules(others.filter(isAtFirst), bundles);
+  const entries = others.filter(isAtFirst);
+  const modern = await packModuleScript(entries, bundles).catch(() => null);
+  if (modern !== null && entries.length > 0)
+    scripts.push({ name: MODERN, entries, isLate: false, ...modern });
+  const modules = await packModules(modern === null ? entries : [], bundles);
   const inputs = [...scripts, modules].flatMap(({ inputs }) => inputs);
   if (new Set(inputs).size < inputs.length) throw new Error("a module is shared");
   return { scripts, modules };
@@ -378,7 +348,7 @@ async function compare(plain, bundled, others = []) {
 const BUNDLERS = { adaptor: bundleAdaptor, engine: bundleEngine };
 
 if (fileURLToPath(import.meta.url) === fs.realpathSync(process.argv[1])) {
-  const [what, ...folders] = process.argv.slice(2);
+  const [what, ...args] = process.argv.slice(2);
   // Whoever waits for a run comes first.
   try {
     os.setPriority(os.constants.priority.PRIORITY_LOW);
@@ -386,7 +356,7 @@ if (fileURLToPath(import.meta.url) === fs.realpathSync(process.argv[1])) {
     // Not everywhere is that allowed.
   }
   try {
-    await BUNDLERS[what](...folders.map((folder) => path.resolve(folder)));
+    await BUNDLERS[what](...args);
   } catch (error) {
     process.stderr.write(`${error.message}\n`);
     process.exitCode = 1;

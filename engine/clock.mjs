@@ -6,7 +6,7 @@ const MICROS_PER_MILLI = 1000;
  * Returns a function that gives the time as text. Each value is larger than the
  * one before, because Lightning sorts log lines by it and lines of one
  * microsecond would change places. The base is the wall clock at the moment of
- * the call, so a thread that waited for hours does not drift.
+ * the call, so a child that waited for hours does not drift.
  */
 export function startClock() {
   const { performance } = globalThis;

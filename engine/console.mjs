@@ -1,5 +1,5 @@
 // The loggers of a run: "JOB" is the console of job code, "ADA" that of
-// everything else in the thread, "R/T" the runtime's own. Engine spec, section 4.
+// everything else in the process, "R/T" the runtime's own. Engine spec, section 4.
 
 import { UNSERIALIZABLE, toJson } from "./state.mjs";
 
@@ -17,7 +17,7 @@ const PRIORITY = {
   error: 100,
 };
 
-/** Levels of lines that leave this thread. */
+/** Levels of lines that leave this process. */
 const LEVELS = ["debug", "info", "success", "always", "warn", "error"];
 
 // Lightning refuses a whole batch for one line with a longer source.

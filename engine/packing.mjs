@@ -43,7 +43,7 @@ export async function build(options) {
   return built;
 }
 
-/** The file that loads the scripts beside it. */
+/** The module that has the scripts beside it. */
 const LOADER = "common.mjs";
 
 // What a bundled file may use to find others: it would look in the wrong place.
@@ -136,7 +136,7 @@ export async function packModules(entries, folder) {
 }
 
 /**
- * Packs `entries` into one script for `folder`, which common.mjs evaluates; gives
+ * Packs `entries` into one script for `folder`, which scripts.cjs evaluates; gives
  * its `text` and the files that it is of. Rejects what would behave otherwise.
  */
 export async function packScript(entries, folder) {
@@ -266,8 +266,8 @@ function inputsOf({ inputs }) {
 /** Writes the script `name` into `folder`, and the loader of all scripts there. */
 export function writeScript(name, text, folder) {
   fs.writeFileSync(path.join(folder, `${name}.js`), text);
-  const loader = new URL("./common.mjs", import.meta.url);
-  fs.copyFileSync(loader, path.join(folder, LOADER));
+  for (const file of [LOADER, "scripts.cjs"])
+    fs.copyFileSync(new URL(file, import.meta.url), path.join(folder, file));
 }
 
 /**
@@ -280,27 +280,27 @@ export function moduleOf({ index, kinds }, folder, later) {
   const valueOf = (name) =>
     later === undefined
       ? `its[${quote(name)}]`
-      : `standIn(${quote(later)}, ${quote(name)}, ${quote(kinds.get(name))})`;
+      : `scripts.standIn(${quote(later)}, ${quote(name)}, ${quote(kinds.get(name))})`;
   return [
-    `import common, { standIn } from ${quote(`${folder}/${LOADER}`)};`,
-    later === undefined ? `const its = common[${index}];` : "",
+    `import { scripts } from ${quote(`${folder}/${LOADER}`)};`,
+    later === undefined ? `const its = scripts.packages[${index}];` : "",
     ...names.map((name, at) => `const v${at} = ${valueOf(name)};`),
     `export { ${names.map((name, at) => `v${at} as ${name}`).join(", ")} };`,
   ].join("\n");
 }
 
-/**
- * Puts the code of the scripts in `folder` beside them. V8 believes what it reads,
- * so it is on the disk before anybody can find it.
- */
-export async function writeCode(folder, program) {
-  const caches = await codeOf(path.join(folder, LOADER), program);
-  for (const [name, code] of caches) {
-    const file = fs.openSync(path.join(folder, `${name}.cache`), "w");
-    fs.writeFileSync(file, code);
-    fs.fsyncSync(file);
-    fs.closeSync(file);
-  }
+/** Puts the code of the scripts in `folder` beside them. */
+export async function writeCode(folder) {
+  const caches = await codeOf(path.join(folder, LOADER));
+  for (const [name, code] of caches) writeWhole(path.join(folder, `${name}.cache`), code);
+}
+
+/** V8 believes what it reads, so it is on the disk before anybody can find it. */
+export function writeWhole(name, code) {
+  const file = fs.openSync(name, "w");
+  fs.writeFileSync(file, code);
+  fs.fsyncSync(file);
+  fs.closeSync(file);
 }
 
 export function quote(value) {

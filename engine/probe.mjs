@@ -2,24 +2,24 @@
 // little more than read: adaptors are installed without running their scripts,
 // so loading one must not become the way around that.
 
-import { execFile } from "node:child_process";
-import { EventEmitter } from "node:events";
-import fs from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createRequire } from "node:module";
 import path from "node:path";
+import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
-import workerThreads from "node:worker_threads";
 
-import { setFlags } from "./flags.mjs";
+import { codeCachesOf, importKnown } from "./modules.mjs";
+import { COMMAND_FD, EVENT_FD } from "./wire.mjs";
+
+const { FOLDER, load } = createRequire(import.meta.url)("./start.cjs");
 
 const SELF = fileURLToPath(import.meta.url);
 
 // A second of CPU, which at the bundler's low priority may take minutes.
 const PATIENCE_MS = 300_000;
 
-const exit = process.exit.bind(process);
-
-/** A run that succeeds and one that does not. */
+/** A step that succeeds and one that does not. */
 const TRIAL = {
   workflow: {
     steps: [
@@ -52,18 +52,40 @@ export async function probe(queries, others = []) {
   );
 }
 
+/** The code caches of a bundle's scripts by their names; `loader` is its common.mjs. */
+export async function codeOf(loader) {
+  return asBuffers(await ask({ loader }, readable([{ file: loader }])));
+}
+
 /**
- * The code caches of a bundle's scripts by their names; `loader` is its common.mjs.
- * They hold what was in use: of an engine's, where the `program` of its threads has
- * that index, all that a run needs.
+ * Of an adaptor whose files are described in `modules`, a bundle's `node_modules`, the
+ * `exports` of its entry as modules.mjs loads it, and the `codes` of the files.
  */
-export async function codeOf(loader, program) {
-  const question = { loader, program };
-  const caches = await ask(question, readable([{ file: loader }]));
-  return Object.entries(caches).map(([name, code]) => [
+export async function modulesOf(entry, modules) {
+  const folders = readable([{ file: entry }]);
+  const { exports, codes } = await ask({ entry, modules }, folders);
+  return { exports: new Map(exports), codes: asBuffers(codes) };
+}
+
+function asBuffers(codes) {
+  return Object.entries(codes).map(([name, code]) => [
     name,
     Buffer.from(code, "base64"),
   ]);
+}
+
+/**
+ * Of the engine's bundle in this folder the `exports` of its runtime, as of a probe,
+ * and the `code` that a run needs, by having it execute one.
+ */
+export async function engineOf(bundle) {
+  const file = path.join(bundle, FOLDER);
+  const { exports, code } = await ask({ bundle }, readable([{ file }]), [
+    { type: "preload", adaptors: [] },
+    { type: "execute", run: "trial", plan: TRIAL, options: {} },
+    { type: "go", run: "trial" },
+  ]);
+  return { exports: new Map(exports), code: Buffer.from(code, "base64") };
 }
 
 /** The scripts of a bundle with this loader that importing `entry` uses, though they are for later. */
@@ -71,20 +93,40 @@ export async function lateScriptsOf(entry, loader) {
   return ask({ entry, loader }, readable([{ file: entry }, { file: loader }]));
 }
 
-async function ask(question, folders) {
-  const { stdout } = await promisify(execFile)(
-    process.execPath,
-    [
-      permissionFlag(),
-      ...folders.map((folder) => `--allow-fs-read=${folder}/*`),
-      "--experimental-vm-modules",
-      "--no-warnings",
-      SELF,
-      JSON.stringify(question),
-    ],
-    { env: {}, timeout: PATIENCE_MS, maxBuffer: 64 * 1024 * 1024 },
-  );
+/** What a confined process answers, which is told these commands as if it were a child. */
+async function ask(question, folders, commands = []) {
+  const args = [
+    permissionFlag(),
+    ...folders.map((folder) => `--allow-fs-read=${folder}/*`),
+    "--experimental-vm-modules",
+    "--no-warnings",
+    SELF,
+    JSON.stringify(question),
+  ];
+  const stdio = ["ignore", "pipe", "pipe"];
+  stdio[COMMAND_FD] = stdio[EVENT_FD] = "pipe";
+  const probe_ = spawn(process.execPath, args, {
+    env: {},
+    stdio,
+    timeout: PATIENCE_MS,
+  });
+  const { [COMMAND_FD]: orders, [EVENT_FD]: events } = probe_.stdio;
+  orders.on("error", () => {});
+  for (const command of commands) orders.write(frame(JSON.stringify(command)));
+  events.resume();
+  const [stdout, stderr, [status, signal]] = await Promise.all([
+    text(probe_.stdout),
+    text(probe_.stderr),
+    once(probe_, "close"),
+  ]);
+  if (status !== 0) throw new Error(stderr.trim() || `the probe ended by ${signal ?? status}`);
   return JSON.parse(stdout.slice(stdout.lastIndexOf("\n") + 1));
+}
+
+function frame(header) {
+  const prefix = Buffer.alloc(8);
+  prefix.writeUInt32BE(Buffer.byteLength(header), 0);
+  return Buffer.concat([prefix, Buffer.from(header)]);
 }
 
 /** The folders that hold the `node_modules` of these files, and this program. */
@@ -95,7 +137,8 @@ function readable(queries) {
   return [...new Set([...roots, path.dirname(SELF)])];
 }
 
-function permissionFlag() {
+/** The flag by which this Node confines itself. */
+export function permissionFlag() {
   const [major, minor] = process.versions.node.split(".").map(Number);
   const isStable = major > 23 || (major === 23 && minor >= 5);
   return isStable || (major === 22 && minor >= 13)
@@ -110,23 +153,28 @@ async function answer(question) {
   process.stdout.write(`\n${JSON.stringify(found)}`, () => process.exit(0));
 }
 
-async function answerTo({ queries, entry, loader, program }) {
+async function answerTo({ queries, entry, loader, bundle, modules }) {
+  if (modules !== undefined) return tryModules(entry, modules);
   if (queries !== undefined) return exportsOf(queries);
-  if (entry === undefined) return cacheOf(loader, program);
+  if (bundle !== undefined) return tryEngine(bundle);
+  if (entry === undefined) return cacheOf(loader);
   await import(entry);
-  return (await import(loader)).usedLater();
+  return (await import(loader)).scripts.usedLater();
 }
 
 async function exportsOf(queries) {
   const exports = {};
   for (const { key, file } of queries) {
-    const namespace = await import(file);
-    exports[key] = Object.keys(namespace)
-      .filter((name) => IDENTIFIER.test(name))
-      .sort()
-      .map((name) => [name, kindOf(namespace[name])]);
+    exports[key] = kindsOf(await import(file));
   }
   return exports;
+}
+
+function kindsOf(exports) {
+  return Object.keys(exports)
+    .filter((name) => IDENTIFIER.test(name))
+    .sort()
+    .map((name) => [name, kindOf(exports[name])]);
 }
 
 function kindOf(value) {
@@ -134,48 +182,36 @@ function kindOf(value) {
   return Object.hasOwn(value, "prototype") ? "constructor" : "function";
 }
 
-async function cacheOf(loader, program) {
-  setFlags();
-  const { default: packages, loadAll, codeCaches } = await import(loader);
-  if (program !== undefined) await runOnce(() => packages[program]);
+async function cacheOf(loader) {
+  const { scripts } = await import(loader);
   // Reading one loads it; only what has run is in the cache.
-  for (const index of Object.keys(packages)) void packages[index];
-  loadAll();
+  for (const index of Object.keys(scripts.packages)) void scripts.packages[index];
+  scripts.loadAll();
+  return asTexts(scripts.codeCaches());
+}
+
+function asTexts(codes) {
   return Object.fromEntries(
-    [...codeCaches()].map(([name, code]) => [name, code.toString("base64")]),
+    [...codes].map(([name, code]) => [name, code.toString("base64")]),
   );
 }
 
-// Lets the program of a thread execute a run here, in the thread that can tell of
-// its code: with a channel of our own, and its events going nowhere.
-async function runOnce(load) {
-  const channel = new EventEmitter();
-  const warm = new Promise((resolve) => {
-    channel.postMessage = (message) => message === "warm" && resolve();
-  });
-  workerThreads.parentPort = channel;
-  workerThreads.workerData = {
-    control: new Int32Array(new SharedArrayBuffer(12)),
-    isSpare: true,
-  };
+async function tryModules(entry, modules) {
+  const exports = kindsOf(await importKnown(`${entry}?cache=probe`));
+  return { exports, codes: asTexts(codeCachesOf(modules)) };
+}
+
+// The program executes its run here, in the process that can tell of its code, and
+// is kept from ending that.
+async function tryEngine(bundle) {
+  const { script, runtime, program } = load(bundle);
   const ended = new Promise((resolve) => {
-    process.exit = resolve;
+    process.kill = resolve;
   });
-  const { writeSync } = fs;
-  fs.writeSync = (fd, buffer, offset, length) => length;
-  await load().live();
-  channel.emit("message", { type: "preload", adaptors: [] });
-  await warm;
-  const command = { run: "trial", plan: TRIAL, options: {} };
-  channel.emit("message", {
-    type: "execute",
-    header: Buffer.from(JSON.stringify(command)),
-    body: Buffer.from("{}"),
-  });
-  channel.emit("message", { type: "go" });
+  void program().live();
   await ended;
-  fs.writeSync = writeSync;
-  process.exit = exit;
+  const code = script.createCachedData().toString("base64");
+  return { exports: kindsOf(runtime()), code };
 }
 
 if (process.argv[1] === SELF) await answer(JSON.parse(process.argv[2]));

@@ -4,7 +4,7 @@ import { createLogger } from "./console.mjs";
 
 /**
  * One step through the linker and the vm. It succeeds: to read source maps for one
- * that fails costs every thread CPU, and few runs need them.
+ * that fails costs every child CPU, and few runs need them.
  */
 export async function rehearse(run) {
   const mute = createLogger("R/T", { level: "none", write: () => {} });

@@ -1,5 +1,5 @@
-// What a run tells the parent: one method for each event of `protocol::engine`
-// that the run's thread writes.
+// What a run tells the parent: one method for each of its events in
+// `protocol::engine`.
 
 import { startClock } from "./clock.mjs";
 import { withReferenceUrls } from "./adaptors.mjs";

@@ -4,7 +4,7 @@
 
 import fs from "node:fs";
 
-/** Descriptor of the commands, parent to child. Only the main thread reads it. */
+/** Descriptor of the commands, parent to child. */
 export const COMMAND_FD = 3;
 
 /** Descriptor of the events, child to parent. Blocking; see [`FrameWriter`]. */
@@ -73,8 +73,6 @@ export class FrameReader {
         `frame of ${headerBytes} + ${bodyBytes} bytes exceeds the limit of ${MAX_HEADER_BYTES} + ${MAX_BODY_BYTES}`,
       );
     }
-    // Not from the shared pool: both are handed to the run's thread by
-    // transferring their memory.
     this.#header = Buffer.allocUnsafeSlow(headerBytes);
     this.#body = Buffer.allocUnsafeSlow(bodyBytes);
     this.#filled = 0;
@@ -100,22 +98,16 @@ export class FrameReader {
 /**
  * Writes frames synchronously, so that a line logged right before an endless
  * loop or an exit still reaches the parent, and a slow parent slows the writer.
- *
- * `torn` is a shared `Int32Array`; element 0 is 1 while a frame may be half
- * written. Whoever writes after this thread has ended must look at it: a frame
- * behind a half one would be read as that one's rest.
  */
 export class FrameWriter {
   #fd;
-  #torn;
-  #mayTear;
   #scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
   #naps = null;
+  /** Set where a frame could not be ended: what follows would be read as its rest. */
+  #isTorn = false;
 
-  constructor(fd, torn) {
+  constructor(fd) {
     this.#fd = fd;
-    this.#torn = torn;
-    this.#mayTear = !isBlocking(fd);
   }
 
   /**
@@ -140,22 +132,19 @@ export class FrameWriter {
   }
 
   #writeAll(frame, length) {
+    if (this.#isTorn) return false;
     let done = 0;
     while (done < length) {
-      // Before the write: a thread can be terminated as soon as it returns, and
-      // a half frame that looks whole is worse than a whole one that looks half.
-      // A blocking descriptor takes all or nothing, so there is no half.
-      if (this.#mayTear) Atomics.store(this.#torn, 0, 1);
       try {
         done += writeSync(this.#fd, frame, done, length - done);
       } catch (error) {
-        if (error.code === "EAGAIN") {
-          if (done === 0) Atomics.store(this.#torn, 0, 0);
-          this.#nap();
-        } else if (error.code !== "EINTR") return false;
+        if (error.code === "EAGAIN") this.#nap();
+        else if (error.code !== "EINTR") {
+          this.#isTorn = done > 0;
+          return false;
+        }
       }
     }
-    Atomics.store(this.#torn, 0, 0);
     return true;
   }
 
@@ -164,16 +153,5 @@ export class FrameWriter {
   #nap() {
     this.#naps ??= new Int32Array(new SharedArrayBuffer(4));
     Atomics.wait(this.#naps, 0, 0, 1);
-  }
-}
-
-/** Where the system does not say, the answer is no: that is the safe one. */
-function isBlocking(fd) {
-  try {
-    const info = fs.readFileSync(`/proc/self/fdinfo/${fd}`, "utf8");
-    const flags = parseInt(/^flags:\s*([0-7]+)$/m.exec(info)[1], 8);
-    return (flags & fs.constants.O_NONBLOCK) === 0;
-  } catch {
-    return false;
   }
 }

@@ -72,11 +72,10 @@ export interface Run {
 export interface EngineChild {
   pid: number | null;
   state: string;
-  /** Whether it has a spare thread ready. */
+  /** Whether it has loaded what it was to load before its run comes. */
   warm: boolean;
   run: string | null;
   project: string | null;
-  runs: number;
 }
 
 /** The engine and its children. */

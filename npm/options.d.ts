@@ -66,12 +66,8 @@ export interface Settings {
   engineDir?: string | number;
   /** Where the engine program is installed. Variable: `WORKER_ENGINE_CACHE_DIR`. Default: `~/.openfn/worker/engine`. */
   engineCacheDir?: string | number;
-  /** Spare threads kept ready in each engine child. Variable: `WORKER_ENGINE_WARM`. Default: `1`. */
-  engineWarm?: string | number;
-  /** Engine children that no project has used, kept ready beside those of the slots. `auto` keeps as many as the last minute's new projects needed at once, from one up to the machine's cores. Variable: `WORKER_ENGINE_SPARES`. Default: `auto`. */
+  /** Engine children kept ready for a run, with the adaptors loaded that it is likely to use. `auto` keeps as many as the last minute's runs needed at once: one at least, and no more than the slots or than fit into a quarter of the memory that is left. Variable: `WORKER_ENGINE_SPARES`. Default: `auto`. */
   engineSpares?: string | number;
-  /** Whether an engine child serves another run: `project` (of the same project), `never` or `always`. Variable: `WORKER_ENGINE_REUSE`. Default: `project`. */
-  engineReuse?: string | number;
   /** OS sandbox of engine children: `auto`, `strict` (refuse to start without it) or `off`. Variable: `WORKER_SANDBOX`. Default: `auto`. */
   sandbox?: string | number;
   /** Addresses that jobs cannot connect to, such as 10.0.0.0/8, besides link-local ones, the clouds' metadata services and the worker's own port (`own-port`); `none` leaves out these. Variable: `WORKER_DENY_EGRESS`. */

@@ -83,7 +83,7 @@ fn an_engine_that_cannot_be_started_ends_the_worker_with_70_and_what_was_claimed
     );
     assert_eq!(output.status.code(), Some(70), "{}", said(&output));
     assert!(
-        said(&output).contains("has no main.mjs"),
+        said(&output).contains("has no main.cjs"),
         "{}",
         said(&output)
     );

@@ -270,14 +270,10 @@ pub struct NodeConfig {
     pub adaptor_sources: AllowedSources,
     /// Where `@local` adaptors are.
     pub monorepo_dir: Option<PathBuf>,
-    /// Adaptor specifiers to install and warm at start.
+    /// Adaptor specifiers to install and load at start.
     pub preload: Vec<String>,
-    /// Spare ready threads kept per child.
-    pub warm: usize,
-    /// Children that no project has used yet, kept ready.
+    /// Children that wait for a run.
     pub spares: Spares,
-    /// Whether a child may serve another run.
-    pub reuse: Reuse,
     /// Whether children are sandboxed.
     pub sandbox: SandboxMode,
     /// Where jobs may not connect to.
@@ -307,24 +303,13 @@ impl NodeConfig {
     }
 }
 
-/// How many children that no project has used yet are kept ready.
+/// How many children are kept ready for a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spares {
     /// So many.
     Exactly(usize),
     /// As many as the last minute's runs needed at once: one at least, and no more than so many.
     UpTo(usize),
-}
-
-/// Whether an engine child may serve another run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reuse {
-    /// Runs of the same project only.
-    Project,
-    /// One process a run.
-    Never,
-    /// Any run, the reference's way.
-    Always,
 }
 
 /// Where collections live (protocol spec, section 6.5).

@@ -111,6 +111,26 @@ impl MemoryHeadroom {
     }
 }
 
+/// What this process and its children may take beside what is used, bytes: of the machine's memory, or of the ceiling's if that is
+/// lower. `None` where the kernel does not tell.
+pub(crate) fn available_bytes() -> Option<u64> {
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let ceilings = ceilings(Path::new(ROOT), &own);
+    let below = ceilings
+        .iter()
+        .map(|ceiling| ceiling.limit.saturating_sub(ceiling.used()));
+    let machine = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    below.chain(available_of(&machine)).min()
+}
+
+fn available_of(meminfo: &str) -> Option<u64> {
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kibibytes << 10)
+}
+
 impl Ceiling {
     /// What is used and would not be given back on demand; 0 where the kernel does not tell.
     fn used(&self) -> u64 {
@@ -272,5 +292,12 @@ mod tests {
             MemoryHeadroom::below(root.path(), own, Mebibytes::new(90.0)).allows(&a),
             1
         );
+    }
+
+    #[test]
+    fn what_the_machine_has_left_is_read() {
+        let meminfo = "MemTotal:       16000000 kB\nMemAvailable:    2048 kB\n";
+        assert_eq!(available_of(meminfo), Some(2 << 20));
+        assert_eq!(available_of(""), None);
     }
 }

@@ -133,7 +133,7 @@ async fn is_whole(folder: &Path) -> Result<bool, FileError> {
 
 /// The first thing that is missing from an engine folder.
 fn missing_from(folder: &Path) -> Option<&'static str> {
-    ["main.mjs", "node_modules/@openfn/runtime/package.json"]
+    ["main.cjs", "node_modules/@openfn/runtime/package.json"]
         .into_iter()
         .find(|name| !folder.join(name).is_file())
 }
@@ -152,7 +152,7 @@ mod tests {
     async fn a_given_folder_must_hold_the_program_and_its_packages() {
         let home = tempfile::tempdir().unwrap();
         let missing = ensure_given(home.path()).await.unwrap_err().to_string();
-        assert!(missing.ends_with("has no main.mjs"), "{missing}");
+        assert!(missing.ends_with("has no main.cjs"), "{missing}");
         engine_program::write_to(home.path()).unwrap();
         let missing = ensure_given(home.path()).await.unwrap_err().to_string();
         assert!(

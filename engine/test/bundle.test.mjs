@@ -6,7 +6,8 @@ import path from "node:path";
 import { before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 
-import { Child } from "./support/child.mjs";
+import { Child, inChild } from "./support/child.mjs";
+import { bundledEngine } from "./support/engine.mjs";
 import { adaptorStep, execute } from "./support/plans.mjs";
 import { adaptorFolder, ensureRepo, repoDir, scratchRepo } from "./support/repo.mjs";
 
@@ -52,8 +53,8 @@ async function echo(t) {
 }
 
 /** Everything that a run tells but for what differs from run to run. */
-async function story(child, folder, url) {
-  const run = await child.run(plan(folder, url));
+async function story(folder, url, options) {
+  const run = await inChild(plan(folder, url), undefined, options);
   const root = path.join(folder, "..", "..", "..");
   const steady = (text) =>
     text
@@ -73,21 +74,16 @@ test("a bundled adaptor tells the very same story as its plain files", async (t)
   const plain = adaptorFolder(...HTTP);
   const bundled = bundle(plain, scratchRepo(t).repo);
   const url = await echo(t);
-  const child = await Child.ready();
-  try {
-    const before = await story(child, plain, url);
-    const after = await story(child, bundled, url);
-    const repo = (lines) =>
-      lines.map((line) => line.replace(/ from \S+node_modules/, " from "));
-    assert.deepEqual(repo(after.lines), repo(before.lines));
-    assert.deepEqual(after.failed, before.failed);
-    assert.deepEqual(after.exports, before.exports);
-    assert.deepEqual(after.answer, before.answer);
-    assert.equal(after.answer.heard, '{"n":1}');
-    assert.ok(before.lines.some((line) => line.includes("language-http")));
-  } finally {
-    child.kill();
-  }
+  const before = await story(plain, url);
+  const after = await story(bundled, url);
+  const repo = (lines) =>
+    lines.map((line) => line.replace(/ from \S+node_modules/, " from "));
+  assert.deepEqual(repo(after.lines), repo(before.lines));
+  assert.deepEqual(after.failed, before.failed);
+  assert.deepEqual(after.exports, before.exports);
+  assert.deepEqual(after.answer, before.answer);
+  assert.equal(after.answer.heard, '{"n":1}');
+  assert.ok(before.lines.some((line) => line.includes("language-http")));
 });
 
 /** A bundled adaptor of this source in a repository that has the real undici. */
@@ -196,28 +192,28 @@ test("reading Node's own classes of fetch is left to whoever uses them", (t) => 
   });
 });
 
-test("after a run that used undici spares have it loaded", async (t) => {
+test("a run tells whether it used undici, and a child can have it loaded ahead", async (t) => {
   const folder = bundledWithUndici(
     t,
     `import { Agent } from "undici";
      export const look = () => (state) => ({ isLoaded: ${IS_LOADED} });
      export const use = () => (state) => ({ count: [new Agent()].length });`,
   );
-  const child = await Child.ready();
-  child.send({ type: "warm", threads: 1, adaptors: [folder] });
-  await child.event("warmed");
-  const state = async (operation) => {
-    const command = execute([
-      adaptorStep("a", "@openfn/language-later", folder, operation, `${operation}()`),
-    ]);
-    const run = await child.run(command);
-    await child.warmedAfter(command.run);
-    return run.of("job-complete").body;
+  const told = async (operation, later) => {
+    const child = await Child.ready();
+    child.send({ type: "preload", adaptors: [folder], later });
+    const run = await child.run(
+      execute([
+        adaptorStep("a", "@openfn/language-later", folder, operation, `${operation}()`),
+      ]),
+    );
+    return [run.of("job-complete").body, run.of("exit").later];
   };
-  assert.deepEqual(await state("look"), { isLoaded: false });
-  assert.deepEqual(await state("use"), { count: 1 });
-  assert.deepEqual(await state("look"), { isLoaded: true });
-  await child.kill();
+  const [, undici] = await told("use");
+  assert.notEqual(undici, 0);
+  assert.deepEqual(await told("use"), [{ count: 1 }, undici]);
+  assert.deepEqual(await told("look"), [{ isLoaded: false }, 0]);
+  assert.deepEqual(await told("look", undici), [{ isLoaded: true }, 0]);
 });
 
 test("a bundle is a small part of the files", (t) => {
@@ -231,17 +227,16 @@ test("a bundle is a small part of the files", (t) => {
 
 /** Whether the script in each folder takes its code from its cache, in a process with a child's flags. */
 function areCached(...folders) {
-  const flags = new URL("../flags.mjs", import.meta.url);
+  const start = new URL("../start.cjs", import.meta.url);
   const loaders = folders.map((folder) => path.join(folder, "common.mjs"));
   const source = `
-    const { setFlags } = await import(${JSON.stringify(flags)});
-    setFlags();
+    await import(${JSON.stringify(start)});
     const cached = [];
     for (const loader of ${JSON.stringify(loaders)}) {
-      const { default: packages, loadAll, isCached } = await import(loader);
-      for (const index of Object.keys(packages)) void packages[index];
-      loadAll();
-      cached.push(isCached());
+      const { scripts } = await import(loader);
+      for (const index of Object.keys(scripts.packages)) void scripts.packages[index];
+      scripts.loadAll();
+      cached.push(scripts.isCached());
     }
     console.log(JSON.stringify(cached));`;
   const childFlags = [
@@ -268,20 +263,62 @@ test("the code of packages comes from the bundle's cache, if that fits this Node
   assert.deepEqual(areCached(bundles), [false]);
 });
 
-test("the code of the runtime comes from a cache", (t) => {
-  const engine = path.join(scratchRepo(t).repo, "engine");
-  fs.cpSync(path.dirname(PROGRAM), engine, {
-    recursive: true,
-    filter: (file) => !/bundled|test$/.test(file),
-  });
-  const bundled = path.join(engine, "bundled");
-  execFileSync(process.execPath, [
-    path.join(engine, "bundle.mjs"),
-    "engine",
-    bundled,
-  ]);
-  const runtime = path.join(bundled, "node_modules", "@openfn", "runtime");
-  assert.deepEqual(areCached(path.join(runtime, "dist")), [true]);
+test("the program in a bundle takes its code from the cache and tells the same story", async (t) => {
+  const { engine, bundled, program } = bundledEngine(t);
+  const source = `
+    const start = require(${JSON.stringify(path.join(engine, "start.cjs"))});
+    console.log(start.load(${JSON.stringify(bundled)}).script.cachedDataRejected);`;
+  const flags = ["--experimental-vm-modules", "--max-old-space-size=500"];
+  const printed = execFileSync(process.execPath, [...flags, "-e", source]);
+  assert.equal(String(printed).trim(), "false");
+  const url = await echo(t);
+  const folder = adaptorFolder(...HTTP);
+  assert.deepEqual(await story(folder, url, { program }), await story(folder, url));
+});
+
+test("the program in a bundle loads a bundle without Node's loader, and tells the same story", async (t) => {
+  const { program } = bundledEngine(t);
+  const folder = bundle(adaptorFolder(...HTTP), scratchRepo(t).repo);
+  const url = await echo(t);
+  const plain = await story(folder, url);
+  // What Node's loader would need.
+  fs.rmSync(path.join(packagesOf(folder), "common.mjs"));
+  assert.deepEqual(await story(folder, url, { program }), plain);
+});
+
+test("the program in a bundle imports as Node does, also what is imported late, thrown or not there", async (t) => {
+  const { program } = bundledEngine(t);
+  const scratch = scratchRepo(t);
+  const dependency = path.join(scratch.repo, "node_modules", "dependency");
+  fs.mkdirSync(dependency, { recursive: true });
+  fs.writeFileSync(path.join(dependency, "package.json"), '{"name":"dependency","main":"index.js"}');
+  fs.writeFileSync(path.join(dependency, "index.js"), "exports.late = () => new Error('late').stack.split('\\n')[0];");
+  const name = "@openfn/language-forms";
+  const folder = scratch.write(
+    name,
+    `import * as fs from "fs"; import os, { EOL as end } from "node:os";
+     import { count, add } from "./other.js"; export * from "./other.js"; export { sep } from "path";
+     export const tell = () => async (state) => {
+       add();
+       const { late } = await import("dependency");
+       const twice = await Promise.all([import("./more.js"), import("./more.js"), import("./other.js")]);
+       const again = twice.map((its) => its.default).join();
+       const stack = new Error("x").stack.split("\\n")[1].replace(/.*language-forms_1.0.0/, "").replace(/cache=[^:]*/, "");
+       return { data: [typeof fs.readFileSync, os.EOL === end, count, again, late(), stack] };
+     };`,
+    { "more.js": 'import { count } from "./other.js"; export default `more ${count}`;', "other.js": "export let count = 0; export const add = () => { count += 1; }; export default 'again';" },
+  );
+  const bundled = bundle(folder, scratch.repo);
+  const tell = async (options) => {
+    const expression = `import * as all from "${name}"; export default [all.tell(), (s) => ({ ...s, names: Object.keys(all), count: all.count })];`;
+    const linker = { [name]: { path: bundled, version: "1.0.0" } };
+    const run = await inChild(execute([{ id: "a", expression, linker }]), undefined, options);
+    return run.of("workflow-complete")?.body;
+  };
+  const plain = await tell();
+  assert.deepEqual(plain.data.slice(0, 5), ["function", true, 1, "more 1,more 1,again", "Error: late"]);
+  fs.rmSync(path.join(packagesOf(bundled), "common.mjs"));
+  assert.deepEqual(await tell({ program }), plain);
 });
 
 test("a module that packages of both kinds share is loaded once", async (t) => {

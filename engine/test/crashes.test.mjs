@@ -1,18 +1,11 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 
-import { Child } from "./support/child.mjs";
+import { inChild } from "./support/child.mjs";
 import { execute, job, step } from "./support/plans.mjs";
 import { ensureRepo } from "./support/repo.mjs";
 
-let child;
-
-before(async () => {
-  ensureRepo();
-  child = await Child.ready();
-});
-
-after(() => child.kill());
+before(ensureRepo);
 
 /** What stops the run: job-error, if any, and workflow-error. */
 const CRASHES = [
@@ -100,7 +93,7 @@ const CRASHES = [
 
 for (const [what, first, name, subtype, message, workflow] of CRASHES) {
   test(`${what} crashes the run`, async () => {
-    const run = await child.run(
+    const run = await inChild(
       execute([{ ...first, next: { b: true } }, step("b", "s => s")], {
         workflow,
       }),
@@ -132,7 +125,7 @@ for (const [what, first, name, subtype, message, workflow] of CRASHES) {
 }
 
 test("globals may import the runtime", async () => {
-  const run = await child.run(
+  const run = await inChild(
     execute([step("a", "s => ({ data: typeof later })")], {
       workflow: {
         globals:
@@ -144,7 +137,7 @@ test("globals may import the runtime", async () => {
 });
 
 test("eval kills the run", async () => {
-  const run = await child.run(job("eval('1');"));
+  const run = await inChild(job("eval('1');"));
   const expected = {
     message: "Illegal eval statement detected",
     severity: "kill",
@@ -195,7 +188,7 @@ test("invalid plans crash before any step", async () => {
     ],
   ];
   for (const [command, type, message] of cases) {
-    const run = await child.run(command);
+    const run = await inChild(command);
     const { error } = run.of("workflow-error");
     assert.deepEqual(
       [error.type, error.message, error.severity],
@@ -206,7 +199,7 @@ test("invalid plans crash before any step", async () => {
 });
 
 test("a condition that throws replaces the end of its step", async () => {
-  const run = await child.run(
+  const run = await inChild(
     execute([
       step("a", "s => s", { next: { b: { condition: "wibble" } } }),
       step("b", "s => s"),
@@ -222,7 +215,7 @@ test("a condition that throws replaces the end of its step", async () => {
 });
 
 test("a credential that nobody has resolved crashes the run", async () => {
-  const run = await child.run(
+  const run = await inChild(
     execute([step("a", "s => s", { configuration: "some-id" })]),
   );
   assert.deepEqual(run.of("workflow-error").error, {
@@ -242,7 +235,7 @@ const UNCAUGHT = {
 for (const [what, body] of Object.entries(UNCAUGHT)) {
   test(`${what} ends the run, which is reported as ADA first`, async () => {
     const command = job(body);
-    const run = await child.run(command);
+    const run = await inChild(command);
     const at = run.lines.indexOf(
       `ADA error Uncaught exception in worker thread (workflow ${command.run} )`,
     );
@@ -263,7 +256,7 @@ for (const [what, body] of Object.entries(UNCAUGHT)) {
 }
 
 test("an error left behind by one step ends the run in the next", async () => {
-  const run = await child.run(
+  const run = await inChild(
     execute([
       step(
         "a",
@@ -279,7 +272,7 @@ test("an error left behind by one step ends the run in the next", async () => {
 });
 
 test("an error that would come after the run's end is not heard of", async () => {
-  const run = await child.run(
+  const run = await inChild(
     job("setTimeout(() => { throw new Error('late'); }, 0); return state;"),
   );
   assert.deepEqual(run.types.slice(-2), ["workflow-complete", "exit"]);
@@ -292,7 +285,7 @@ test("values that are no errors can be thrown late", async () => {
     ["{ message: 5 }", "5"],
     ["7n", "7"],
   ]) {
-    const run = await child.run(
+    const run = await inChild(
       job(
         `setTimeout(() => { throw ${thrown}; }, 1); await new Promise(() => {});`,
       ),

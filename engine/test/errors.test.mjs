@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 
-import { Child } from "./support/child.mjs";
+import { inChild } from "./support/child.mjs";
 import {
   adaptorStep,
   commonStep,
@@ -11,14 +11,7 @@ import {
 } from "./support/plans.mjs";
 import { ensureRepo, repoDir, scratchRepo } from "./support/repo.mjs";
 
-let child;
-
-before(async () => {
-  ensureRepo();
-  child = await Child.ready();
-});
-
-after(() => child.kill());
+before(ensureRepo);
 
 /** One thrown thing per row: the body of a job, and what job-error says. */
 const FAILS = [
@@ -78,7 +71,7 @@ const FAILS = [
 
 for (const [what, body, name, subtype, message] of FAILS) {
   test(`${what} fails the step, and the workflow goes on`, async () => {
-    const run = await child.run(
+    const run = await inChild(
       execute([
         step("a", `async (state) => { ${body} }`, { next: { b: true } }),
         step("b", "s => s"),
@@ -102,7 +95,7 @@ for (const [what, body, name, subtype, message] of FAILS) {
 }
 
 test("an error named AdaptorError by a job is shown as a crash, and the run goes on", async () => {
-  const run = await child.run(
+  const run = await inChild(
     execute([
       step(
         "a",
@@ -140,7 +133,7 @@ test("an error from an adaptor carries its operation and its details", async (t)
       },
     }),
   ]);
-  const run = await child.run(command);
+  const run = await inChild(command);
   const { error, state_error, body } = run.of("job-error");
   assert.deepEqual(error, {
     message: "bad",
@@ -172,7 +165,7 @@ test("an adaptor that cannot be loaded is named with the run's id, as in the ref
   const command = execute([
     adaptorStep("a", "@openfn/language-broken", folder, "x", "s => s"),
   ]);
-  const run = await child.run(command);
+  const run = await inChild(command);
   const from = `@openfn/language-broken from ${folder}/index.js?cache=${command.run}`;
   const message = `Failed to import module ${from} (not today)`;
   assert.equal(run.of("job-error").error.message, message);
@@ -189,7 +182,7 @@ test("relative imports without extension work in adaptors", async (t) => {
     "import { n } from './number'; export const put = () => (s) => ({ data: n });",
     { "number.js": "export const n = 5;" },
   );
-  const run = await child.run(
+  const run = await inChild(
     execute([
       adaptorStep("a", "@openfn/language-lazy", folder, "put", "put()"),
     ]),
@@ -198,17 +191,17 @@ test("relative imports without extension work in adaptors", async (t) => {
 });
 
 test("messages that are no text become text, huge ones are cut", async () => {
-  const object = await child.run(job("throw { message: { code: 1 } };"));
+  const object = await inChild(job("throw { message: { code: 1 } };"));
   assert.equal(object.of("job-error").error.message, '{"code":1}');
   assert.equal(object.of("job-error").state_error.message, '{"code":1}');
-  const huge = await child.run(job("throw new Error('x'.repeat(10_000_000));"));
+  const huge = await inChild(job("throw new Error('x'.repeat(10_000_000));"));
   const { error, state_error } = huge.of("job-error");
   assert.equal(error.message.length, 256 * 1024);
   assert.equal(state_error.message, error.message);
 });
 
 test("the position of an error in job code comes from its source map", async () => {
-  const run = await child.run(
+  const run = await inChild(
     execute([
       {
         ...step("a", "s => s.x.y", { name: "My Job" }),
@@ -237,13 +230,13 @@ test("the position of an error in job code comes from its source map", async () 
 });
 
 test("an error inside an installed adaptor is the adaptor's", async () => {
-  const run = await child.run(
+  const run = await inChild(
     execute([commonStep("a", "validate(1, 2)", { imports: "validate" })]),
   );
   assert.equal(run.of("job-error").error.name, "AdaptorError");
   assert.ok(
     run.lines.every(
-      (line) => !line.includes(repoDir) || !line.includes("engine-thread"),
+      (line) => !line.includes(repoDir) || !line.includes("engine-child"),
     ),
   );
 });

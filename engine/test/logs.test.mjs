@@ -1,30 +1,22 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 
-import { Child, RunEvents, isExitOf } from "./support/child.mjs";
+import { Child, RunEvents, inChild, isExitOf } from "./support/child.mjs";
 import { adaptorStep, execute, job, step } from "./support/plans.mjs";
 import { scratchRepo } from "./support/repo.mjs";
 
-let child;
-
-before(async () => {
-  child = await Child.ready();
-});
-
-after(() => child.kill());
 
 const REDACTED = ["[REDACTED: Message length exceeds payload limit]"];
 
 test("a line logged right before an endless loop arrives", async () => {
+  const child = await Child.ready();
   const command = job("console.log('last words'); while (true) {}");
   child.send(command);
   child.send({ type: "go", run: command.run });
   await child.event(
     (event) => event.run === command.run && event.body?.[0] === "last words",
   );
-  child.send({ type: "cancel", run: command.run });
-  const { cause } = await child.event(isExitOf(command.run));
-  assert.equal(cause, "cancelled");
+  await child.kill();
 });
 
 test("a line logged right before process.exit arrives, and the exit names the code", async (t) => {
@@ -32,7 +24,7 @@ test("a line logged right before process.exit arrives, and the exit names the co
     "@openfn/language-quit",
     "export const quit = () => () => { console.log('bye'); process.exit(7); };",
   );
-  const run = await child.run(
+  const run = await inChild(
     execute([
       adaptorStep("a", "@openfn/language-quit", folder, "quit", "quit()"),
     ]),
@@ -55,6 +47,7 @@ test("adaptors log as ADA, but their debug goes to stdout", async (t) => {
        return state;
      };`,
   );
+  const child = await Child.ready();
   const run = await child.run(
     execute([
       adaptorStep("a", "@openfn/language-chatty", folder, "chat", "chat()"),
@@ -69,7 +62,7 @@ test("adaptors log as ADA, but their debug goes to stdout", async (t) => {
 });
 
 test("edge conditions log as ADA", async () => {
-  const run = await child.run(
+  const run = await inChild(
     execute([
       step("a", "s => s", {
         next: { b: { condition: "console.log('on the edge') || true" } },
@@ -81,7 +74,7 @@ test("edge conditions log as ADA", async () => {
 });
 
 test("the job's log level leaves the other sources alone", async () => {
-  const run = await child.run(
+  const run = await inChild(
     job(
       "console.debug('d'); console.log('i'); console.error('e'); return state;",
       {
@@ -98,7 +91,7 @@ test("the run's sanitize policy holds for what jobs and adaptors log", async (t)
     "@openfn/language-leak",
     "export const leak = () => (state) => { console.log(state); return state; };",
   );
-  const run = await child.run(
+  const run = await inChild(
     execute(
       [
         adaptorStep("a", "@openfn/language-leak", folder, "leak", "leak()", {
@@ -116,7 +109,7 @@ test("the run's sanitize policy holds for what jobs and adaptors log", async (t)
 });
 
 test("console.print has no level, and a missing method fails the step", async () => {
-  const run = await child.run(
+  const run = await inChild(
     job("console.print('plain', 1); console.table([]); return state;"),
   );
   const [printed] = run.all.filter(({ name }) => name === "JOB");
@@ -139,7 +132,7 @@ test("a log entry is redacted when its JSON is one byte over the limit", async (
     }),
   );
   const fits = 1024 * 1024 - overhead;
-  const run = await child.run(
+  const run = await inChild(
     job(
       `console.log('x'.repeat(${fits})); console.log('x'.repeat(${fits + 1})); return state;`,
     ),
@@ -151,7 +144,7 @@ test("a log entry is redacted when its JSON is one byte over the limit", async (
 });
 
 test("quotes count twice, and bytes count, not characters", async () => {
-  const run = await child.run(
+  const run = await inChild(
     job(
       `console.log('"'.repeat(300_000)); console.log('é'.repeat(600_000)); console.log('"'.repeat(200_000)); return state;`,
     ),
@@ -165,13 +158,13 @@ test("quotes count twice, and bytes count, not characters", async () => {
 });
 
 test("without a log limit the payload limit holds, and a limit of 0 redacts everything", async () => {
-  const fallback = await child.run(
+  const fallback = await inChild(
     job("console.log('x'.repeat(2 * 1024 * 1024)); return state;", {
       options: { log_payload_limit_mb: null },
     }),
   );
   assert.equal(fallback.jobLogs[0][0].length, 2 * 1024 * 1024);
-  const nothing = await child.run(
+  const nothing = await inChild(
     job("console.log('x'); return state;", {
       options: { log_payload_limit_mb: 0 },
     }),
@@ -180,6 +173,7 @@ test("without a log limit the payload limit holds, and a limit of 0 redacts ever
 });
 
 test("a parent that does not read makes the job wait, and nothing is lost", async () => {
+  const child = await Child.ready();
   const command = job(
     "for (let i = 0; i < 20_000; i++) console.log(i, 'x'.repeat(100)); return state;",
   );

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Child, frame, nonBlockingPair } from "./support/child.mjs";
-import { execute, job, step } from "./support/plans.mjs";
+import { Child, frame, inChild, nonBlockingPair } from "./support/child.mjs";
+import { job } from "./support/plans.mjs";
 
 test("a child says what it is once the runtime is loaded", async () => {
   const child = await Child.ready();
@@ -37,14 +37,21 @@ test("an idle child ends when its parent is gone", async () => {
   assert.deepEqual(await child.exited, { code: null, signal: "SIGKILL" });
 });
 
-test("a child in a busy loop ends when its parent is gone", async () => {
+test("a child whose run waits ends when its parent is gone", async () => {
   const child = await Child.ready();
-  const command = job('console.log("busy"); while (true) {}');
+  const command = job('console.log("waits"); await new Promise(() => {});');
   child.send(command);
   child.send({ type: "go", run: command.run });
-  await child.event(({ body }) => body?.[0] === "busy");
+  await child.event(({ body }) => body?.[0] === "waits");
   child.closeCommands();
   assert.deepEqual(await child.exited, { code: null, signal: "SIGKILL" });
+});
+
+test("a child is gone when its run has ended", async () => {
+  const child = await Child.ready();
+  await child.run(job("setInterval(() => {}, 1000); return state;"));
+  assert.deepEqual(await child.exited, { code: null, signal: "SIGKILL" });
+  assert.equal(child.events.at(-1).type, "exit");
 });
 
 const CANNOT_BE_UNDERSTOOD = {
@@ -53,9 +60,9 @@ const CANNOT_BE_UNDERSTOOD = {
   "a header that is not an object": frame("[]"),
   "a length beyond every limit": Buffer.alloc(8, 0xff),
   "go for a run that does not exist": frame('{"type":"go","run":"r"}'),
-  "cancel for a run that does not exist": frame('{"type":"cancel","run":"r"}'),
   "execute without a plan": frame('{"type":"execute","run":"r","options":{}}'),
-  "warm with a bad count": frame('{"type":"warm","threads":-1}'),
+  "preload without a list": frame('{"type":"preload"}'),
+  "preload of what is no folder": frame('{"type":"preload","adaptors":[1]}'),
 };
 
 for (const [what, bytes] of Object.entries(CANNOT_BE_UNDERSTOOD)) {
@@ -68,51 +75,75 @@ for (const [what, bytes] of Object.entries(CANNOT_BE_UNDERSTOOD)) {
   });
 }
 
-test("a second run while one is in work is a protocol error, and no event is cut", async () => {
+for (const [what, second] of [
+  ["a second run", job("return state;")],
+  ["go of another run", { type: "go", run: "another" }],
+  ["preload", { type: "preload", adaptors: [] }],
+]) {
+  test(`${what} is a protocol error when there is a run`, async () => {
+    const child = await Child.ready();
+    child.send(job("return state;"));
+    child.send(second);
+    const { message } = await child.event("protocol-error");
+    assert.match(message, /while run .* is in work/);
+    assert.deepEqual(await child.exited, { code: 2, signal: null });
+    assert.equal(child.events.at(-1).type, "protocol-error");
+  });
+}
+
+test("what comes during a run is heard while it waits", async () => {
   const child = await Child.ready();
-  const command = job("for (;;) console.log('line', 'x'.repeat(1000));");
+  const command = job("await new Promise(() => {});");
   child.send(command);
   child.send({ type: "go", run: command.run });
-  await child.event(({ name }) => name === "JOB");
-  child.send(execute([step("a", "s => s")]));
+  await child.event("job-start");
+  child.send({ type: "go", run: command.run });
   const { message } = await child.event("protocol-error");
   assert.match(message, /while run .* is in work/);
   assert.deepEqual(await child.exited, { code: 2, signal: null });
 });
 
-test("cancel and go that cross the end of their run are ignored", async () => {
+test("shutdown during a run ends it without a word", async () => {
   const child = await Child.ready();
-  const first = job("return state;");
-  await child.run(first);
-  child.send({ type: "cancel", run: first.run });
-  child.send({ type: "go", run: first.run });
-  const second = await child.run(job("return state;"));
-  assert.equal(second.of("exit").cause, "done");
-  await child.kill();
+  const command = job("await new Promise(() => {});");
+  child.send(command);
+  child.send({ type: "go", run: command.run });
+  await child.event("job-start");
+  child.send({ type: "shutdown" });
+  assert.deepEqual(await child.exited, { code: 0, signal: null });
+  assert.ok(!child.events.some(({ type }) => type === "exit"));
+});
+
+test("commands are read from a descriptor that does not block", async () => {
+  const child = await Child.ready({ commands: await nonBlockingPair() });
+  child.send({ type: "preload", adaptors: [] });
+  await child.event("preloaded");
+  const run = await child.run(job("return state;"));
+  assert.equal(run.of("exit").cause, "done");
 });
 
 test("a job sees no environment", async () => {
-  const child = await Child.ready();
-  const run = await child.run(
+  const run = await inChild(
     job(`const host = console.log.constructor("return process")();
          state.data = { env: { ...host.env } };
          return state;`),
+    undefined,
+    { env: { MALLOC_ARENA_MAX: "2", TMPDIR: "/private" } },
   );
   assert.deepEqual(run.of("workflow-complete").body, { data: { env: {} } });
-  await child.kill();
 });
 
 test("a job without an environment still finds its temporary folder", async () => {
-  const child = await Child.ready({ env: { TMPDIR: "/private" } });
-  const run = await child.run(
+  const run = await inChild(
     job(`const os = console.log.constructor("return process")().getBuiltinModule("os");
          state.data = { folder: os.tmpdir() };
          return state;`),
+    undefined,
+    { env: { TMPDIR: "/private" } },
   );
   assert.deepEqual(run.of("workflow-complete").body, {
     data: { folder: "/private" },
   });
-  await child.kill();
 });
 
 test("an event descriptor that does not block loses no line", async () => {
@@ -136,25 +167,6 @@ test("an event descriptor that does not block loses no line", async () => {
   await child.kill();
 });
 
-test("a thread that ends inside an event takes the child with it", async () => {
-  const child = await Child.ready({ events: await nonBlockingPair() });
-  const bytes = 20_000_000;
-  const command = job(`console.log("x".repeat(${bytes})); return state;`, {
-    options: { log_payload_limit_mb: 100 },
-  });
-  child.send(command);
-  child.send({ type: "go", run: command.run });
-  await child.pausedInside(bytes);
-  child.send({ type: "cancel", run: command.run });
-  await child.reported("ended inside an event");
-  child.resumeEvents();
-  assert.deepEqual(await child.exited, { code: 70, signal: null });
-  assert.equal(
-    child.events.some(({ type }) => type === "exit"),
-    false,
-  );
-});
-
 test("a system that hides /proc does not stop steps from completing", async () => {
   const hide = "process.memoryUsage = () => { throw new Error('EACCES'); };";
   const child = await Child.ready({
@@ -172,9 +184,7 @@ test("a system that hides /proc does not stop steps from completing", async () =
 
 test("what comes before ready waits for it", async () => {
   const child = new Child();
-  const run = await child.run(
-    job("return state;", { options: { memory_limit_mb: 123 } }),
-  );
+  const run = await child.run(job("return state;"));
   assert.equal(child.events[0].type, "ready");
   assert.equal(run.of("exit").cause, "done");
   await child.kill();

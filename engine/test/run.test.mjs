@@ -1,18 +1,11 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 
-import { Child } from "./support/child.mjs";
+import { Child, inChild } from "./support/child.mjs";
 import { commonStep, execute, step } from "./support/plans.mjs";
 import { adaptorFolder, ensureRepo, repoDir } from "./support/repo.mjs";
 
-let child;
-
-before(async () => {
-  ensureRepo();
-  child = await Child.ready();
-});
-
-after(() => child.kill());
+before(ensureRepo);
 
 /** Replaces what differs from run to run. */
 function steady(line) {
@@ -39,7 +32,7 @@ const LINKER = [
 ];
 
 test("a workflow of two steps tells its story in the reference's order", async () => {
-  const run = await child.run(
+  const run = await inChild(
     execute(
       [
         { id: "t", next: { a: true } },
@@ -102,7 +95,7 @@ test("a workflow of two steps tells its story in the reference's order", async (
 });
 
 test("each event carries what the parent reports", async () => {
-  const run = await child.run(
+  const run = await inChild(
     execute([
       step(
         "a",
@@ -137,13 +130,13 @@ test("each event carries what the parent reports", async () => {
     run: start.run,
     cause: "done",
     code: 0,
-    tainted: false,
+    later: 0,
   });
 });
 
 test("timestamps have 16 digits and rise from event to event", async () => {
   const before = Date.now();
-  const run = await child.run(
+  const run = await inChild(
     execute([
       step(
         "a",
@@ -161,7 +154,7 @@ test("timestamps have 16 digits and rise from event to event", async () => {
 });
 
 test("siblings get their own copy of the upstream state, and two leaves are keyed by step", async () => {
-  const run = await child.run(
+  const run = await inChild(
     execute([
       step("a", "s => s", { next: { b: true, c: true } }),
       step("b", "s => { s.data.by = 'b'; return s; }"),
@@ -178,7 +171,7 @@ test("siblings get their own copy of the upstream state, and two leaves are keye
 });
 
 test("a step reached by two paths runs twice under one job id", async () => {
-  const run = await child.run(
+  const run = await inChild(
     execute([
       step("a", "s => s", { next: { b: true, c: true } }),
       step("b", "s => ({ data: 'b' })", { next: { d: true } }),
@@ -197,7 +190,7 @@ test("a step reached by two paths runs twice under one job id", async () => {
 });
 
 test("conditions by name and by expression choose the path", async () => {
-  const run = await child.run(
+  const run = await inChild(
     execute([
       step("a", "s => s", {
         next: {
@@ -214,7 +207,7 @@ test("conditions by name and by expression choose the path", async () => {
 });
 
 test("a plan may start and end anywhere", async () => {
-  const run = await child.run(
+  const run = await inChild(
     execute(
       [
         step("a", "s => s", { next: { b: true } }),
@@ -233,7 +226,7 @@ test("a plan may start and end anywhere", async () => {
 });
 
 test("a plan with only a trigger returns its input", async () => {
-  const run = await child.run(execute([{ id: "t" }]), {
+  const run = await inChild(execute([{ id: "t" }]), {
     data: { n: 1 },
     extra: [1],
   });
@@ -244,17 +237,18 @@ test("a plan with only a trigger returns its input", async () => {
 });
 
 test("no input means an empty state, and null the runtime's default", async () => {
-  const empty = await child.run(
+  const empty = await inChild(
     execute([step("a", "s => ({ data: Object.keys(s) })")]),
   );
   assert.deepEqual(empty.of("workflow-complete").body, {
     data: ["configuration", "data"],
   });
-  const nothing = await child.run(execute([step("a", "s => s")]), null);
+  const nothing = await inChild(execute([step("a", "s => s")]), null);
   assert.deepEqual(nothing.of("workflow-complete").body, { data: {} });
 });
 
 test("an input that is not JSON is the platform's fault", async () => {
+  const child = await Child.ready();
   const command = execute([step("a", "s => s")]);
   child.send(command, "{not json");
   child.send({ type: "go", run: command.run });
@@ -276,7 +270,7 @@ test("steps that return nothing, a text or a list are told apart", async () => {
     text: "() => 'x'",
     list: "() => [1]",
   })) {
-    const run = await child.run(execute([step("a", source)]));
+    const run = await inChild(execute([step("a", source)]));
     const { shape, body } = run.of("job-complete");
     shapes[name] = [shape, body];
     assert.equal(run.of("workflow-complete").shape, shape);
@@ -289,7 +283,7 @@ test("steps that return nothing, a text or a list are told apart", async () => {
 });
 
 test("two versions of an adaptor serve one run", async () => {
-  const run = await child.run(
+  const run = await inChild(
     execute([
       commonStep("a", "fn(s => s)", { version: "3.2.3", next: { b: true } }),
       commonStep("b", "fn(s => s)", { version: "3.3.4" }),
@@ -315,7 +309,7 @@ test("several adaptors and the runtime serve one step", async () => {
       { path: adaptorFolder(name, version), version },
     ]),
   );
-  const run = await child.run(
+  const run = await inChild(
     execute([
       {
         id: "a",
@@ -336,7 +330,7 @@ test("several adaptors and the runtime serve one step", async () => {
 });
 
 test("a step may import an installed adaptor that it does not list", async () => {
-  const run = await child.run(
+  const run = await inChild(
     execute([
       {
         id: "a",
@@ -356,7 +350,7 @@ test("a step may import an installed adaptor that it does not list", async () =>
 test("configuration is made of credentials, the input and the step, and is taken off afterwards", async () => {
   const show =
     "s => { console.log(JSON.stringify(s.configuration)); return s; }";
-  const run = await child.run(
+  const run = await inChild(
     execute(
       [
         step("a", show, {
@@ -389,7 +383,7 @@ test("configuration is made of credentials, the input and the step, and is taken
 });
 
 test("globals of the workflow and of the options reach every step", async () => {
-  const run = await child.run(
+  const run = await inChild(
     execute(
       [
         step("a", "s => { console.log(twice(meta.n)); return s; }", {
@@ -410,7 +404,7 @@ test("globals of the workflow and of the options reach every step", async () => 
 });
 
 test("profiling adds the peak", async () => {
-  const run = await child.run(
+  const run = await inChild(
     execute([step("a", "s => s")], {
       options: { profile: true, profile_poll_interval_ms: 5 },
     }),
@@ -425,6 +419,6 @@ test("profiling adds the peak", async () => {
 
 test("the runtime id of a workflow without name is the plan's", async () => {
   const command = execute([step("a", "s => s")]);
-  const run = await child.run(command);
+  const run = await inChild(command);
   assert.ok(run.lines.includes(`R/T info Executing ${command.run}`));
 });

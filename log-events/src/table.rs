@@ -201,8 +201,8 @@ events! {
         "Raise `--run-memory`, or have the job work on less at a time.", ["pid", "run_id", "error"];
     ENGINE_CHILD_OVER_FILES: "engine.child_over_files", Warn, None, "A run has more files, or larger ones, than it may: it is ended",
         "Have the job remove what it no longer needs.", ["pid", "run_id", "error"];
-    ENGINE_CHILD_RESTLESS: "engine.child_restless", Warn, None, "A child that has nothing to do works, grows or opens files: a run has left something in it, and it is ended",
-        "Look at the runs that it executed: their job or adaptor starts threads of its own.", ["pid", "run_id", "error"];
+    ENGINE_CHILD_RESTLESS: "engine.child_restless", Warn, None, "A child that waits for a run works, grows or opens files, and is ended",
+        "Look at the adaptors that are loaded ahead: one of them starts something of its own.", ["pid", "run_id", "error"];
     ENGINE_CHILD_REFUSED: "engine.child_refused", Warn, None, "A connection was refused to a process that executes no run (`--deny-egress`)",
         "", ["pid", "run_id", "error"];
     ENGINE_CHILD_ODD: "engine.child_odd", Error, None, "An engine child did or said what it should not",

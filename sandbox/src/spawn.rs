@@ -80,12 +80,6 @@ impl Control {
         }
     }
 
-    /// Whether there is anything in its private folder.
-    #[must_use]
-    pub fn has_files(&self) -> bool {
-        std::fs::read_dir(&self.folder).is_ok_and(|mut files| files.next().is_some())
-    }
-
     /// Has the kernel limit its memory from now on, where it can.
     pub fn limit_memory(&self, bytes: u64) {
         if let Some(Err(error)) = self.cgroup.as_ref().map(|leaf| leaf.limit(bytes)) {

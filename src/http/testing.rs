@@ -50,7 +50,6 @@ pub(super) fn status(state: WorkerState) -> WorkerStatus {
                 warm: false,
                 run: Some(RunId::new("run-1")),
                 project: None,
-                runs: 1,
             }],
         }),
         ended: BTreeMap::new(),

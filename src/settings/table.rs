@@ -285,32 +285,14 @@ pub(crate) static ENGINE_CACHE_DIR: Setting = Setting::text(
 .env(&["WORKER_ENGINE_CACHE_DIR"])
 .default("~/.openfn/worker/engine");
 
-pub(crate) static ENGINE_WARM: Setting = Setting::text(
-    Engine,
-    "engine-warm",
-    "COUNT",
-    "Spare threads kept ready in each engine child",
-)
-.env(&["WORKER_ENGINE_WARM"])
-.default("1");
-
 pub(crate) static ENGINE_SPARES: Setting = Setting::text(
     Engine,
     "engine-spares",
     "COUNT",
-    "Engine children that no project has used, kept ready beside those of the slots. `auto` keeps as many as the last minute's new projects needed at once, from one up to the machine's cores",
+    "Engine children kept ready for a run, with the adaptors loaded that it is likely to use. `auto` keeps as many as the last minute's runs needed at once: one at least, and no more than the slots or than fit into a quarter of the memory that is left",
 )
 .env(&["WORKER_ENGINE_SPARES"])
 .default("auto");
-
-pub(crate) static ENGINE_REUSE: Setting = Setting::text(
-    Engine,
-    "engine-reuse",
-    "POLICY",
-    "Whether an engine child serves another run: `project` (of the same project), `never` or `always`",
-)
-.env(&["WORKER_ENGINE_REUSE"])
-.default("project");
 
 pub(crate) static SANDBOX: Setting = Setting::text(
     Engine,
@@ -615,9 +597,7 @@ pub(crate) static ALL: &[&Setting] = &[
     &NODE,
     &ENGINE_DIR,
     &ENGINE_CACHE_DIR,
-    &ENGINE_WARM,
     &ENGINE_SPARES,
-    &ENGINE_REUSE,
     &SANDBOX,
     &DENY_EGRESS,
     &ALLOW_EGRESS,

@@ -59,10 +59,10 @@ fn attempts(stage: &Stage, neighbour: &str) -> Value {
             await attempt(`write into the ${name}`, () => fs.writeFileSync(`${folder}/evil.mjs`, ''));
         }
         await attempt('write elsewhere', () => fs.writeFileSync('/tmp/evil', ''));
-        await attempt('change a file', () => fs.appendFileSync('ENGINE/main.mjs', ';'));
-        await attempt('remove a file', () => fs.unlinkSync('ENGINE/main.mjs'));
-        await attempt('move a file', () => fs.renameSync('ENGINE/main.mjs', `${temporary}/main.mjs`));
-        await attempt('hide a file', () => fs.chmodSync('ENGINE/main.mjs', 0));
+        await attempt('change a file', () => fs.appendFileSync('ENGINE/main.cjs', ';'));
+        await attempt('remove a file', () => fs.unlinkSync('ENGINE/main.cjs'));
+        await attempt('move a file', () => fs.renameSync('ENGINE/main.cjs', `${temporary}/main.cjs`));
+        await attempt('hide a file', () => fs.chmodSync('ENGINE/main.cjs', 0));
         await attempt('write a huge file', () => fs.truncateSync(
             (fs.writeFileSync(`${temporary}/huge`, ''), `${temporary}/huge`), 2 ** 40));
         const { spawnSync } = use('child_process');
@@ -140,7 +140,7 @@ fn expected() -> Value {
 fn reaches_nothing(user: u32) -> io::Result<()> {
     let stage = Stage::new(user)?;
     let _socket = UnixListener::bind(stage.path("home/socket"))?;
-    let mode = || fs::metadata(stage.path("engine/main.mjs")).map(|found| found.mode());
+    let mode = || fs::metadata(stage.path("engine/main.cjs")).map(|found| found.mode());
     let before = mode()?;
     let lightning = lightning();
     let _worker = stage.worker(&lightning);

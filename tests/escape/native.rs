@@ -193,7 +193,7 @@ fn processes_of_the_superuser_s_worker_are_users_of_their_own() -> io::Result<()
     let check = String::from_utf8_lossy(&check.stdout).into_owned();
     let own = check.contains("users is on");
     println!("users of their own: {own}");
-    let said = told(&body, &["--engine-reuse", "never"])?;
+    let said = told(&body, &[])?;
     for said in &said {
         let user = said["user"].as_u64().unwrap_or_default();
         assert_eq!(own, (60_578..=61_183).contains(&user), "{said}");

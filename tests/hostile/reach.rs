@@ -46,13 +46,6 @@ fn all_end(rows: Vec<Row>) {
 #[test]
 fn jobs_that_stop_their_thread_or_their_process_are_ended() {
     let use_module = "const use = (name) => process.getBuiltinModule(name);";
-    let on_main = |code: &str| {
-        format!(
-            "{use_module} const session = new (use('inspector').Session)(); session.connectToMainThread();
-            session.post('Runtime.evaluate', {{ expression: `{code}`, includeCommandLineAPI: true }}, () => {{}});
-            return new Promise(() => {{}});"
-        )
-    };
     let waits = "host('return Atomics').wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);";
     let threads = format!(
         "{use_module} for (let i = 0; i < 200; i++) new (use('worker_threads').Worker)('while (true);', {{ eval: true }});
@@ -90,17 +83,6 @@ fn jobs_that_stop_their_thread_or_their_process_are_ended() {
         ),
         ends("a bomb of threads", &threads, error("kill", "*", "*")),
         ends("garbage in all descriptors", everywhere, broken),
-        ends(
-            "the main thread exits",
-            &on_main("process.exit(0)"),
-            error("crash", "ExitError", "Process exited with code: 0"),
-        ),
-        ends(
-            "the main thread writes",
-            &on_main("require('fs').writeSync(4, 'garbage, and more')"),
-            broken,
-        ),
-        ends("the main thread loops", &on_main("while (true);"), OVER),
     ]);
 }
 

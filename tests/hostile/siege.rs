@@ -13,6 +13,8 @@ use crate::support::rows::{Row, SUCCESS, check};
 use crate::support::{MONOREPO, Worker, eventually, is_alive, lightning};
 
 const CAPACITY: usize = 5;
+/// Children that wait for a run.
+const SPARES: usize = 2;
 
 /// What the runs are drawn from; good ones among them.
 const KINDS: [fn() -> Row; 24] = [
@@ -70,7 +72,7 @@ fn folders(temporary: &Path) -> usize {
     below(temporary).iter().map(|root| below(root).len()).sum()
 }
 
-/// Runs that all wait, so that each has a child of its own and the worker all the children that it may have.
+/// Runs that all wait, so that the worker has had all the children that it may have.
 fn fill(lightning: &lightning_mock::MockServer) {
     let waits = "return new Promise((done) => host('return setTimeout')(() => done({}), 1500));";
     let row = || hostile("a run that waits", waits, json!({})).step("a", SUCCESS);
@@ -79,11 +81,13 @@ fn fill(lightning: &lightning_mock::MockServer) {
 
 fn withstands(count: usize, seed: u64) {
     let lightning = lightning();
-    let arguments = ["--monorepo-dir", MONOREPO, "--capacity", "5"];
+    let spares = SPARES.to_string();
+    let mut arguments = vec!["--monorepo-dir", MONOREPO, "--capacity", "5"];
+    arguments.extend(["--engine-spares", &spares]);
     let worker = Worker::with_engine(&lightning, &arguments);
     fill(&lightning);
-    let whole = || worker.children().len() == CAPACITY + 1;
-    eventually("each slot has a child, and one is spare", whole);
+    let whole = || worker.children().len() == SPARES;
+    eventually("two children wait, and no other is left", whole);
     let before = holdings(&worker);
 
     let mut random = Random(seed);

@@ -255,12 +255,10 @@ pub struct ChildStatus {
     pub pid: Option<u32>,
     /// What it is doing.
     pub state: ChildState,
-    /// Whether the next run finds a thread that is loaded and warm.
+    /// Whether it has loaded what it was to load before its run comes.
     pub warm: bool,
     /// The run that it executes.
     pub run: Option<RunId>,
-    /// The project whose runs it serves.
+    /// Its run's project.
     pub project: Option<ProjectId>,
-    /// Runs served so far, the present one included.
-    pub runs: u64,
 }

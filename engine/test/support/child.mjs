@@ -9,8 +9,8 @@ import path from "node:path";
 import { after } from "node:test";
 import { fileURLToPath } from "node:url";
 
-const PROGRAM = fileURLToPath(new URL("../../main.mjs", import.meta.url));
-const FLAGS = ["--experimental-vm-modules", "--no-warnings"];
+const PROGRAM = fileURLToPath(new URL("../../main.cjs", import.meta.url));
+export const FLAGS = ["--experimental-vm-modules", "--no-warnings"];
 
 // Far above what any of these events takes; only a hang gets here.
 const DEADLINE_MS = 60_000;
@@ -22,11 +22,10 @@ after(() => Promise.all([...alive].map((child) => child.kill())));
 
 export class Child {
   #process;
+  #commands;
   #events;
   #buffered = Buffer.alloc(0);
   #waiting = [];
-  #pauseInside = Infinity;
-  #isInside = false;
   #isClosed = false;
 
   /** Every event so far, `body` parsed as JSON where there is one. */
@@ -37,13 +36,29 @@ export class Child {
   /** Resolves to `{ code, signal }`. */
   exited;
 
-  /** `events` is a pair of sockets for fd 4 where the default will not do. */
-  constructor({ flags = FLAGS, args = [], env = {}, events } = {}) {
-    this.#process = spawn(process.execPath, [...flags, PROGRAM, ...args], {
+  /** `commands` and `events` are pairs of sockets where the defaults will not do. */
+  constructor({
+    flags = FLAGS,
+    program = PROGRAM,
+    memoryLimitMb = 500,
+    env = {},
+    commands,
+    events,
+  } = {}) {
+    const limit = `--max-old-space-size=${memoryLimitMb}`;
+    this.#process = spawn(process.execPath, [...flags, limit, program], {
       env,
       cwd: "/",
-      stdio: ["ignore", "pipe", "pipe", "pipe", events?.childEnd ?? "pipe"],
+      stdio: [
+        "ignore",
+        "pipe",
+        "pipe",
+        commands?.childEnd ?? "pipe",
+        events?.childEnd ?? "pipe",
+      ],
     });
+    this.#commands = commands?.parentEnd ?? this.#process.stdio[3];
+    commands?.childEnd.destroy();
     this.#events = events?.parentEnd ?? this.#process.stdio[4];
     events?.childEnd.destroy();
     this.#process.stdout.on("data", (data) => {
@@ -73,10 +88,6 @@ export class Child {
     return child;
   }
 
-  get #commands() {
-    return this.#process.stdio[3];
-  }
-
   get pid() {
     return this.#process.pid;
   }
@@ -91,12 +102,6 @@ export class Child {
 
   closeCommands() {
     this.#commands.destroy();
-  }
-
-  /** Stops reading once the beginning of an event this large has arrived. */
-  async pausedInside(bytes) {
-    this.#pauseInside = bytes;
-    return this.#until(() => this.#isInside, `event of ${bytes} bytes`);
   }
 
   pauseEvents() {
@@ -114,12 +119,9 @@ export class Child {
     return this.#until(() => this.events.find(matches), String(match));
   }
 
-  /** Waits until `text` is on the child's stdout for the `times`-th time. */
-  async printed(text, times = 1) {
-    return this.#until(
-      () => this.stdout.split(text).length > times,
-      `"${text}" on stdout`,
-    );
+  /** Waits until `text` is on the child's stdout. */
+  async printed(text) {
+    return this.#until(() => this.stdout.includes(text), `"${text}" on stdout`);
   }
 
   /** Waits until `text` is on the child's stderr. */
@@ -134,14 +136,6 @@ export class Child {
     await this.event(isExitOf(execute.run));
     return new RunEvents(
       this.events.filter((event) => event.run === execute.run),
-    );
-  }
-
-  /** Waits until the child has said after this run that it has a warm thread. */
-  async warmedAfter(run) {
-    return this.event(
-      ({ type }, index, events) =>
-        type === "warmed" && events.slice(0, index).some(isExitOf(run)),
     );
   }
 
@@ -191,10 +185,7 @@ export class Child {
     while (this.#buffered.length - offset >= 8) {
       const headerEnd = offset + 8 + this.#buffered.readUInt32BE(offset);
       const bodyEnd = headerEnd + this.#buffered.readUInt32BE(offset + 4);
-      if (this.#buffered.length < bodyEnd) {
-        this.#isInside = bodyEnd - offset >= this.#pauseInside;
-        break;
-      }
+      if (this.#buffered.length < bodyEnd) break;
       const event = JSON.parse(
         this.#buffered.toString("utf8", offset + 8, headerEnd),
       );
@@ -206,13 +197,20 @@ export class Child {
       offset = bodyEnd;
     }
     this.#buffered = this.#buffered.subarray(offset);
-    if (this.#isInside) this.#events.pause();
     this.#settle();
   }
 
   #settle() {
     this.#waiting = this.#waiting.filter((attempt) => !attempt());
   }
+}
+
+/** The run's events up to `exit`, in a child of its own. */
+export async function inChild(execute, input, options) {
+  const child = await Child.ready(options);
+  const run = await child.run(execute, input);
+  await child.exited;
+  return run;
 }
 
 /** The events of one run, with the questions that tests ask. */

@@ -11,12 +11,12 @@ use crate::plan::ExecutionPlan;
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum Command<'a> {
-    /// Keep spare threads, with these adaptor folders loaded.
-    Warm {
-        /// How many.
-        threads: usize,
+    /// Load these before a run comes.
+    Preload {
         /// Folders of adaptors.
         adaptors: &'a [String],
+        /// What of them is otherwise loaded when it is used, as bits that the process has told of another run.
+        later: u32,
     },
     /// Load a run; the body is its input as JSON, empty for `{}`.
     Execute {
@@ -29,11 +29,6 @@ pub enum Command<'a> {
     },
     /// Begin to execute the run that was loaded.
     Go {
-        /// The run.
-        run: &'a RunId,
-    },
-    /// End the thread of a run at once.
-    Cancel {
         /// The run.
         run: &'a RunId,
     },
@@ -97,17 +92,13 @@ mod tests {
         let adaptors = ["/repo/node_modules/a".to_owned()];
         for (command, json) in [
             (
-                Command::Warm {
-                    threads: 1,
+                Command::Preload {
                     adaptors: &adaptors,
+                    later: 2,
                 },
-                r#"{"type":"warm","threads":1,"adaptors":["/repo/node_modules/a"]}"#,
+                r#"{"type":"preload","adaptors":["/repo/node_modules/a"],"later":2}"#,
             ),
             (Command::Go { run: &run }, r#"{"type":"go","run":"r"}"#),
-            (
-                Command::Cancel { run: &run },
-                r#"{"type":"cancel","run":"r"}"#,
-            ),
             (Command::Shutdown, r#"{"type":"shutdown"}"#),
         ] {
             assert_eq!(serde_json::to_string(&command).unwrap(), json);

@@ -44,20 +44,14 @@ pub struct FinishedStep {
     pub state_error: Option<StateError>,
 }
 
-/// Why a run's thread has ended.
+/// Why a child ends with its run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ExitCause {
     /// It had said how the run ended.
     Done,
-    /// By a cancel command.
-    Cancelled,
-    /// Out of memory.
-    Oom,
-    /// It ended itself.
+    /// The run's code has ended the process.
     Exit,
-    /// By an error that nobody caught.
-    Error,
 }
 
 /// What a child tells the parent.
@@ -81,8 +75,8 @@ pub enum ChildEvent {
         /// Why.
         message: String,
     },
-    /// The next run finds a thread that is loaded and warm. Said between runs.
-    Warmed,
+    /// It has loaded what it was to preload. Said before its run has come.
+    Preloaded,
     /// About the run that it executes.
     Run {
         /// The run.
@@ -90,26 +84,24 @@ pub enum ChildEvent {
         /// What.
         event: RunProgress,
     },
-    /// The thread of the run is gone; always the last one of a run.
+    /// The process ends with its run: its last word.
     Exit {
         /// The run.
         run: RunId,
         /// How.
-        exit: ThreadExit,
+        exit: RunExit,
     },
 }
 
-/// How a run's thread ended.
-#[derive(Debug, Clone)]
-pub struct ThreadExit {
+/// How a child ends with its run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunExit {
     /// Why.
     pub cause: ExitCause,
-    /// The thread's exit code.
+    /// The exit code that the run's code gave.
     pub code: Option<i64>,
-    /// The text of an uncaught error.
-    pub message: Option<String>,
-    /// The run has changed something of the process that the next one would meet.
-    pub tainted: bool,
+    /// What the run has used of what is loaded only when used, as bits for [`Command::Preload`](super::Command::Preload).
+    pub later: u32,
 }
 
 /// What an engine tells of a run, whichever engine it is: in order, [`RunProgress::Ended`] last and once.
@@ -117,9 +109,9 @@ pub struct ThreadExit {
 pub enum RunProgress {
     /// The run is loaded.
     WorkflowStart {
-        /// A number that is unique in the child.
+        /// The number of the thread that executes it.
         thread_id: u64,
-        /// Whether the thread had been waiting for a run.
+        /// Whether its adaptors had been loaded before it came.
         warm: bool,
     },
     /// A line of the run's log.
@@ -310,13 +302,16 @@ mod tests {
             RunProgress::WorkflowError { error } if error.error_type.as_deref() == Some("X")
         ));
         assert!(matches!(
-            read(r#"{"type":"exit","run":"r","cause":"oom","code":1}"#, "").unwrap(),
+            read(
+                r#"{"type":"exit","run":"r","cause":"exit","code":1,"later":2}"#,
+                ""
+            )
+            .unwrap(),
             ChildEvent::Exit {
-                exit: ThreadExit {
-                    cause: ExitCause::Oom,
+                exit: RunExit {
+                    cause: ExitCause::Exit,
                     code: Some(1),
-                    message: None,
-                    tainted: false
+                    later: 2,
                 },
                 ..
             }
@@ -334,7 +329,10 @@ mod tests {
             read(r#"{"type":"protocol-error","message":"no"}"#),
             ChildEvent::ProtocolError { message } if message == "no"
         ));
-        assert!(matches!(read(r#"{"type":"warmed"}"#), ChildEvent::Warmed));
+        assert!(matches!(
+            read(r#"{"type":"preloaded"}"#),
+            ChildEvent::Preloaded
+        ));
     }
 
     #[test]

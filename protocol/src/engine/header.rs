@@ -3,9 +3,7 @@
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::events::{
-    ChildEvent, EventError, ExitCause, FinishedStep, RunProgress, Shape, ThreadExit,
-};
+use super::events::{ChildEvent, EventError, ExitCause, FinishedStep, RunExit, RunProgress, Shape};
 use crate::ids::{JobId, RunId};
 use crate::lightning::{Memory, Timestamp};
 use crate::reasons::{EngineError, StateError};
@@ -38,7 +36,7 @@ pub(super) struct Header {
     pub(super) code: Option<i64>,
     pub(super) message: Option<String>,
     #[serde(default)]
-    pub(super) tainted: bool,
+    pub(super) later: u32,
     pub(super) protocol: Option<u32>,
     pub(super) node: Option<String>,
     pub(super) runtime: Option<String>,
@@ -49,7 +47,7 @@ pub(super) struct Header {
 pub(super) enum Kind {
     Ready,
     ProtocolError,
-    Warmed,
+    Preloaded,
     WorkflowStart,
     Log,
     JobStart,
@@ -65,7 +63,7 @@ impl Kind {
         match self {
             Self::Ready => "ready",
             Self::ProtocolError => "protocol-error",
-            Self::Warmed => "warmed",
+            Self::Preloaded => "preloaded",
             Self::WorkflowStart => "workflow-start",
             Self::Log => "log",
             Self::JobStart => "job-start",
@@ -108,15 +106,14 @@ impl Header {
                     message: kind.needs("message", self.message)?,
                 });
             }
-            Kind::Warmed => return Ok(ChildEvent::Warmed),
+            Kind::Preloaded => return Ok(ChildEvent::Preloaded),
             Kind::Exit => {
                 return Ok(ChildEvent::Exit {
                     run: kind.needs("run", run)?,
-                    exit: ThreadExit {
+                    exit: RunExit {
                         cause: kind.needs("cause", self.cause)?,
                         code: self.code,
-                        message: self.message,
-                        tainted: self.tainted,
+                        later: self.later,
                     },
                 });
             }

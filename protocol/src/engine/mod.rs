@@ -9,7 +9,7 @@ mod header;
 
 pub use self::commands::{ChildOptions, Command, ExecuteOptions, NodeOptions};
 pub use self::events::{
-    ChildEvent, EventError, ExitCause, FinishedStep, RunProgress, Shape, ThreadExit,
+    ChildEvent, EventError, ExitCause, FinishedStep, RunExit, RunProgress, Shape,
 };
 pub use self::failure::EngineFailure;
 pub use self::frames::{DecodeError, EncodeError, Frame, FrameDecoder, FrameLimits, encode_frame};

@@ -129,11 +129,6 @@ fn a_wrong_value_is_told_with_its_option_and_what_would_be_right() {
         ),
         ("--log-format", "xml", "give one of `text`, `json`"),
         (
-            "--engine-reuse",
-            "sometimes",
-            "give one of `project`, `never`, `always`",
-        ),
-        (
             "--memory-enforcement",
             "much",
             "give one of `heap`, `cgroup`, `auto`",

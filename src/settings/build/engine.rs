@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use actors::config::{
     AllowedSources, DependencySource, EgressRules, EngineConfig, MemoryEnforcement, NodeConfig,
-    Reuse, SandboxMode, Spares,
+    SandboxMode, Spares,
 };
 use actors::engine_pool::{is_installable, locate};
 
@@ -32,20 +32,11 @@ pub(super) fn resolve(
     let node = from.required(&table::NODE, path);
     let engine_dir = from.optional(&table::ENGINE_DIR, path);
     let cache_dir = from.required(&table::ENGINE_CACHE_DIR, path);
-    let warm = from.required(&table::ENGINE_WARM, values::count(0)) as usize;
     let spares = from.required(&table::ENGINE_SPARES, |text| match text {
         "auto" => Ok(Spares::UpTo(usize::MAX)),
         count => values::count(1)(count)
             .map(|count| Spares::Exactly(count as usize))
             .map_err(|_| ValueError::NotACountOrAuto),
-    });
-    let reuse = from.required(&table::ENGINE_REUSE, |text| {
-        let words = [
-            ("project", Reuse::Project),
-            ("never", Reuse::Never),
-            ("always", Reuse::Always),
-        ];
-        values::one_of(&words, text)
     });
     let sandbox = from.required(&table::SANDBOX, |text| {
         let words = [
@@ -85,9 +76,7 @@ pub(super) fn resolve(
         adaptor_sources,
         monorepo_dir,
         preload,
-        warm,
         spares,
-        reuse,
         sandbox,
         egress,
         memory_enforcement,

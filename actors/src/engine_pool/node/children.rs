@@ -1,7 +1,5 @@
 //! The children of a Node engine: starts them, tells them what `placement.rs` has decided.
 
-mod warming;
-
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,38 +15,45 @@ use super::NodeNews;
 use super::ahead::Ahead;
 use super::child::{Abandon, ChildId, EngineChild, Retire, RunOn};
 use super::launch::Launch;
-use super::placement::{
-    Afterwards, Begin, GivenBack, Lost, Placed, Placement, Prospect, REMEMBERED, Start,
-};
+use super::placement::{Begin, GivenBack, Lost, Needs, Placement, REMEMBERED, Start};
 use super::process;
 use super::surroundings::Surroundings;
-use crate::config::{NodeConfig, Reuse, Spares};
+use crate::config::{NodeConfig, Spares};
 use crate::engine_pool::engine::News;
 use crate::engine_pool::messages::{
     ChildStatus, EgressState, EngineEvent, Execute, MemoryState, Proceed, StopJob,
 };
 use crate::engine_pool::pool::EnginePool;
+use crate::headroom;
 use crate::metrics::Metrics;
 use crate::tell::Tell as _;
 use crate::watched::{ActorEnd, start_watched};
 
-/// How long after a run has taken a child that no project had used the next one is started, unless the run ends before: the
-/// start takes a core for some time, which a short run would feel.
+/// How long after a run has taken a child the next one is started, unless the run ends before: the start takes a core for some
+/// time, which a short run would feel.
 const LONG_RUN: Duration = Duration::from_millis(250);
 
-/// The heap of a child's main thread and of spares before their first run; each run's thread has its run's own limit.
-const CHILD_MEMORY: Mebibytes = Mebibytes::new(500.0);
+/// The heap of children that are started before a run has said how much it may have: the default of `--run-memory`.
+const FIRST_HEAP: Mebibytes = Mebibytes::new(500.0);
+
+/// What a child takes that waits for a run.
+const SPARE: Mebibytes = Mebibytes::new(64.0);
+
+/// The part of the machine's memory that such children may take, as its reciprocal.
+const SHARE_OF_MEMORY: u64 = 4;
 
 /// A child, which is abandoned with its pool: the tasks that read its process would keep both alive.
 struct Child {
     address: Addr<EngineChild>,
-    /// Adaptor folders of its runs, most recently used first.
+    /// The adaptor folders of its run.
     adaptors: Vec<String>,
 }
 
 impl Drop for Child {
     fn drop(&mut self) {
-        self.address.tell(Abandon);
+        if self.address.connected() {
+            self.address.tell(Abandon);
+        }
     }
 }
 
@@ -62,6 +67,8 @@ pub(super) struct Children {
     /// Who hears of a run's end should its child be lost.
     listeners: HashMap<RunId, Recipient<EngineEvent>>,
     ahead: Ahead,
+    /// The heap of the latest run, which the next one will most likely have.
+    heap: Mebibytes,
     metrics: Metrics,
 }
 
@@ -70,17 +77,18 @@ impl Children {
         // More at a time than cores would only slow each other.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let spares = match config.spares {
-            Spares::UpTo(most) => Spares::UpTo(most.min(capacity).min(cores)),
+            Spares::UpTo(most) => Spares::UpTo(most.min(capacity).min(fitting()).max(1)),
             exactly @ Spares::Exactly(_) => exactly,
         };
         Self {
-            placement: Placement::new(capacity, config.reuse, spares),
+            placement: Placement::new(capacity, spares, cores),
             config,
             surroundings: None,
             engine_dir: None,
             children: HashMap::new(),
             listeners: HashMap::new(),
             ahead: Ahead::default(),
+            heap: FIRST_HEAP,
             metrics,
         }
     }
@@ -101,11 +109,18 @@ impl Children {
     }
 
     fn start_spares(&mut self, ctx: &mut Context<EnginePool>) {
-        while let Some(placed) = self.placement.spare(Instant::now()) {
-            if !self.make(&placed, ctx) {
+        while self.placement.lacks_spare(Instant::now()) {
+            let waiting = self.placement.waiting();
+            let preload = self.ahead.next(waiting.map(|has| has.adaptors.as_slice()));
+            let has = Needs {
+                heap: self.heap,
+                adaptors: preload.adaptors.clone(),
+            };
+            let id = self.placement.spare(has.clone());
+            if !self.start(id, &has, ctx) {
                 return;
             }
-            self.warm(placed.child, Prospect::Again);
+            self.tell(id, preload);
             // When the need for it may have passed.
             ctx.run_later(REMEMBERED, |pool, ctx| {
                 pool.hear(News::new(NodeNews::Settled), ctx);
@@ -121,20 +136,8 @@ impl Children {
         self.start_spares(ctx);
     }
 
-    /// Starts the child of a place if it is not there; whether it is.
-    fn make(&mut self, placed: &Placed, ctx: &mut Context<EnginePool>) -> bool {
-        match placed.start {
-            Start::Nothing => true,
-            Start::Child => self.start(placed.child, ctx),
-            Start::ChildInPlaceOf(other) => {
-                self.tell(other, Retire);
-                self.start(placed.child, ctx)
-            }
-        }
-    }
-
     /// Starts a child; whether that can be tried at all.
-    fn start(&mut self, id: ChildId, ctx: &mut Context<EnginePool>) -> bool {
+    fn start(&mut self, id: ChildId, has: &Needs, ctx: &mut Context<EnginePool>) -> bool {
         let (Some(engine_dir), Some(found)) = (&self.engine_dir, &self.surroundings) else {
             self.placement.not_started(id);
             return false;
@@ -154,7 +157,7 @@ impl Children {
             .flatten()
             .collect(),
             root: Arc::clone(&found.root),
-            memory: CHILD_MEMORY,
+            memory: has.heap,
             sandbox: self.config.sandbox,
             egress: Arc::new(self.config.egress.clone()),
             cgroups: found.cgroups.clone(),
@@ -169,8 +172,11 @@ impl Children {
         let address = start_watched(child, ctx, move |end, pool: &mut EnginePool, ctx| {
             pool.hear(News::new(NodeNews::ChildEnded(id, end)), ctx);
         });
-        let adaptors = Vec::new();
-        self.children.insert(id, Child { address, adaptors });
+        let child = Child {
+            address,
+            adaptors: Vec::new(),
+        };
+        self.children.insert(id, child);
         true
     }
 
@@ -188,9 +194,16 @@ impl Children {
     pub(super) fn execute(&mut self, request: Execute, ctx: &mut Context<EnginePool>) {
         let run_id = request.run_id.clone();
         let project = request.project_id.clone();
-        let placed = self.placement.place(&run_id, project, Instant::now());
+        let needs = Needs {
+            heap: Mebibytes::new(request.options.memory_limit_mb),
+            adaptors: adaptor_folders(&request),
+        };
+        let placed = (self.placement).place(&run_id, project, &needs, Instant::now());
         let id = placed.child;
-        if !self.make(&placed, ctx) {
+        if let Start::ChildInPlaceOf(other) = placed.start {
+            self.tell(other, Retire);
+        }
+        if placed.start != Start::Nothing && !self.start(id, &needs, ctx) {
             event!(table::ENGINE_NO_CHILD, run_id = run_id.as_str(); "no engine child can be started for run {run_id}");
             self.listeners.remove(&run_id);
             let why = "the engine is not available".to_owned();
@@ -202,11 +215,12 @@ impl Children {
             "run {run_id} goes to engine child {}", id.0
         );
         self.listeners.insert(run_id, request.events.clone());
-        self.remember_adaptors(id, &request);
-        self.tell(id, RunOn(request));
-        if self.config.reuse != Reuse::Never {
-            self.warm(id, placed.prospect);
+        self.heap = needs.heap;
+        self.ahead.used(needs.adaptors.clone());
+        if let Some(child) = self.children.get_mut(&id) {
+            child.adaptors = needs.adaptors;
         }
+        self.tell(id, RunOn(request));
         ctx.run_later(LONG_RUN, |pool, ctx| {
             pool.hear(News::new(NodeNews::Settled), ctx);
         });
@@ -230,25 +244,37 @@ impl Children {
         self.placement.ready(id, pid);
     }
 
-    pub(super) fn warmed(&mut self, id: ChildId) {
-        self.placement.warmed(id);
+    /// A child has loaded what it was to preload: there may be a core for the next one.
+    pub(super) fn preloaded(&mut self, id: ChildId, ctx: &mut Context<EnginePool>) {
+        self.placement.preloaded(id);
+        self.start_spares(ctx);
     }
 
-    /// A child's run has ended: it is warmed for the next one, or retired.
-    pub(super) fn idle(
+    /// A child's run has ended, and it ends with it; `later` is what the run used of what is loaded only when used.
+    pub(super) fn ended(
         &mut self,
         id: ChildId,
         run: &RunId,
-        reusable: bool,
+        later: u32,
         ctx: &mut Context<EnginePool>,
     ) {
         self.listeners.remove(run);
-        match self.placement.idle(id, run, reusable) {
-            Afterwards::Warm => self.warm(id, Prospect::Again),
-            Afterwards::Retire => self.tell(id, Retire),
-            Afterwards::Nothing => {}
+        self.placement.ended(id, run);
+        if let Some(child) = self.children.get_mut(&id) {
+            self.ahead
+                .used_later(std::mem::take(&mut child.adaptors), later);
         }
         self.start_spares(ctx);
+    }
+
+    /// Has these folders loaded by children that wait until runs have told what they use.
+    pub(super) fn preload(&mut self, folders: Vec<String>) {
+        self.ahead.want(folders);
+        for id in self.placement.free().collect::<Vec<_>>() {
+            let preload = self.ahead.next(std::iter::empty());
+            self.placement.loads(id, preload.adaptors.clone());
+            self.tell(id, preload);
+        }
     }
 
     /// A run came back from a child that was dead or dying when it got it.
@@ -356,4 +382,18 @@ fn tell_lost(run_id: &RunId, lost: Lost, listener: &Recipient<EngineEvent>) {
             permit: None,
         });
     }
+}
+
+fn adaptor_folders(request: &Execute) -> Vec<String> {
+    let links = request.plan.steps.values().map(|step| step.linker.values());
+    let mut folders: Vec<String> = links.flatten().map(|link| link.path.clone()).collect();
+    folders.sort_unstable();
+    folders.dedup();
+    folders
+}
+
+/// How many children that wait fit into the memory that there is.
+fn fitting() -> usize {
+    let available = headroom::available_bytes().unwrap_or(u64::MAX);
+    usize::try_from(available / SHARE_OF_MEMORY / SPARE.bytes()).unwrap_or(usize::MAX)
 }

@@ -13,8 +13,8 @@ use super::error::LaunchError;
 use super::memory;
 use crate::config::{EgressRules, NodeConfig};
 
-/// The C library's settings in a child. Threads come and go there with every run: with an arena for each of them, and without
-/// giving back what is free, five children kept 100 MB more after a burst.
+/// The C library's settings in a child: an arena for each thread, and free memory that is kept, would make each of them larger by
+/// some 20 MB.
 const ALLOCATOR: [(&str, &str); 3] = [
     ("MALLOC_ARENA_MAX", "1"),
     ("MALLOC_TRIM_THRESHOLD_", "131072"),
@@ -57,7 +57,7 @@ impl Launch {
         }
     }
 
-    /// `node engine_dir/main.mjs`, confined.
+    /// `node engine_dir/main.cjs`, confined.
     ///
     /// # Errors
     /// Where Node is not.
@@ -72,11 +72,13 @@ impl Launch {
         let mut readable = self.readable.clone();
         readable.push(self.engine_dir.clone());
         let bytes = memory::most_bytes(self.memory);
+        // V8 counts whole MiB.
+        let heap = self.memory.get().ceil().max(1.0);
         let args = vec![
             "--experimental-vm-modules".into(),
             "--no-warnings".into(),
-            format!("--max-old-space-size={}", self.memory).into(),
-            self.engine_dir.join("main.mjs").into(),
+            format!("--max-old-space-size={heap}").into(),
+            self.engine_dir.join("main.cjs").into(),
         ];
         let group = self.cgroups.clone();
         Ok(Spec {

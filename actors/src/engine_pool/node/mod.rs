@@ -55,7 +55,7 @@ enum NodeNews {
     Validate,
     /// Some time has passed, after which other children may be needed.
     Settled,
-    /// These adaptor folders are to be loaded by spare threads.
+    /// These adaptor folders are to be loaded ahead.
     Preloaded(Vec<String>),
     /// A child has something to say.
     Child(ChildId, ChildUpdate),
@@ -201,8 +201,8 @@ impl NodeEngine {
                 self.handshake
                     .send_replace(Some(Handshake { node, runtime }));
             }
-            ChildUpdate::Warmed => self.children.warmed(id),
-            ChildUpdate::Idle { run, reusable } => self.children.idle(id, &run, reusable, ctx),
+            ChildUpdate::Preloaded => self.children.preloaded(id, ctx),
+            ChildUpdate::Ended { run, later } => self.children.ended(id, &run, later, ctx),
             ChildUpdate::Declined(request) => self.children.declined(id, *request, ctx),
             ChildUpdate::Dead { why } => self.children.dead(id, why),
         }

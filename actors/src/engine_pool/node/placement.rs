@@ -1,7 +1,7 @@
-//! Which child takes a run, and how many there are. No actor, no I/O.
+//! Which child takes a run, and how many wait for one. No actor, no I/O.
 //!
-//! A child serves one project unless the configuration says otherwise, and some children that no project has used are kept
-//! ready (`demand.rs`), so that there are never more than the capacity and these.
+//! A child executes one run. Some are kept ready (`demand.rs`), with adaptors that a run is likely to use (`ahead.rs`), and there
+//! are never more than the capacity and these.
 
 mod decisions;
 mod demand;
@@ -14,14 +14,13 @@ use std::time::Instant;
 use indexmap::IndexMap;
 use protocol::engine::EngineFailure;
 use protocol::ids::{ProjectId, RunId};
+use protocol::size::Mebibytes;
 
-pub(super) use self::decisions::{
-    Afterwards, Begin, GivenBack, Gone, Lost, Placed, Prospect, Start,
-};
+pub(super) use self::decisions::{Begin, GivenBack, Gone, Lost, Placed, Start};
 use self::demand::Demand;
 pub(super) use self::demand::REMEMBERED;
 use super::child::ChildId;
-use crate::config::{Reuse, Spares};
+use crate::config::Spares;
 use crate::engine_pool::messages::{ChildState, ChildStatus};
 
 /// Children that may die before one run has begun: somebody may have killed all idle ones, but a run whose loading kills
@@ -30,22 +29,28 @@ const MOST_DEATHS: u32 = 3;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Use {
-    /// `warm` when it has a thread that is loaded.
+    /// It waits for its run; `loaded` once it has preloaded its adaptors.
     Free {
-        warm: bool,
+        loaded: bool,
     },
     Busy(RunId),
-    /// It takes no more runs.
+    /// It takes no run any more.
     Retired,
 }
 
-/// Whose runs a child serves.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Bound {
-    /// It has served none yet.
-    Nobody,
-    /// A project, or those runs that name none.
-    To(Option<ProjectId>),
+/// What a run needs of a process.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Needs {
+    /// Its heap, which is fixed when the process starts.
+    pub(super) heap: Mebibytes,
+    /// Folders of adaptors, which it can load itself.
+    pub(super) adaptors: Vec<String>,
+}
+
+impl Needs {
+    fn are_met(&self, adaptors: &[String]) -> bool {
+        self.adaptors.iter().all(|folder| adaptors.contains(folder))
+    }
 }
 
 #[derive(Debug)]
@@ -53,10 +58,9 @@ struct Entry {
     used: Use,
     /// Its process, once it has answered.
     ready: Option<u32>,
-    bound: Bound,
-    /// How many runs had ended in all children when its last one did: the smaller, the longer it has had to warm up.
-    idle_since: u64,
-    runs: u64,
+    /// What it was started with and loads ahead.
+    has: Needs,
+    project: Option<ProjectId>,
     /// Why its process has died.
     why: Option<String>,
 }
@@ -88,28 +92,26 @@ enum Intake {
 #[derive(Debug)]
 pub(super) struct Placement {
     capacity: usize,
-    reuse: Reuse,
+    /// Children that are started at a time while no run waits for them.
+    at_once: usize,
     intake: Intake,
     next: u64,
     children: IndexMap<ChildId, Entry>,
     runs: HashMap<RunId, Assigned>,
-    /// Runs that have ended.
-    ended: u64,
     demand: Demand,
 }
 
 impl Placement {
-    /// For up to `capacity` runs at a time.
-    pub(super) fn new(capacity: usize, reuse: Reuse, spares: Spares) -> Self {
+    /// For up to `capacity` runs at a time. Of the children that are kept ready `at_once` are started at a time.
+    pub(super) fn new(capacity: usize, spares: Spares, at_once: usize) -> Self {
         Self {
             capacity,
-            reuse,
+            at_once,
             intake: Intake::Open,
             next: 0,
             children: IndexMap::new(),
             runs: HashMap::new(),
-            ended: 0,
-            demand: Demand::new(capacity, spares),
+            demand: Demand::new(spares),
         }
     }
 
@@ -125,68 +127,50 @@ impl Placement {
             .count()
     }
 
-    /// The child that has been idle longest of those whose binding is `eligible`.
-    fn idle_longest(&self, eligible: impl Fn(&Bound) -> bool) -> Option<ChildId> {
-        self.children
-            .iter()
-            .filter(|(_, child)| matches!(child.used, Use::Free { .. }) && eligible(&child.bound))
-            .min_by_key(|(_, child)| child.idle_since)
-            .map(|(id, _)| *id)
-    }
-
     fn retire(&mut self, id: ChildId) {
         if let Some(child) = self.children.get_mut(&id) {
             child.used = Use::Retired;
         }
     }
 
-    fn add(&mut self) -> ChildId {
+    fn add(&mut self, has: Needs) -> ChildId {
         self.next += 1;
         let id = ChildId(self.next);
         self.children.insert(
             id,
             Entry {
-                used: Use::Free { warm: false },
+                used: Use::Free { loaded: false },
                 ready: None,
-                bound: Bound::Nobody,
-                idle_since: 0,
-                runs: 0,
+                has,
+                project: None,
                 why: None,
             },
         );
         id
     }
 
-    /// Gives a run to a child of its project or one that no project has used, else to a new one. Of several, to that which
-    /// can begin at once: it has a warm thread, or has had the longest time to load one. So runs that follow closely use
-    /// more and more children, and others one.
+    /// Gives a run to a child that waits, else to a new one. Of several, to that which can begin first: it has loaded what the run
+    /// needs, or is about to.
     pub(super) fn place(
         &mut self,
         run: &RunId,
         project: Option<ProjectId>,
+        needs: &Needs,
         now: Instant,
     ) -> Placed {
-        let any = self.reuse == Reuse::Always;
         if !self.runs.contains_key(run) {
-            self.demand.placed(project.clone());
+            self.demand.took(now);
         }
-        let prospect = if any || self.demand.recurs(project.as_ref()) {
-            Prospect::Again
-        } else {
-            Prospect::Once
-        };
-        let bound = Bound::To(project);
-        let is_new = self.children.values().all(|child| child.bound != bound);
         let chosen = self
             .children
             .iter()
             .filter_map(|(id, child)| match child.used {
-                Use::Free { warm } => {
-                    let own = any || child.bound == bound;
-                    let rank = (warm, own, child.ready.is_some(), Reverse(child.idle_since));
-                    (own || child.bound == Bound::Nobody).then_some((id, rank))
+                Use::Free { loaded } if child.has.heap == needs.heap => {
+                    let met = needs.are_met(&child.has.adaptors);
+                    let rank = (met && loaded, met, child.ready.is_some(), Reverse(id.0));
+                    Some((id, rank))
                 }
-                Use::Busy(_) | Use::Retired => None,
+                Use::Free { .. } | Use::Busy(_) | Use::Retired => None,
             })
             .max_by_key(|(_, rank)| *rank)
             .map(|(id, _)| *id);
@@ -194,16 +178,12 @@ impl Placement {
             Some(id) => (id, Start::Nothing),
             None => {
                 let start = self.make_room(now);
-                (self.add(), start)
+                (self.add(needs.clone()), start)
             }
         };
         if let Some(entry) = self.children.get_mut(&child) {
-            if is_new {
-                self.demand.took(now);
-            }
             entry.used = Use::Busy(run.clone());
-            entry.bound = bound;
-            entry.runs += 1;
+            entry.project = project;
         }
         self.runs
             .entry(run.clone())
@@ -213,19 +193,15 @@ impl Placement {
                 asked: Asked::Load,
                 deaths: 0,
             });
-        Placed {
-            child,
-            start,
-            prospect,
-        }
+        Placed { child, start }
     }
 
-    /// Retires an idle child of another project when there are as many as there may be.
+    /// Retires a child that waits, but not for such a run, when there are as many as there may be.
     fn make_room(&mut self, now: Instant) -> Start {
         if self.living() < self.capacity + self.demand.spares(now).max(1) {
             return Start::Child;
         }
-        let Some(idle) = self.idle_longest(|_| true) else {
+        let Some(idle) = self.free().next() else {
             return Start::Child;
         };
         self.retire(idle);
@@ -260,39 +236,28 @@ impl Placement {
         }
     }
 
-    /// A child has a warm thread. If a run is on its way there, it will take it.
-    pub(super) fn warmed(&mut self, id: ChildId) {
+    /// A child has loaded what it was to preload, unless a run has taken it before.
+    pub(super) fn preloaded(&mut self, id: ChildId) {
         if let Some(child) = self.children.get_mut(&id)
-            && let Use::Free { warm } = &mut child.used
+            && let Use::Free { loaded } = &mut child.used
         {
-            *warm = true;
+            *loaded = true;
         }
     }
 
-    /// A child's run has ended; not `reusable` when it left something behind.
-    pub(super) fn idle(&mut self, id: ChildId, run: &RunId, reusable: bool) -> Afterwards {
+    /// A child that waits loads something else, too.
+    pub(super) fn loads(&mut self, id: ChildId, adaptors: Vec<String>) {
+        if let Some(child) = self.children.get_mut(&id) {
+            child.has.adaptors.extend(adaptors);
+            child.has.adaptors.sort_unstable();
+            child.used = Use::Free { loaded: false };
+        }
+    }
+
+    /// A child's run has ended, and it ends with it.
+    pub(super) fn ended(&mut self, id: ChildId, run: &RunId) {
         self.runs.remove(run);
-        self.ended += 1;
-        let Some(child) = self.children.get_mut(&id) else {
-            return Afterwards::Nothing;
-        };
-        if child.used == Use::Retired {
-            return Afterwards::Nothing;
-        }
-        if !reusable || self.reuse == Reuse::Never || self.intake == Intake::Closed {
-            child.used = Use::Retired;
-            return Afterwards::Retire;
-        }
-        child.used = Use::Free { warm: false };
-        child.idle_since = self.ended;
-        match &child.bound {
-            Bound::To(project)
-                if self.reuse == Reuse::Project && !self.demand.recurs(project.as_ref()) =>
-            {
-                Afterwards::Nothing
-            }
-            Bound::To(_) | Bound::Nobody => Afterwards::Warm,
-        }
+        self.retire(id);
     }
 
     /// A run came back from a child that was dead or dying when it got it.
@@ -366,12 +331,20 @@ impl Placement {
     pub(super) fn status(&self) -> Vec<ChildStatus> {
         self.children.values().map(status).collect()
     }
+
+    /// What the children that wait have been started with.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &Needs> {
+        self.children
+            .values()
+            .filter(|child| matches!(child.used, Use::Free { .. }))
+            .map(|child| &child.has)
+    }
 }
 
 fn status(child: &Entry) -> ChildStatus {
     let (state, warm, run) = match &child.used {
-        Use::Free { warm } if child.ready.is_some() => (ChildState::Idle, *warm, None),
-        Use::Free { warm } => (ChildState::Spawning, *warm, None),
+        Use::Free { loaded } if child.ready.is_some() => (ChildState::Idle, *loaded, None),
+        Use::Free { .. } => (ChildState::Spawning, false, None),
         Use::Busy(run) => (ChildState::Busy, false, Some(run.clone())),
         Use::Retired => (ChildState::Dying, false, None),
     };
@@ -380,11 +353,7 @@ fn status(child: &Entry) -> ChildStatus {
         state,
         warm,
         run,
-        project: match &child.bound {
-            Bound::Nobody => None,
-            Bound::To(project) => project.clone(),
-        },
-        runs: child.runs,
+        project: child.project.clone(),
     }
 }
 

@@ -16,7 +16,7 @@ pub(super) struct Execution {
     pub(super) memory: Memory,
     /// When it was handed to this child.
     pub(super) begun: Instant,
-    /// How often the child has said that it is warm, which may cross the run on its way.
+    /// How often the child has said that it has preloaded, which may cross the run on its way.
     pub(super) crossings: u32,
 }
 

@@ -1,9 +1,9 @@
-//! What the end of a thread or a process means for the run in it.
+//! What the end of a process means for the run in it.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 
-use protocol::engine::{EngineFailure, ExitCause, ThreadExit};
+use protocol::engine::{EngineFailure, RunExit};
 
 const SIGTRAP: i32 = 5;
 const SIGABRT: i32 = 6;
@@ -48,19 +48,10 @@ impl ProcessExit {
     }
 }
 
-/// What a run died of whose thread ended before the run was over.
-pub(super) fn of_thread(exit: &ThreadExit) -> EngineFailure {
-    match exit.cause {
-        ExitCause::Oom => EngineFailure::OutOfMemory,
-        ExitCause::Error => {
-            let message = exit.message.clone();
-            EngineFailure::Internal(
-                message.unwrap_or_else(|| "the engine thread failed".to_owned()),
-            )
-        }
-        ExitCause::Exit | ExitCause::Cancelled | ExitCause::Done => EngineFailure::ThreadExited {
-            code: exit.code.unwrap_or_default(),
-        },
+/// What a run died of whose code has ended the process before the run was over: the reference says it of a thread.
+pub(super) fn of_run(exit: RunExit) -> EngineFailure {
+    EngineFailure::ThreadExited {
+        code: exit.code.unwrap_or_default(),
     }
 }
 

@@ -4,7 +4,7 @@ use actix::prelude::*;
 
 use super::EngineChild;
 use super::machine::Event;
-use super::messages::{Abandon, Retire, RunOn, Warm};
+use super::messages::{Abandon, Preload, Retire, RunOn};
 use crate::engine_pool::messages::{Proceed, StopJob};
 
 impl Handler<RunOn> for EngineChild {
@@ -31,11 +31,11 @@ impl Handler<StopJob> for EngineChild {
     }
 }
 
-impl Handler<Warm> for EngineChild {
+impl Handler<Preload> for EngineChild {
     type Result = ();
 
-    fn handle(&mut self, warm: Warm, ctx: &mut Self::Context) {
-        self.on(Event::Warm(warm), ctx);
+    fn handle(&mut self, preload: Preload, ctx: &mut Self::Context) {
+        self.on(Event::Preload(preload), ctx);
     }
 }
 

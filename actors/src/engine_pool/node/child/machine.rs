@@ -4,13 +4,13 @@
 use std::time::{Duration, Instant};
 
 use log_events::LogEvent;
-use protocol::engine::{ChildEvent, EncodeError, RunProgress, ThreadExit};
+use protocol::engine::{ChildEvent, EncodeError, RunExit, RunProgress};
 use protocol::ids::RunId;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::execution::{Execution, Stop};
 use super::exit::ProcessExit;
-use super::messages::{ChildUpdate, Warm};
+use super::messages::{ChildUpdate, Preload};
 use super::table::StateKind;
 use crate::engine_pool::messages::Execute;
 use crate::engine_pool::node::error::LaunchError;
@@ -18,9 +18,7 @@ use crate::transitions;
 
 /// How long a child may take to end itself once its sockets have ended, before it is killed.
 pub(super) const DEAF: Duration = Duration::from_secs(1);
-/// How long it may take to end a thread: a cancelled job stops within a second, of which the kill needs some.
-pub(super) const UNSTOPPED: Duration = Duration::from_millis(800);
-/// How long the thread of a run that is over may take to end. A job can prevent that, and would hold a process for ever.
+/// How long it may live when its run is over. A job can keep it from ending, and would hold it for ever.
 pub(super) const OVERSTAY: Duration = Duration::from_secs(5);
 /// How often the size of a busy child is looked at: a job fills 100 MiB in this time at most.
 pub(super) const WATCH: Duration = Duration::from_millis(100);
@@ -49,18 +47,16 @@ pub(super) enum Event {
     Proceed(RunId),
     /// Somebody wants the run to stop.
     Stop(RunId),
-    /// Adaptors that spare threads are to load.
-    Warm(Warm),
-    /// It is to take no further run.
+    /// Adaptors that it is to load before its run comes.
+    Preload(Preload),
+    /// It is not to take a run any more.
     Retire,
     /// The process said something that can be read.
     Said(ChildEvent, Option<OwnedSemaphorePermit>),
-    /// The process said that the thread of its run has ended.
-    ThreadEnded {
+    /// The process said that it ends with its run.
+    RunEnded {
         run: RunId,
-        exit: ThreadExit,
-        /// Whether there are files in its private folder.
-        files: Files,
+        exit: RunExit,
     },
     /// The process did what its side of the wire never does; what.
     Broke(String),
@@ -83,13 +79,6 @@ pub(super) enum Event {
     Elapsed(Timer),
 }
 
-/// What a run left in its process's private folder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Files {
-    None,
-    Some,
-}
-
 /// What times are for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Timer {
@@ -99,9 +88,7 @@ pub(super) enum Timer {
     Closed(String),
     /// A process that was asked to has to have ended.
     Shutdown,
-    /// The thread of a run that was told to stop has to have ended.
-    Unstopped(RunId),
-    /// The thread of a run that is over has to have ended.
+    /// A process whose run is over has to have said that it ends.
     Overstay(RunId),
     /// The process's size is to be looked at.
     Watch(RunId),
@@ -143,7 +130,7 @@ pub(super) enum Effect {
     },
     /// Counts a handshake, so long after the start.
     CountSpawn(Duration),
-    /// Counts a run that was loaded, by a warm thread or not, so long after it was handed to the child.
+    /// Counts a run that was loaded, with its adaptors loaded before or not, so long after it was handed to the child.
     CountLoad {
         warm: bool,
         after: Duration,
@@ -153,40 +140,21 @@ pub(super) enum Effect {
 /// A command to the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Order {
-    Warm(Warm),
+    Preload(Preload),
     /// The run of [`Machine::execution`].
     Execute,
     Go(RunId),
-    Cancel(RunId),
     Shutdown,
-}
-
-/// What a child does when its run has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Next {
-    Idle,
-    Retire,
 }
 
 pub(super) enum State {
     /// Its process is about to be started.
     Spawning,
     /// The process has not answered yet; a run may be on its way to it.
-    Handshake {
-        execution: Option<Box<Execution>>,
-        next: Next,
-    },
+    Handshake(Option<Box<Execution>>),
+    /// It waits for its run.
     Idle,
-    Busy {
-        execution: Box<Execution>,
-        next: Next,
-    },
-    /// The thread of the run was told to end.
-    Stopping {
-        execution: Box<Execution>,
-        stop: Stop,
-        next: Next,
-    },
+    Busy(Box<Execution>),
     /// The process was asked to end, or ends by itself.
     Retiring,
     /// The process was killed; its run, if it still has one, ends with it.
@@ -220,8 +188,8 @@ impl Machine {
     /// The run in work, or on its way to the process.
     pub(super) fn execution(&self) -> Option<&Execution> {
         match &self.state {
-            State::Handshake { execution, .. } => execution.as_deref(),
-            State::Busy { execution, .. } | State::Stopping { execution, .. } => Some(execution),
+            State::Handshake(execution) => execution.as_deref(),
+            State::Busy(execution) => Some(execution),
             State::Dying { last, .. } => last.as_ref().map(|(execution, _)| &**execution),
             State::Spawning | State::Idle | State::Retiring | State::Gone => None,
         }
@@ -234,18 +202,13 @@ impl Machine {
         self.state = match event {
             // Whoever has no place for a run gives it back.
             Event::Execute(request) => self.execute(state, request, now),
-            Event::Warm(warm) => self.warm(state, warm),
+            Event::Preload(preload) => self.preload(state, preload),
             Event::Exited(exit) => self.exited(state, &exit),
             event => match state {
                 State::Spawning => self.spawning(event),
-                State::Handshake { execution, next } => self.handshake(event, execution, next, now),
+                State::Handshake(execution) => self.handshake(event, execution, now),
                 State::Idle => self.idle(event),
-                State::Busy { execution, next } => self.busy(event, execution, next, now),
-                State::Stopping {
-                    execution,
-                    stop,
-                    next,
-                } => self.stopping(event, execution, stop, next),
+                State::Busy(execution) => self.busy(event, execution, now),
                 State::Retiring => self.retiring(event),
                 State::Dying { why, last } => self.dying(event, why, last),
                 State::Gone => State::Gone,
@@ -262,10 +225,9 @@ impl Machine {
     pub(super) fn kind(&self) -> StateKind {
         match self.state {
             State::Spawning => StateKind::Spawning,
-            State::Handshake { .. } => StateKind::Handshake,
+            State::Handshake(_) => StateKind::Handshake,
             State::Idle => StateKind::Idle,
-            State::Busy { .. } => StateKind::Busy,
-            State::Stopping { .. } => StateKind::Stopping,
+            State::Busy(_) => StateKind::Busy,
             State::Retiring => StateKind::Retiring,
             State::Dying { .. } => StateKind::Dying,
             State::Gone => StateKind::Gone,
@@ -279,10 +241,7 @@ impl Machine {
     fn execute(&mut self, state: State, request: Box<Execute>, now: Instant) -> State {
         let before = match state {
             State::Idle => StateKind::Idle,
-            State::Handshake {
-                execution: None,
-                next: Next::Idle,
-            } => StateKind::Handshake,
+            State::Handshake(None) => StateKind::Handshake,
             other => {
                 self.act(Effect::Report(ChildUpdate::Declined(request)));
                 return other;
@@ -291,33 +250,21 @@ impl Machine {
         let execution = Box::new(Execution::new(*request, now));
         self.act(Effect::Admit);
         self.act(Effect::Send(Order::Execute));
-        let next = Next::Idle;
         if before == StateKind::Idle {
-            State::Busy { execution, next }
+            State::Busy(execution)
         } else {
-            State::Handshake {
-                execution: Some(execution),
-                next,
-            }
+            State::Handshake(Some(execution))
         }
     }
 
-    fn warm(&mut self, state: State, warm: Warm) -> State {
+    fn preload(&mut self, state: State, preload: Preload) -> State {
         match &state {
-            State::Idle
-            | State::Handshake {
-                next: Next::Idle, ..
+            State::Idle | State::Handshake(None) => {
+                self.act(Effect::Send(Order::Preload(preload)));
             }
-            | State::Busy {
-                next: Next::Idle, ..
-            }
-            | State::Stopping {
-                next: Next::Idle, ..
-            } => self.act(Effect::Send(Order::Warm(warm))),
             State::Spawning
-            | State::Handshake { .. }
-            | State::Busy { .. }
-            | State::Stopping { .. }
+            | State::Handshake(Some(_))
+            | State::Busy(_)
             | State::Retiring
             | State::Dying { .. }
             | State::Gone => {}

@@ -9,12 +9,12 @@ use crate::engine_pool::messages::Execute;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::engine_pool) struct ChildId(pub(in crate::engine_pool) u64);
 
-/// Executes a run on this child.
+/// Executes its run on this child.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(in crate::engine_pool) struct RunOn(pub(in crate::engine_pool) Execute);
 
-/// Ends the child when its run has ended.
+/// Ends the child unless it has a run, with which it ends anyway.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(in crate::engine_pool) struct Retire;
@@ -24,14 +24,15 @@ pub(in crate::engine_pool) struct Retire;
 #[rtype(result = "()")]
 pub(in crate::engine_pool) struct Abandon;
 
-/// Keeps spare threads with these adaptors.
+/// Has these loaded before a run comes.
 #[derive(Message)]
 #[rtype(result = "()")]
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::engine_pool) struct Warm {
-    /// How many, none for a child that is not expected to have another run.
-    pub(in crate::engine_pool) threads: usize,
+pub(in crate::engine_pool) struct Preload {
+    /// Folders of adaptors.
     pub(in crate::engine_pool) adaptors: Vec<String>,
+    /// What of them is otherwise loaded when it is used, as earlier runs have told.
+    pub(in crate::engine_pool) later: u32,
 }
 
 /// What a child tells its pool.
@@ -42,10 +43,10 @@ pub(in crate::engine_pool) enum ChildUpdate {
         node: String,
         runtime: String,
     },
-    /// The next run on it finds a thread that is loaded and warm.
-    Warmed,
-    /// Its run has ended, it can take another; `reusable` is false when the run left something behind.
-    Idle { run: RunId, reusable: bool },
+    /// It has loaded what it was to preload.
+    Preloaded,
+    /// Its run has ended, and it ends with it; `later` as in [`Preload`], of what the run has used.
+    Ended { run: RunId, later: u32 },
     /// It cannot execute this run, of which nothing was told yet.
     Declined(Box<Execute>),
     /// The process is dead; why. The child stays to decline what is on its way to it, until it is abandoned.

@@ -1,15 +1,14 @@
-//! `EngineChild`: one Node process, one run at a time.
+//! `EngineChild`: one Node process, which executes one run and ends with it.
 //!
 //! *Owns* the process and its sockets. What it does next is decided in `machine.rs` (what there is), `states.rs` and
 //! `steps.rs` (what follows from what); `table.rs` has all transitions:
 //!
 //! ```text
-//! Spawning ──▶ Handshake ──ready──▶ Idle ◀──thread ended── Busy ──stop, time over──▶ Stopping ──thread ended──▶ Idle
-//!                                    └──────execute──────▶ Busy
-//! any ──retire──▶ Retiring      any ──violation, too late, too large──▶ Dying      any ──process dead──▶ Gone
+//! Spawning ──▶ Handshake ──ready──▶ Idle ──execute──▶ Busy ──run ended, stop, time over──▶ Dying
+//! without a run ──retire──▶ Retiring      any ──violation, too late, too large──▶ Dying      any ──process dead──▶ Gone
 //! ```
 //!
-//! *Accepts* [`RunOn`], [`Proceed`], [`StopJob`], [`Warm`], [`Retire`], [`Abandon`]. *Emits* [`EngineEvent`]s to the run,
+//! *Accepts* [`RunOn`], [`Proceed`], [`StopJob`], [`Preload`], [`Retire`], [`Abandon`]. *Emits* [`EngineEvent`]s to the run,
 //! [`ChildUpdate`]s to the pool. *If it dies* the process is killed with it, and the pool, which watches it, ends its run.
 
 use std::rc::Rc;
@@ -44,8 +43,8 @@ mod tests;
 
 use self::exit::ProcessExit;
 use self::files::FilesWatch;
-use self::machine::{Effect, Event, Files, Machine, Order, Timer};
-pub(super) use self::messages::{Abandon, ChildId, ChildUpdate, Retire, RunOn, Warm};
+use self::machine::{Effect, Event, Machine, Order, Timer};
+pub(super) use self::messages::{Abandon, ChildId, ChildUpdate, Preload, Retire, RunOn};
 use self::table::StateKind;
 use self::vigil::{LOOK, Vigil};
 use super::error::LaunchError;
@@ -102,7 +101,7 @@ impl EngineChild {
             process: None,
             active: SharedRun::default(),
             files: FilesWatch::new(config.files.bytes()),
-            vigil: Vigil::new(config.warm),
+            vigil: Vigil::default(),
             listener: None,
         }
     }
@@ -186,10 +185,10 @@ impl EngineChild {
         let nothing = Bytes::new();
         let execution = self.machine.execution();
         let (command, body) = match (order, execution) {
-            (Order::Warm(warm), _) => (
-                Command::Warm {
-                    threads: warm.threads,
-                    adaptors: &warm.adaptors,
+            (Order::Preload(preload), _) => (
+                Command::Preload {
+                    adaptors: &preload.adaptors,
+                    later: preload.later,
                 },
                 &nothing,
             ),
@@ -207,7 +206,6 @@ impl EngineChild {
             }
             (Order::Execute, None) => return Ok(()),
             (Order::Go(run), _) => (Command::Go { run }, &nothing),
-            (Order::Cancel(run), _) => (Command::Cancel { run }, &nothing),
             (Order::Shutdown, _) => (Command::Shutdown, &nothing),
         };
         let parts = encode_frame(&command, body)?;
@@ -284,14 +282,9 @@ impl EngineChild {
         self.pool.tell(News::new(NodeNews::Child(self.id, update)));
     }
 
-    fn read(&mut self, frame: &Frame, permit: Option<OwnedSemaphorePermit>) -> Event {
+    fn read(frame: &Frame, permit: Option<OwnedSemaphorePermit>) -> Event {
         match ChildEvent::from_frame(frame) {
-            Ok(ChildEvent::Exit { run, exit }) => {
-                let process = self.process.as_ref();
-                let has_files = process.is_some_and(|process| process.control.has_files());
-                let files = if has_files { Files::Some } else { Files::None };
-                Event::ThreadEnded { run, exit, files }
-            }
+            Ok(ChildEvent::Exit { run, exit }) => Event::RunEnded { run, exit },
             Ok(event) => Event::Said(event, permit),
             Err(error) => Event::Broke(error.to_string()),
         }
@@ -379,7 +372,7 @@ impl Handler<FromProcess> for EngineChild {
                 self.refused(refusal, ctx);
                 return;
             }
-            FromProcess::Frame(frame, permit) => self.read(&frame, permit),
+            FromProcess::Frame(frame, permit) => Self::read(&frame, permit),
             FromProcess::Broke(what) => Event::Broke(what),
             FromProcess::Closed(what) => Event::Closed(what.to_owned()),
             FromProcess::Exited(status) => Event::Exited(ProcessExit {

@@ -7,10 +7,9 @@ use protocol::engine::{ChildEvent, RunProgress};
 
 use super::execution::{Execution, Stop};
 use super::exit::ProcessExit;
-use super::machine::{DEAF, Effect, Event, Machine, Next, OVERSTAY, PROTOCOL, State, Timer};
+use super::machine::{DEAF, Effect, Event, Machine, OVERSTAY, PROTOCOL, State, Timer};
 use super::messages::ChildUpdate;
 use super::steps::{breach, broke, refuses};
-use super::table::StateKind;
 
 /// The oldest Node that the engine program and the runtime work with.
 const OLDEST_NODE: u32 = 20;
@@ -21,10 +20,7 @@ impl Machine {
             Event::Spawned { pid, patience } => {
                 self.pid = pid;
                 self.act(Effect::Arm(Timer::Handshake(patience), patience));
-                State::Handshake {
-                    execution: None,
-                    next: Next::Idle,
-                }
+                State::Handshake(None)
             }
             Event::SpawnFailed(error) => {
                 let why = error.to_string();
@@ -39,7 +35,6 @@ impl Machine {
         &mut self,
         event: Event,
         execution: Option<Box<Execution>>,
-        next: Next,
         now: Instant,
     ) -> State {
         match (event, execution) {
@@ -64,57 +59,40 @@ impl Machine {
                     node,
                     runtime,
                 }));
-                match (execution, next) {
-                    (Some(execution), next) => {
-                        // What the process had before is none of the run's.
-                        if execution.conversation.may_begin() {
-                            self.act(Effect::Measure(execution.run().clone()));
-                        }
-                        State::Busy { execution, next }
-                    }
-                    (None, Next::Idle) => State::Idle,
-                    (None, Next::Retire) => self.retire(),
+                let Some(execution) = execution else {
+                    return State::Idle;
+                };
+                // What the process had before is none of the run's.
+                if execution.conversation.may_begin() {
+                    self.act(Effect::Measure(execution.run().clone()));
                 }
+                State::Busy(execution)
             }
             (Event::Proceed(run), Some(mut execution)) if *execution.run() == run => {
                 self.go(&mut execution);
-                State::Handshake {
-                    execution: Some(execution),
-                    next,
-                }
+                State::Handshake(Some(execution))
             }
-            // Nobody could tell whether a process that never answered stops.
             (Event::Stop(run), Some(execution)) if *execution.run() == run => {
-                self.act(Effect::CloseBudget);
-                let why = "its run was stopped before it had answered".to_owned();
-                self.kill(why, Some(execution), Some(Stop::Asked))
+                self.stop(execution, Stop::Asked)
             }
             (Event::Elapsed(Timer::TimeOver(run)), Some(execution)) if *execution.run() == run => {
-                self.act(Effect::CloseBudget);
-                let why = "its run's time was over before it had answered".to_owned();
-                self.kill(why, Some(execution), Some(Stop::TimedOut))
+                self.stop(execution, Stop::TimedOut)
             }
             (Event::Elapsed(Timer::TimeNear(run)), Some(execution)) if *execution.run() == run => {
                 self.warn_of_time(&execution);
-                State::Handshake {
-                    execution: Some(execution),
-                    next,
-                }
+                State::Handshake(Some(execution))
             }
             (Event::Elapsed(Timer::Handshake(patience)), execution) => {
                 let why = format!("it did not answer within {} ms", patience.as_millis());
                 self.kill(why, execution, None)
             }
             (Event::Retire, None) => self.retire(),
-            (Event::Retire, execution) => State::Handshake {
-                execution,
-                next: Next::Retire,
-            },
             (Event::Closed(what), execution) => {
                 self.act(Effect::Arm(Timer::Closed(what), DEAF));
-                State::Handshake {
-                    execution,
-                    next: Next::Retire,
+                match execution {
+                    Some(execution) => State::Handshake(Some(execution)),
+                    // A run would find a child that is about to be killed.
+                    None => State::Retiring,
                 }
             }
             (Event::Elapsed(Timer::Closed(what)) | Event::Broke(what), execution) => {
@@ -128,16 +106,14 @@ impl Machine {
             }
             (
                 Event::Said(
-                    ChildEvent::Warmed | ChildEvent::Run { .. } | ChildEvent::Exit { .. },
+                    ChildEvent::Preloaded | ChildEvent::Run { .. } | ChildEvent::Exit { .. },
                     _,
                 )
-                | Event::ThreadEnded { .. },
+                | Event::RunEnded { .. },
                 execution,
             ) => self.violated(broke("it speaks before it is ready"), execution, None),
-            (Event::Unsendable(error), Some(execution)) => {
-                self.unsendable(&error, execution, None, next, StateKind::Handshake)
-            }
-            (_, execution) => State::Handshake { execution, next },
+            (Event::Unsendable(error), Some(execution)) => self.unsendable(&error, execution),
+            (_, execution) => State::Handshake(execution),
         }
     }
 
@@ -152,17 +128,17 @@ impl Machine {
                 });
                 self.retire()
             }
-            Event::Said(ChildEvent::Warmed, _) => {
-                self.act(Effect::Report(ChildUpdate::Warmed));
+            Event::Said(ChildEvent::Preloaded, _) => {
+                self.act(Effect::Report(ChildUpdate::Preloaded));
                 State::Idle
             }
             Event::Closed(what) => {
-                // The next run would find a child that is about to be killed.
+                // A run would find a child that is about to be killed.
                 self.act(Effect::Arm(Timer::Closed(what), DEAF));
                 State::Retiring
             }
             Event::Said(ChildEvent::Run { run, .. } | ChildEvent::Exit { run, .. }, _)
-            | Event::ThreadEnded { run, .. } => {
+            | Event::RunEnded { run, .. } => {
                 let what = format!("it speaks of run {run} without one");
                 self.violated(broke(&what), None, None)
             }
@@ -181,7 +157,6 @@ impl Machine {
         &mut self,
         event: Event,
         mut execution: Box<Execution>,
-        next: Next,
         now: Instant,
     ) -> State {
         let is_open = !execution.conversation.is_over();
@@ -201,18 +176,16 @@ impl Machine {
                     self.act(Effect::Arm(Timer::Overstay(run), OVERSTAY));
                 }
             }
-            Event::ThreadEnded { run, exit, files } => {
-                return self.thread_ended(&run, &exit, files, execution, None, next);
-            }
+            Event::RunEnded { run, exit } => return self.run_ended(run, exit, execution),
             Event::Proceed(run) if *execution.run() == run => {
                 self.act(Effect::Measure(run));
                 self.go(&mut execution);
             }
             Event::Stop(run) if *execution.run() == run && is_open => {
-                return self.stop(execution, Stop::Asked, next);
+                return self.stop(execution, Stop::Asked);
             }
             Event::Elapsed(Timer::TimeOver(run)) if *execution.run() == run && is_open => {
-                return self.stop(execution, Stop::TimedOut, next);
+                return self.stop(execution, Stop::TimedOut);
             }
             Event::Elapsed(Timer::TimeNear(run)) if *execution.run() == run && is_open => {
                 self.warn_of_time(&execution);
@@ -221,90 +194,24 @@ impl Machine {
                 self.act(Effect::Measure(run));
             }
             Event::Measured { run, resident } if *execution.run() == run && is_open => {
-                return self.measured(run, resident, execution, next);
+                return self.measured(run, resident, execution);
             }
             Event::FilesOver(run) if *execution.run() == run && is_open => {
                 return self.files_over(run, execution);
             }
             Event::Elapsed(Timer::Overstay(run)) if *execution.run() == run => {
-                let why = "the thread of a run that was over did not end".to_owned();
+                let why = "it did not end with its run".to_owned();
                 return self.kill(why, Some(execution), None);
             }
-            Event::Retire => {
-                return State::Busy {
-                    execution,
-                    next: Next::Retire,
-                };
-            }
-            Event::Closed(what) => {
-                self.act(Effect::Arm(Timer::Closed(what), DEAF));
-                return State::Busy {
-                    execution,
-                    next: Next::Retire,
-                };
-            }
-            Event::Unsendable(error) => {
-                return self.unsendable(&error, execution, None, next, StateKind::Busy);
-            }
+            Event::Closed(what) => self.act(Effect::Arm(Timer::Closed(what), DEAF)),
+            Event::Unsendable(error) => return self.unsendable(&error, execution),
             event => {
                 if let Some(what) = breach(event, &mut execution) {
                     return self.violated(what, Some(execution), None);
                 }
             }
         }
-        State::Busy { execution, next }
-    }
-
-    pub(super) fn stopping(
-        &mut self,
-        event: Event,
-        mut execution: Box<Execution>,
-        stop: Stop,
-        next: Next,
-    ) -> State {
-        match event {
-            Event::Said(ChildEvent::Run { run, event }, permit) => {
-                if let Err(violation) = execution.conversation.hear(&run, &event) {
-                    return self.violated(violation.to_string(), Some(execution), Some(stop));
-                }
-                self.tell_unless_end(event, permit);
-            }
-            Event::ThreadEnded { run, exit, files } => {
-                return self.thread_ended(&run, &exit, files, execution, Some(stop), next);
-            }
-            Event::Elapsed(Timer::Unstopped(run)) if *execution.run() == run => {
-                let why = "it did not end a thread in time".to_owned();
-                return self.kill(why, Some(execution), Some(stop));
-            }
-            Event::Retire => {
-                return State::Stopping {
-                    execution,
-                    stop,
-                    next: Next::Retire,
-                };
-            }
-            Event::Closed(what) => {
-                self.act(Effect::Arm(Timer::Closed(what), DEAF));
-                return State::Stopping {
-                    execution,
-                    stop,
-                    next: Next::Retire,
-                };
-            }
-            Event::Unsendable(error) => {
-                return self.kill(error.to_string(), Some(execution), Some(stop));
-            }
-            event => {
-                if let Some(what) = breach(event, &mut execution) {
-                    return self.violated(what, Some(execution), Some(stop));
-                }
-            }
-        }
-        State::Stopping {
-            execution,
-            stop,
-            next,
-        }
+        State::Busy(execution)
     }
 
     pub(super) fn retiring(&mut self, event: Event) -> State {
@@ -340,11 +247,8 @@ impl Machine {
 
     pub(super) fn exited(&mut self, state: State, exit: &ProcessExit) -> State {
         let (execution, stop, why) = match state {
-            State::Handshake { execution, .. } => (execution, None, None),
-            State::Busy { execution, .. } => (Some(execution), None, None),
-            State::Stopping {
-                execution, stop, ..
-            } => (Some(execution), Some(stop), None),
+            State::Handshake(execution) => (execution, None, None),
+            State::Busy(execution) => (Some(execution), None, None),
             State::Dying { why, last } => match last {
                 Some((execution, stop)) => (Some(execution), stop, Some(why)),
                 None => (None, None, Some(why)),
@@ -353,13 +257,15 @@ impl Machine {
             State::Gone => return State::Gone,
         };
         if let Some(execution) = execution {
-            let run = execution.run().clone();
-            let what = format!("died during run {run}: {}", exit.how());
-            self.act(Effect::Complain {
-                event: &table::ENGINE_CHILD_DIED,
-                run: Some(run),
-                what,
-            });
+            if stop.is_none() {
+                let run = execution.run().clone();
+                let what = format!("died during run {run}: {}", exit.how());
+                self.act(Effect::Complain {
+                    event: &table::ENGINE_CHILD_DIED,
+                    run: Some(run),
+                    what,
+                });
+            }
             if stop.is_none() && execution.conversation.is_untouched() {
                 // It may have been dead before the run came: another child can have it.
                 self.act(Effect::Dismiss);

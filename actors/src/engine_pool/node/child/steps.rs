@@ -1,19 +1,15 @@
 //! What an engine child does in more than one state.
 
 use log_events::table;
-use protocol::engine::{ChildEvent, EncodeError, EngineFailure, RunProgress, ThreadExit};
+use protocol::engine::{ChildEvent, EncodeError, EngineFailure, RunExit, RunProgress};
 use protocol::ids::RunId;
 use protocol::size::Mebibytes;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::execution::{Execution, Memory, Stop};
 use super::exit;
-use super::machine::{
-    DEAF, Effect, Event, Files, MOST_CROSSINGS, Machine, Next, Order, State, Timer, UNSTOPPED,
-    WATCH,
-};
+use super::machine::{DEAF, Effect, Event, MOST_CROSSINGS, Machine, Order, State, Timer, WATCH};
 use super::messages::ChildUpdate;
-use super::table::StateKind;
 use crate::engine_pool::node::memory::{self, MemoryUse};
 
 impl Machine {
@@ -29,17 +25,15 @@ impl Machine {
         }
     }
 
-    pub(super) fn stop(&mut self, execution: Box<Execution>, stop: Stop, next: Next) -> State {
-        let run = execution.run().clone();
-        // A thread that waits in a write cannot end: from here on nothing of it waits for the outbox.
+    /// Ends the run with its process. What it has said until then is still told, but not how it ended.
+    pub(super) fn stop(&mut self, execution: Box<Execution>, stop: Stop) -> State {
+        // What it has said may wait for the outbox, and be read only then.
         self.act(Effect::CloseBudget);
-        self.act(Effect::Send(Order::Cancel(run.clone())));
-        self.act(Effect::Arm(Timer::Unstopped(run), UNSTOPPED));
-        State::Stopping {
-            execution,
-            stop,
-            next,
-        }
+        let why = match stop {
+            Stop::TimedOut => "its run's time was over",
+            Stop::Asked | Stop::OverMemory | Stop::OverFiles => "its run was stopped",
+        };
+        self.kill(why.to_owned(), Some(execution), Some(stop))
     }
 
     pub(super) fn measured(
@@ -47,7 +41,6 @@ impl Machine {
         run: RunId,
         resident: u64,
         mut execution: Box<Execution>,
-        next: Next,
     ) -> State {
         let limit = Mebibytes::new(execution.request.options.memory_limit_mb);
         let at_start = match execution.memory {
@@ -66,7 +59,6 @@ impl Machine {
                 execution.memory = Memory::Unbounded { at_start };
             }
             (MemoryUse::Over, _) => {
-                // Not by a cancel: a thread that allocates outside the heap may not end in time.
                 let why = if resident == memory::UNBOUNDED {
                     format!("run {run} hides the size of its process, or has too many threads")
                 } else {
@@ -89,7 +81,7 @@ impl Machine {
             (MemoryUse::Near | MemoryUse::Within, _) => {}
         }
         self.act(Effect::Arm(Timer::Watch(run), WATCH));
-        State::Busy { execution, next }
+        State::Busy(execution)
     }
 
     pub(super) fn files_over(&mut self, run: RunId, execution: Box<Execution>) -> State {
@@ -124,56 +116,31 @@ impl Machine {
         }
     }
 
-    pub(super) fn thread_ended(
+    pub(super) fn run_ended(
         &mut self,
-        run: &RunId,
-        exit: &ThreadExit,
-        files: Files,
+        run: RunId,
+        exit: RunExit,
         execution: Box<Execution>,
-        stop: Option<Stop>,
-        next: Next,
     ) -> State {
-        if let Err(violation) = execution.conversation.is_about(run) {
-            return self.violated(violation.to_string(), Some(execution), stop);
+        if let Err(violation) = execution.conversation.is_about(&run) {
+            return self.violated(violation.to_string(), Some(execution), None);
         }
-        self.end(execution.failure(stop, exit::of_thread(exit)));
-        // The next run must not find what this one wrote or changed.
-        let reusable = !exit.tainted && files == Files::None;
-        let run = run.clone();
-        self.act(Effect::Report(ChildUpdate::Idle { run, reusable }));
-        match next {
-            Next::Idle => State::Idle,
-            Next::Retire => self.retire(),
-        }
+        self.end(execution.failure(None, exit::of_run(exit)));
+        let later = exit.later;
+        self.act(Effect::Report(ChildUpdate::Ended { run, later }));
+        self.kill("its run has ended".to_owned(), None, None)
     }
 
-    /// The run's command could not be written. The process has not heard of the run, if that was its first.
-    pub(super) fn unsendable(
-        &mut self,
-        why: &EncodeError,
-        execution: Box<Execution>,
-        stop: Option<Stop>,
-        next: Next,
-        state: StateKind,
-    ) -> State {
+    /// The run's command could not be written, or the next one.
+    pub(super) fn unsendable(&mut self, why: &EncodeError, execution: Box<Execution>) -> State {
         let why = why.to_string();
         if execution.conversation.may_begin() {
-            return self.kill(why, Some(execution), stop);
+            return self.kill(why, Some(execution), None);
         }
         let run = execution.run().clone();
-        self.end(Some(EngineFailure::Unavailable(why)));
-        self.act(Effect::Report(ChildUpdate::Idle {
-            run,
-            reusable: true,
-        }));
-        match (state, next) {
-            (StateKind::Handshake, next) => State::Handshake {
-                execution: None,
-                next,
-            },
-            (_, Next::Idle) => State::Idle,
-            (_, Next::Retire) => self.retire(),
-        }
+        self.end(Some(EngineFailure::Unavailable(why.clone())));
+        self.act(Effect::Report(ChildUpdate::Ended { run, later: 0 }));
+        self.kill(why, None, None)
     }
 
     /// The run's last words: why it failed, if the worker has to say so, and that it has ended.
@@ -229,12 +196,12 @@ impl Machine {
 /// What a process may not say while it executes a run, if this is such a thing.
 pub(super) fn breach(event: Event, execution: &mut Execution) -> Option<String> {
     match event {
-        Event::Said(ChildEvent::Warmed, _) if execution.crossings < MOST_CROSSINGS => {
+        Event::Said(ChildEvent::Preloaded, _) if execution.crossings < MOST_CROSSINGS => {
             // It crossed the run on its way. A job that goes on with it would keep the worker busy.
             execution.crossings += 1;
             None
         }
-        Event::Said(ChildEvent::Warmed, _) => Some(broke("it speaks of its spare during a run")),
+        Event::Said(ChildEvent::Preloaded, _) => Some(broke("it preloads during a run")),
         Event::Said(ChildEvent::Ready { .. }, _) => Some(broke("a second or unknown handshake")),
         Event::Said(ChildEvent::ProtocolError { message }, _) => Some(refuses(&message)),
         Event::Broke(what) | Event::Elapsed(Timer::Closed(what)) => Some(broke(&what)),

@@ -1,5 +1,5 @@
-//! What an engine child may take while it has nothing to do. Whatever a run has left behind in the process, a native thread for
-//! one, goes on after it, and no run's limits hold it then.
+//! What an engine child may take while it waits for its run. What an adaptor starts when it is loaded ahead goes on, and no run's
+//! limits hold it then.
 
 use std::time::{Duration, Instant};
 
@@ -8,30 +8,24 @@ use sandbox::Survey;
 /// How often an idle child is looked at: seldom, for it costs a read of all of its mappings.
 pub(super) const LOOK: Duration = Duration::from_secs(5);
 
-/// What it may have more than when it was fresh. Adaptors that are loaded ahead take up to a hundred megabytes, V8 keeps some of what
-/// the last run had.
+/// What it may have more than when it was fresh. Adaptors that are loaded ahead take up to a hundred megabytes.
 const MORE_BYTES: u64 = 256 << 20;
 /// The C library and libuv start up to four threads when they are first needed.
 const MORE_THREADS: u64 = 12;
 const MORE_DESCRIPTORS: u64 = 48;
-/// Those of one spare thread.
-const THREADS_OF_A_SPARE: u64 = 2;
-const DESCRIPTORS_OF_A_SPARE: u64 = 12;
-
 /// What counts as fresh at most. A run may begin before its child was looked at for the first time, and would widen its own bounds.
 const FRESH_BYTES: u64 = 256 << 20;
 const FRESH_THREADS: u64 = 48;
 const FRESH_DESCRIPTORS: u64 = 96;
 
-/// CPU time that loading one spare may take: far above what it takes, a tenth of a second to two.
-const CPU_OF_A_SPARE: Duration = Duration::from_secs(3);
+/// CPU time that loading may take: far above what it takes, a tenth of a second to two.
+const CPU_OF_LOADING: Duration = Duration::from_secs(3);
 /// The part of a core that it may use beyond that. An idle child uses none: measured over 40 s, not one tick of 10 ms.
 const IDLE_CPU: f64 = 0.02;
 
 /// Watches one child.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Vigil {
-    spares: u64,
     /// When it had answered, and no job had been in it.
     fresh: Option<Survey>,
     /// When it was first looked at in this time of having nothing to do, and the CPU time that it had had by then.
@@ -39,15 +33,6 @@ pub(super) struct Vigil {
 }
 
 impl Vigil {
-    /// Of a child that keeps so many spare threads.
-    pub(super) fn new(spares: usize) -> Self {
-        Self {
-            spares: u64::try_from(spares.max(1)).unwrap_or(u64::MAX),
-            fresh: None,
-            since: None,
-        }
-    }
-
     /// The child has answered.
     pub(super) fn begin(&mut self, fresh: Option<Survey>) {
         self.fresh = fresh;
@@ -63,8 +48,7 @@ impl Vigil {
         let (begun, before) = *self.since.get_or_insert((now, found.cpu));
         let spent = found.cpu.saturating_sub(before);
         let elapsed = now.saturating_duration_since(begun);
-        let spares = u32::try_from(self.spares).unwrap_or(u32::MAX);
-        if spent > CPU_OF_A_SPARE.saturating_mul(spares) + elapsed.mul_f64(IDLE_CPU) {
+        if spent > CPU_OF_LOADING + elapsed.mul_f64(IDLE_CPU) {
             return Some(format!(
                 "it has used {:.1} s of CPU in {:.0} s",
                 spent.as_secs_f64(),
@@ -84,9 +68,7 @@ impl Vigil {
         if resident > most {
             return Some(format!("it has grown to {} MiB", resident >> 20));
         }
-        let most = fresh.usage.threads.min(FRESH_THREADS)
-            + MORE_THREADS
-            + self.spares.saturating_mul(THREADS_OF_A_SPARE);
+        let most = fresh.usage.threads.min(FRESH_THREADS) + MORE_THREADS;
         if found.usage.threads > most {
             return Some(format!("it has {} threads", found.usage.threads));
         }
@@ -94,9 +76,7 @@ impl Vigil {
         let Some(descriptors) = found.descriptors else {
             return Some("it hides its descriptors".to_owned());
         };
-        let most = before.min(FRESH_DESCRIPTORS)
-            + MORE_DESCRIPTORS
-            + self.spares.saturating_mul(DESCRIPTORS_OF_A_SPARE);
+        let most = before.min(FRESH_DESCRIPTORS) + MORE_DESCRIPTORS;
         (descriptors > most).then(|| format!("it has {descriptors} descriptors open"))
     }
 }
@@ -124,7 +104,7 @@ mod tests {
 
     /// What a child that had become like this is found to take too much of, five seconds after it was fresh and idle.
     fn found(change: impl FnOnce(&mut Survey)) -> Option<String> {
-        let mut vigil = Vigil::new(1);
+        let mut vigil = Vigil::default();
         vigil.begin(Some(FRESH));
         let begun = Instant::now();
         assert_eq!(vigil.look(begun, &FRESH), None);
@@ -134,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_that_loads_a_spare_with_large_adaptors_is_fine() {
+    fn a_child_that_loads_large_adaptors_is_fine() {
         assert_eq!(
             found(|survey| {
                 survey.usage.resident = Some(300 << 20);
@@ -167,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_little_cpu_is_too_much_in_the_end_unless_there_was_something_to_do() {
-        let mut vigil = Vigil::new(1);
+        let mut vigil = Vigil::default();
         let begun = Instant::now();
         let look = |vigil: &mut Vigil, looks: u32| {
             let mut survey = FRESH;
@@ -184,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_run_does_not_widen_its_own_bounds() {
-        let mut vigil = Vigil::new(1);
+        let mut vigil = Vigil::default();
         let mut large = FRESH;
         large.usage.resident = Some(2 << 30);
         vigil.begin(Some(large));

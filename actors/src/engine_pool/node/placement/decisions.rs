@@ -10,14 +10,6 @@ use crate::engine_pool::node::child::ChildId;
 pub(in crate::engine_pool::node) struct Placed {
     pub(in crate::engine_pool::node) child: ChildId,
     pub(in crate::engine_pool::node) start: Start,
-    pub(in crate::engine_pool::node) prospect: Prospect,
-}
-
-/// Whether a child is to be ready for a further run of the project. A thread costs as much to load as a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::engine_pool::node) enum Prospect {
-    Again,
-    Once,
 }
 
 /// What has to be done for a run's place.
@@ -29,16 +21,6 @@ pub(in crate::engine_pool::node) enum Start {
     Child,
     /// This one has to make room for it first.
     ChildInPlaceOf(ChildId),
-}
-
-/// What follows when a child's run has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::engine_pool::node) enum Afterwards {
-    /// It is to be ready for the next one, which is expected.
-    Warm,
-    /// It is to end.
-    Retire,
-    Nothing,
 }
 
 /// What becomes of a run that a child gave back.

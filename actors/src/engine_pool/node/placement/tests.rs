@@ -10,89 +10,82 @@ fn project(name: &str) -> Option<ProjectId> {
     Some(ProjectId::new(name))
 }
 
-fn of_slots(capacity: usize, reuse: Reuse) -> Placement {
-    Placement::new(capacity, reuse, Spares::Exactly(1))
+fn of_slots(capacity: usize) -> Placement {
+    Placement::new(capacity, Spares::Exactly(1), 2)
+}
+
+fn needs(adaptors: &[&str]) -> Needs {
+    Needs {
+        heap: Mebibytes::new(500.0),
+        adaptors: adaptors.iter().map(|&folder| folder.to_owned()).collect(),
+    }
 }
 
 fn start_spare(placement: &mut Placement) -> Option<ChildId> {
-    placement.spare(Instant::now()).map(|placed| placed.child)
+    let lacks = placement.lacks_spare(Instant::now());
+    lacks.then(|| placement.spare(needs(&[])))
 }
 
 /// Places a run whose child is there, or is started, and has answered.
-fn place(placement: &mut Placement, name: &str, of: &str) -> ChildId {
-    let placed = placement.place(&run(name), project(of), Instant::now());
+fn place(placement: &mut Placement, name: &str, adaptors: &[&str]) -> ChildId {
+    let placed = placement.place(&run(name), project("p"), &needs(adaptors), Instant::now());
     placement.ready(placed.child, 1);
     placed.child
 }
 
 #[test]
 fn one_child_is_kept_ready_and_no_second() {
-    let mut placement = of_slots(2, Reuse::Project);
+    let mut placement = of_slots(2);
     let spare = start_spare(&mut placement).unwrap();
     assert_eq!(start_spare(&mut placement), None);
-    assert_eq!(place(&mut placement, "r", "p"), spare);
+    assert_eq!(place(&mut placement, "r", &[]), spare);
     assert!(start_spare(&mut placement).is_some());
 }
 
 #[test]
 fn there_are_never_more_children_than_the_capacity_and_the_spares() {
-    let mut placement = of_slots(1, Reuse::Project);
-    let first = place(&mut placement, "r1", "p");
-    placement.idle(first, &run("r1"), true);
+    let mut placement = of_slots(1);
+    place(&mut placement, "r1", &[]);
+    let spare = start_spare(&mut placement).unwrap();
+    assert_eq!(start_spare(&mut placement), None);
+    // Of another heap, for which the one that waits is no good.
+    let more = Needs {
+        heap: Mebibytes::new(100.0),
+        ..needs(&[])
+    };
+    let placed = placement.place(&run("r2"), None, &more, Instant::now());
+    assert_eq!(placed.start, Start::ChildInPlaceOf(spare));
+    assert_ne!(placed.child, spare);
+    assert_eq!(start_spare(&mut placement), None);
+}
+
+#[test]
+fn a_child_takes_one_run() {
+    let mut placement = of_slots(2);
+    let first = place(&mut placement, "r1", &[]);
+    placement.ended(first, &run("r1"));
+    assert_eq!(placement.status()[0].state, ChildState::Dying);
+    assert_ne!(place(&mut placement, "r2", &[]), first);
+}
+
+#[test]
+fn no_more_children_are_started_at_a_time_than_there_are_cores_for() {
+    let mut placement = Placement::new(5, Spares::Exactly(4), 2);
+    let first = start_spare(&mut placement).unwrap();
     assert!(start_spare(&mut placement).is_some());
     assert_eq!(start_spare(&mut placement), None);
-    let second = place(&mut placement, "r2", "q");
-    let in_place_of_the_first = placement.spare(Instant::now()).unwrap();
-    assert_eq!(in_place_of_the_first.start, Start::ChildInPlaceOf(first));
-    assert_eq!(start_spare(&mut placement), None);
-    placement.idle(second, &run("r2"), true);
-    let third = placement.place(&run("r3"), project("z"), Instant::now());
-    assert_eq!(third.child, in_place_of_the_first.child);
-}
-
-#[test]
-fn the_child_of_a_project_with_several_runs_of_late_makes_no_room_for_a_spare() {
-    let mut placement = of_slots(1, Reuse::Project);
-    let first = place(&mut placement, "r1", "p");
-    placement.idle(first, &run("r1"), true);
-    let second = start_spare(&mut placement).unwrap();
-    placement.ready(second, 2);
-    placement.warmed(second);
-    assert_eq!(place(&mut placement, "r2", "p"), second);
-    assert_eq!(start_spare(&mut placement), None);
-}
-
-#[test]
-fn a_child_gets_a_thread_for_a_further_run_when_its_project_has_had_two_of_late() {
-    let mut placement = of_slots(2, Reuse::Project);
-    let now = Instant::now();
-    let first = placement.place(&run("r1"), project("p"), now);
-    assert_eq!(first.prospect, Prospect::Once);
-    let child = first.child;
-    assert_eq!(placement.idle(child, &run("r1"), true), Afterwards::Nothing);
-    let second = placement.place(&run("r2"), project("p"), now);
-    assert_eq!((second.child, second.prospect), (child, Prospect::Again));
-    assert_eq!(placement.idle(child, &run("r2"), true), Afterwards::Warm);
-}
-
-#[test]
-fn a_project_that_uses_several_children_needs_no_more_spares() {
-    let mut placement = Placement::new(5, Reuse::Project, Spares::UpTo(3));
-    for name in ["r1", "r2", "r3"] {
-        place(&mut placement, name, "p");
-    }
+    placement.preloaded(first);
     assert!(start_spare(&mut placement).is_some());
-    assert_eq!(start_spare(&mut placement), None);
 }
 
 #[test]
 fn spares_that_are_no_longer_needed_are_retired() {
-    let mut placement = Placement::new(3, Reuse::Project, Spares::UpTo(2));
+    let mut placement = Placement::new(3, Spares::UpTo(2), 2);
     let now = Instant::now();
     for name in ["r1", "r2"] {
-        placement.place(&run(name), project(name), now);
+        placement.place(&run(name), None, &needs(&[]), now);
     }
-    let spares = [(); 3].map(|()| placement.spare(now).map(|placed| placed.child));
+    let spares = [(); 3].map(|()| start_spare(&mut placement));
     assert!(spares[1].is_some() && spares[2].is_none());
     assert_eq!(placement.surplus(now), None);
     let later = now + REMEMBERED + REMEMBERED;
@@ -101,53 +94,48 @@ fn spares_that_are_no_longer_needed_are_retired() {
 }
 
 #[test]
-fn a_child_serves_one_project_unless_it_may_serve_any() {
-    for (reuse, same) in [(Reuse::Project, false), (Reuse::Always, true)] {
-        let mut placement = of_slots(2, reuse);
-        let first = place(&mut placement, "r1", "p");
-        placement.idle(first, &run("r1"), true);
-        assert_eq!(place(&mut placement, "r2", "q") == first, same);
+fn a_run_goes_to_the_child_that_can_begin_first() {
+    let mut placement = Placement::new(5, Spares::Exactly(5), 5);
+    let [other, loading, loaded] = [&["/b"][..], &["/a", "/b"], &["/a"]].map(|adaptors| {
+        let child = placement.spare(needs(adaptors));
+        placement.ready(child, 1);
+        child
+    });
+    placement.preloaded(other);
+    placement.preloaded(loaded);
+    for expected in [loaded, loading, other] {
+        let name = format!("r{}", expected.0);
+        assert_eq!(place(&mut placement, &name, &["/a"]), expected);
     }
 }
 
 #[test]
-fn a_run_goes_to_a_warm_child_else_to_the_one_that_has_been_idle_longest() {
-    let mut placement = of_slots(3, Reuse::Project);
-    let [a, b] = ["r1", "r2"].map(|name| place(&mut placement, name, "p"));
-    placement.idle(b, &run("r2"), true);
-    placement.idle(a, &run("r1"), true);
-    assert_eq!(place(&mut placement, "r3", "p"), b);
-    placement.idle(b, &run("r3"), true);
-    placement.warmed(b);
-    assert_eq!(place(&mut placement, "r4", "p"), b);
-}
-
-#[test]
-fn a_child_that_cannot_be_reused_is_retired() {
-    let mut placement = of_slots(2, Reuse::Project);
-    let child = place(&mut placement, "r1", "p");
-    assert_eq!(placement.idle(child, &run("r1"), false), Afterwards::Retire);
-    assert_ne!(place(&mut placement, "r2", "p"), child);
-    let mut placement = of_slots(2, Reuse::Never);
-    let child = place(&mut placement, "r1", "p");
-    assert_eq!(placement.idle(child, &run("r1"), true), Afterwards::Retire);
+fn a_child_that_is_told_to_load_more_is_not_loaded_until_it_says_so() {
+    let mut placement = of_slots(2);
+    let child = start_spare(&mut placement).unwrap();
+    placement.ready(child, 1);
+    placement.preloaded(child);
+    assert!(placement.status()[0].warm);
+    placement.loads(child, vec!["/a".to_owned()]);
+    assert!(!placement.status()[0].warm);
+    assert_eq!(placement.waiting().next(), Some(&needs(&["/a"])));
 }
 
 #[test]
 fn a_run_that_comes_back_goes_to_another_child_and_is_told_what_it_was_told() {
-    let mut placement = of_slots(2, Reuse::Project);
-    let first = place(&mut placement, "r", "p");
+    let mut placement = of_slots(2);
+    let first = place(&mut placement, "r", &[]);
     assert_eq!(placement.proceed(&run("r")), Some(first));
     let again = GivenBack::Again(Begin::AtOnce);
     assert_eq!(placement.declined(first, &run("r")), again);
-    assert_ne!(place(&mut placement, "r", "p"), first);
+    assert_ne!(place(&mut placement, "r", &[]), first);
 }
 
 #[test]
 fn a_run_whose_loading_kills_three_children_fails_and_one_that_was_stopped_ends() {
-    let mut placement = of_slots(5, Reuse::Project);
+    let mut placement = of_slots(5);
     for death in 1..=3 {
-        let child = place(&mut placement, "r", "p");
+        let child = place(&mut placement, "r", &[]);
         let back = placement.declined(child, &run("r"));
         if death < 3 {
             assert_eq!(back, GivenBack::Again(Begin::Later));
@@ -156,7 +144,7 @@ fn a_run_whose_loading_kills_three_children_fails_and_one_that_was_stopped_ends(
             assert_eq!(back, GivenBack::Ends(failure));
         }
     }
-    let child = place(&mut placement, "s", "p");
+    let child = place(&mut placement, "s", &[]);
     placement.stop(&run("s"));
     let back = placement.declined(child, &run("s"));
     assert_eq!(back, GivenBack::Ends(None));
@@ -166,8 +154,8 @@ fn a_run_whose_loading_kills_three_children_fails_and_one_that_was_stopped_ends(
 
 #[test]
 fn runs_that_are_lost_with_their_child_are_named() {
-    let mut placement = of_slots(2, Reuse::Project);
-    let child = place(&mut placement, "r", "p");
+    let mut placement = of_slots(2);
+    let child = place(&mut placement, "r", &[]);
     placement.dead(child, "it was killed".to_owned());
     let gone = placement.gone(child);
     assert_eq!(
@@ -182,11 +170,11 @@ fn runs_that_are_lost_with_their_child_are_named() {
 }
 
 #[test]
-fn after_the_close_no_child_is_reused_or_kept_ready() {
-    let mut placement = of_slots(2, Reuse::Project);
-    let child = place(&mut placement, "r", "p");
+fn after_the_close_no_child_is_kept_ready() {
+    let mut placement = of_slots(2);
+    let child = place(&mut placement, "r", &[]);
     placement.close();
-    assert_eq!(placement.idle(child, &run("r"), true), Afterwards::Nothing);
+    placement.ended(child, &run("r"));
     assert_eq!(start_spare(&mut placement), None);
     assert_eq!(placement.free().count(), 0);
 }

@@ -63,8 +63,8 @@ function go(run) {
       send(start);
       send({ ...start, job: "b" });
     },
-    warms() {
-      for (let time = 0; time < 100; time += 1) send({ type: "warmed" });
+    preloads() {
+      for (let time = 0; time < 100; time += 1) send({ type: "preloaded" });
       behaviours.good();
     },
     unknown: () => send({ ...start, job: "zzz" }),
@@ -132,7 +132,7 @@ function go(run) {
         "list /proc": () => fs.readdirSync("/proc"),
         "list the temporary folder": () => fs.readdirSync(`${own}/..`),
         "write into the repository": () => fs.writeFileSync("repo/x", ""),
-        "write into the engine": () => fs.writeFileSync("main.mjs", ""),
+        "write into the engine": () => fs.writeFileSync("main.cjs", ""),
         "write into its own folder": () => fs.writeFileSync(`${own}/x`, ""),
         "start a shell": () => raise(child.spawnSync("/bin/sh", ["-c", "true"]).error),
         "start itself again": () => raise(child.spawnSync(process.execPath, ["-e", "0"]).error),
@@ -155,6 +155,14 @@ function go(run) {
       send(over, "{}");
       send(exit);
     },
+    heap() {
+      send(start);
+      line(run, "heap", process.execArgv.find((flag) => flag.startsWith("--max-old")));
+      line(run, "pid", String(process.pid));
+      send(complete, "{}");
+      send(over, "{}");
+      send(exit);
+    },
     waits: () => send(start),
   };
   behaviours[run.split("-")[0]]();
@@ -164,8 +172,7 @@ function command({ type, run }) {
   if (type === "execute" && run === "loading") process.exit(1);
   if (type === "execute") send({ type: "workflow-start", run, thread_id: 1, time: now(), warm: true });
   if (type === "go") go(run);
-  if (type === "cancel") send({ type: "exit", run, cause: "cancelled", code: 1 });
-  if (type === "cancel" && run.endsWith("-warms")) send({ type: "warmed" });
+  if (type === "preload") send({ type: "preloaded" });
   if (type === "shutdown") process.exit(0);
 }
 

@@ -21,8 +21,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::child::EngineChild;
 use crate::config::{
-    AllowedSources, EgressRules, EngineConfig, MemoryEnforcement, NodeConfig, Reuse, SandboxMode,
-    Spares,
+    AllowedSources, EgressRules, EngineConfig, MemoryEnforcement, NodeConfig, SandboxMode, Spares,
 };
 use crate::engine_pool::messages::{
     EngineEvent, Execute, GetEngineStatus, Prepare, PrepareError, Prepared, Proceed, StopEngine,
@@ -118,9 +117,7 @@ fn node_config(home: &Path) -> NodeConfig {
         adaptor_sources: AllowedSources::default(),
         monorepo_dir: None,
         preload: Vec::new(),
-        warm: 1,
         spares: Spares::Exactly(1),
-        reuse: Reuse::Project,
         sandbox: SandboxMode::Auto,
         memory_enforcement: MemoryEnforcement::Heap,
         files: Mebibytes::new(1024.0),
@@ -143,7 +140,9 @@ impl World {
         std::fs::create_dir_all(&runtime).unwrap();
         std::fs::create_dir_all(home.path().join("repo")).unwrap();
         std::fs::write(runtime.join("package.json"), "{}").unwrap();
-        std::fs::write(home.path().join("main.mjs"), program).unwrap();
+        let entry = "import('./fake.mjs');";
+        std::fs::write(home.path().join("main.cjs"), entry).unwrap();
+        std::fs::write(home.path().join("fake.mjs"), program).unwrap();
         let mut node = node_config(home.path());
         change(&mut node);
         let (sender, failures) = mpsc::unbounded_channel();
@@ -233,6 +232,22 @@ impl World {
         tokio::time::timeout(PATIENCE, poll)
             .await
             .expect("an engine in time");
+    }
+
+    /// Waits until a child has loaded what it is to load, and has no run.
+    async fn idle(&self) {
+        let poll = async {
+            loop {
+                let status = self.pool.send(GetEngineStatus).await.unwrap();
+                if status.children.iter().any(|child| child.warm) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, poll)
+            .await
+            .expect("a child that waits");
     }
 
     async fn stop(self) {

@@ -6,7 +6,7 @@ use super::*;
 pub(super) fn a_child_that_breaks_the_protocol_in_a_run_is_killed_and_its_run_ends_at_once() {
     for event in [
         unknown_job(),
-        thread_of_another_run_ended(),
+        ended_of(RunId::new("other"), ExitCause::Done),
         ready("20.1.0"),
         refuses(),
         broke(),
@@ -14,17 +14,8 @@ pub(super) fn a_child_that_breaks_the_protocol_in_a_run_is_killed_and_its_run_en
         Walk::busy().expect(event, S::Dying, VIOLATED_IN_RUN);
     }
     for event in [
-        unknown_job(),
-        thread_of_another_run_ended(),
-        ready("20.1.0"),
-        refuses(),
-        broke(),
-    ] {
-        Walk::stopping().expect(event, S::Dying, VIOLATED_WHEN_STOPPED);
-    }
-    for event in [
         log(),
-        thread_ended(ExitCause::Done),
+        ended(ExitCause::Done),
         ready("20.1.0"),
         refuses(),
         broke(),
@@ -37,29 +28,22 @@ pub(super) fn a_child_that_breaks_the_protocol_in_a_run_is_killed_and_its_run_en
 }
 
 #[test]
-pub(super) fn a_child_may_say_that_it_is_warm_until_it_has_read_of_its_run() {
-    for (mut walk, violated) in [
-        (Walk::busy(), VIOLATED_IN_RUN),
-        (Walk::stopping(), VIOLATED_WHEN_STOPPED),
-    ] {
-        for _ in 0..MOST_CROSSINGS {
-            assert!(walk.on(warmed()).is_empty());
-        }
-        walk.expect(warmed(), S::Dying, violated);
+pub(super) fn a_child_may_say_that_it_has_preloaded_until_it_has_read_of_its_run() {
+    let mut walk = Walk::busy();
+    for _ in 0..MOST_CROSSINGS {
+        assert!(walk.on(preloaded()).is_empty());
     }
+    walk.expect(preloaded(), S::Dying, VIOLATED_IN_RUN);
 }
 
 #[test]
-pub(super) fn a_child_that_closes_a_descriptor_has_to_end_and_gets_no_further_run() {
+pub(super) fn a_child_that_closes_a_descriptor_has_to_end_and_gets_no_run() {
     Walk::idle()
         .expect(closed(), S::Retiring, &["in 1000 ms"])
         .expect(closed_late(), S::Dying, VIOLATED);
     Walk::busy()
         .expect(closed(), S::Busy, &["in 1000 ms"])
         .expect(closed_late(), S::Dying, VIOLATED_IN_RUN);
-    Walk::stopping()
-        .expect(closed(), S::Stopping, &["in 1000 ms"])
-        .expect(closed_late(), S::Dying, VIOLATED_WHEN_STOPPED);
 }
 
 #[test]
@@ -74,11 +58,6 @@ pub(super) fn a_child_that_dies_in_a_run_ends_it_as_what_killed_it() {
             "dismiss",
             "report dead",
         ],
-    );
-    Walk::stopping().expect(
-        exited(7 << 8),
-        S::Gone,
-        &["complain", "tell ended", "dismiss", "report dead"],
     );
     Walk::loading().expect(
         exited(9),
@@ -107,13 +86,7 @@ pub(super) fn a_child_whose_run_has_too_many_files_is_killed() {
         .expect(
             exited(9),
             S::Gone,
-            &[
-                "complain",
-                "tell FilesError",
-                "tell ended",
-                "dismiss",
-                "report dead",
-            ],
+            &["tell FilesError", "tell ended", "dismiss", "report dead"],
         );
 }
 

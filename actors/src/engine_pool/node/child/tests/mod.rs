@@ -9,7 +9,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use protocol::engine::{EncodeError, ExitCause, ThreadExit};
+use protocol::engine::{EncodeError, ExitCause, RunExit};
 use protocol::ids::{JobId, WorkloopId};
 use protocol::lightning::Timestamp;
 use protocol::plan::{ConvertOptions, LightningPlan, convert};
@@ -116,8 +116,8 @@ fn over() -> Event {
     })
 }
 
-fn warmed() -> Event {
-    Event::Said(ChildEvent::Warmed, None)
+fn preloaded() -> Event {
+    Event::Said(ChildEvent::Preloaded, None)
 }
 
 fn refuses() -> Event {
@@ -125,29 +125,18 @@ fn refuses() -> Event {
     Event::Said(ChildEvent::ProtocolError { message }, None)
 }
 
-fn thread_ended(cause: ExitCause) -> Event {
-    Event::ThreadEnded {
-        run: run(),
-        exit: ThreadExit {
-            cause,
-            code: Some(3),
-            message: None,
-            tainted: false,
-        },
-        files: Files::None,
-    }
+fn ended(cause: ExitCause) -> Event {
+    ended_of(run(), cause)
 }
 
-fn thread_of_another_run_ended() -> Event {
-    Event::ThreadEnded {
-        run: RunId::new("other"),
-        exit: ThreadExit {
-            cause: ExitCause::Done,
-            code: None,
-            message: None,
-            tainted: false,
+fn ended_of(run: RunId, cause: ExitCause) -> Event {
+    Event::RunEnded {
+        run,
+        exit: RunExit {
+            cause,
+            code: Some(3),
+            later: 2,
         },
-        files: Files::None,
     }
 }
 
@@ -185,10 +174,10 @@ fn unsendable() -> Event {
     Event::Unsendable(EncodeError::TooLarge(1 << 32))
 }
 
-fn warm() -> Event {
-    Event::Warm(Warm {
-        threads: 1,
+fn preload() -> Event {
+    Event::Preload(Preload {
         adaptors: vec!["/a".to_owned()],
+        later: 0,
     })
 }
 
@@ -207,9 +196,8 @@ fn word(effect: &Effect) -> String {
         Effect::Warn(_) => "warn".to_owned(),
         Effect::Report(update) => match update {
             ChildUpdate::Ready { .. } => "report ready",
-            ChildUpdate::Warmed => "report warmed",
-            ChildUpdate::Idle { reusable: true, .. } => "report idle",
-            ChildUpdate::Idle { .. } => "report used up",
+            ChildUpdate::Preloaded => "report preloaded",
+            ChildUpdate::Ended { .. } => "report ended",
             ChildUpdate::Declined(_) => "report declined",
             ChildUpdate::Dead { .. } => "report dead",
         }
@@ -260,10 +248,6 @@ impl Walk {
             .after(measured(100))
     }
 
-    fn stopping() -> Self {
-        Self::busy().after(Event::Stop(run()))
-    }
-
     fn retiring() -> Self {
         Self::idle().after(Event::Retire)
     }
@@ -297,7 +281,6 @@ const VIOLATED_IN_RUN: &[&str] = &[
     "dismiss",
     "kill",
 ];
-const VIOLATED_WHEN_STOPPED: &[&str] = &["complain", "tell ended", "dismiss", "kill"];
 
 const SCENARIOS: &[fn()] = &[
     starting::a_child_that_cannot_be_started_is_dead,
@@ -309,22 +292,21 @@ const SCENARIOS: &[fn()] = &[
     starting::a_run_that_is_stopped_before_the_child_has_answered_ends_with_the_child,
     starting::a_child_that_dies_before_it_has_answered_gives_its_run_back,
     starting::a_child_that_is_not_needed_before_it_has_answered_is_asked_to_end,
-    running::a_run_that_cannot_be_written_as_a_command_fails_and_costs_no_child,
+    running::a_run_that_cannot_be_written_as_a_command_fails_with_its_child,
     running::a_child_that_cannot_be_spoken_to_in_a_run_is_killed,
-    running::a_run_is_executed_and_the_child_is_idle_again,
-    running::a_run_whose_thread_ends_too_early_has_failed,
-    running::a_child_in_which_a_run_left_files_is_used_up,
-    running::a_child_takes_one_run_at_a_time,
-    running::a_run_that_is_stopped_ends_without_a_result,
-    running::a_run_over_its_time_is_warned_and_then_stopped,
-    running::a_child_whose_thread_does_not_stop_is_killed,
+    running::a_run_is_executed_and_the_child_ends_with_it,
+    running::a_run_whose_code_ends_the_process_has_failed,
+    running::a_child_takes_one_run,
+    running::a_run_that_is_stopped_ends_with_its_child_and_without_a_result,
+    running::a_run_over_its_time_is_warned_and_then_ends_with_its_child,
+    running::a_child_that_does_not_end_with_its_run_is_killed,
     running::a_run_is_warned_of_its_memory_once_and_the_child_is_killed_over_it,
     running::a_process_that_hides_its_size_is_killed_and_one_that_was_only_ending_is_not,
     ending::a_child_whose_run_has_too_many_files_is_killed,
     ending::a_child_that_takes_too_much_while_it_has_nothing_to_do_is_asked_to_end,
     ending::a_child_that_breaks_the_protocol_in_a_run_is_killed_and_its_run_ends_at_once,
-    ending::a_child_may_say_that_it_is_warm_until_it_has_read_of_its_run,
-    ending::a_child_that_closes_a_descriptor_has_to_end_and_gets_no_further_run,
+    ending::a_child_may_say_that_it_has_preloaded_until_it_has_read_of_its_run,
+    ending::a_child_that_closes_a_descriptor_has_to_end_and_gets_no_run,
     ending::a_child_that_dies_in_a_run_ends_it_as_what_killed_it,
     ending::a_child_that_is_not_needed_is_asked_to_end_and_then_killed,
 ];

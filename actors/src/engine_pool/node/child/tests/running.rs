@@ -3,20 +3,16 @@
 use super::*;
 
 #[test]
-pub(super) fn a_run_that_cannot_be_written_as_a_command_fails_and_costs_no_child() {
+pub(super) fn a_run_that_cannot_be_written_as_a_command_fails_with_its_child() {
     const FAILED: &[&str] = &[
         "tell ExecutionError",
         "tell ended",
         "dismiss",
-        "report idle",
+        "report ended",
+        "kill",
     ];
-    Walk::waited_for().expect(unsendable(), S::Handshake, FAILED);
-    Walk::loading().expect(unsendable(), S::Idle, FAILED);
-    Walk::loading().after(Event::Retire).expect(
-        unsendable(),
-        S::Retiring,
-        &[FAILED, &["send Shutdown", "in 1000 ms"]].concat(),
-    );
+    Walk::waited_for().expect(unsendable(), S::Dying, FAILED);
+    Walk::loading().expect(unsendable(), S::Dying, FAILED);
 }
 
 #[test]
@@ -25,12 +21,11 @@ pub(super) fn a_child_that_cannot_be_spoken_to_in_a_run_is_killed() {
         .after(Event::Proceed(run()))
         .expect(unsendable(), S::Dying, &["kill"]);
     Walk::busy().expect(unsendable(), S::Dying, &["kill"]);
-    Walk::stopping().expect(unsendable(), S::Dying, &["kill"]);
     Walk::retiring().expect(unsendable(), S::Dying, &["kill"]);
 }
 
 #[test]
-pub(super) fn a_run_is_executed_and_the_child_is_idle_again() {
+pub(super) fn a_run_is_executed_and_the_child_ends_with_it() {
     Walk::idle()
         .expect(
             Event::Execute(request()),
@@ -44,11 +39,7 @@ pub(super) fn a_run_is_executed_and_the_child_is_idle_again() {
             &["measure", "send Go(RunId(r))", "in 9000 ms", "in 10000 ms"],
         )
         .expect(measured(100), S::Busy, &["in 100 ms"])
-        .expect(
-            warm(),
-            S::Busy,
-            &[r#"send Warm(Warm { threads: 1, adaptors: ["/a"] })"#],
-        )
+        .expect(preload(), S::Busy, &[])
         .expect(log(), S::Busy, &["tell"])
         .expect(
             over(),
@@ -57,105 +48,72 @@ pub(super) fn a_run_is_executed_and_the_child_is_idle_again() {
         )
         .expect(elapsed(Timer::TimeOver(run())), S::Busy, &[])
         .expect(
-            thread_ended(ExitCause::Done),
-            S::Idle,
-            &["tell ended", "dismiss", "report idle"],
+            ended(ExitCause::Done),
+            S::Dying,
+            &["tell ended", "dismiss", "report ended", "kill"],
         )
-        .expect(elapsed(Timer::Overstay(run())), S::Idle, &[]);
+        .expect(elapsed(Timer::Overstay(run())), S::Dying, &[])
+        .expect(exited(9), S::Gone, &["report dead"]);
 }
 
 #[test]
-pub(super) fn a_run_whose_thread_ends_too_early_has_failed() {
-    for (cause, failure) in [
-        (ExitCause::Oom, "tell OOMError"),
-        (ExitCause::Error, "tell ExecutionError"),
-        (ExitCause::Exit, "tell ExitError"),
-    ] {
-        Walk::busy().expect(
-            thread_ended(cause),
-            S::Idle,
-            &[failure, "tell ended", "dismiss", "report idle"],
-        );
-    }
+pub(super) fn a_run_whose_code_ends_the_process_has_failed() {
+    Walk::busy().expect(
+        ended(ExitCause::Exit),
+        S::Dying,
+        &[
+            "tell ExitError",
+            "tell ended",
+            "dismiss",
+            "report ended",
+            "kill",
+        ],
+    );
 }
 
 #[test]
-pub(super) fn a_child_in_which_a_run_left_files_is_used_up() {
-    let mut left = thread_ended(ExitCause::Done);
-    if let Event::ThreadEnded { files, .. } = &mut left {
-        *files = Files::Some;
-    }
-    Walk::busy()
-        .after(over())
-        .expect(left, S::Idle, &["tell ended", "dismiss", "report used up"]);
-}
-
-#[test]
-pub(super) fn a_child_takes_one_run_at_a_time() {
+pub(super) fn a_child_takes_one_run() {
     let declined = &["report declined"];
     Walk::busy().expect(Event::Execute(request()), S::Busy, declined);
-    Walk::stopping().expect(Event::Execute(request()), S::Stopping, declined);
     Walk::retiring().expect(Event::Execute(request()), S::Retiring, declined);
-}
-
-#[test]
-pub(super) fn a_run_that_is_stopped_ends_without_a_result() {
     Walk::busy()
-        .expect(
-            Event::Stop(run()),
-            S::Stopping,
-            &["close budget", "send Cancel(RunId(r))", "in 800 ms"],
-        )
-        .expect(log(), S::Stopping, &["tell"])
-        .expect(
-            warm(),
-            S::Stopping,
-            &[r#"send Warm(Warm { threads: 1, adaptors: ["/a"] })"#],
-        )
-        .expect(over(), S::Stopping, &[])
-        .expect(
-            thread_ended(ExitCause::Cancelled),
-            S::Idle,
-            &["tell ended", "dismiss", "report idle"],
-        )
-        .expect(elapsed(Timer::Unstopped(run())), S::Idle, &[]);
+        .after(over())
+        .after(ended(ExitCause::Done))
+        .expect(Event::Execute(request()), S::Dying, declined);
 }
 
 #[test]
-pub(super) fn a_run_over_its_time_is_warned_and_then_stopped() {
+pub(super) fn a_run_that_is_stopped_ends_with_its_child_and_without_a_result() {
+    Walk::busy()
+        .expect(Event::Stop(run()), S::Dying, &["close budget", "kill"])
+        .expect(log(), S::Dying, &["tell"])
+        .expect(over(), S::Dying, &[])
+        .expect(ended(ExitCause::Done), S::Dying, &[])
+        .expect(
+            exited(9),
+            S::Gone,
+            &["tell ended", "dismiss", "report dead"],
+        );
+}
+
+#[test]
+pub(super) fn a_run_over_its_time_is_warned_and_then_ends_with_its_child() {
     Walk::busy()
         .expect(elapsed(Timer::TimeNear(run())), S::Busy, &["warn"])
         .expect(
             elapsed(Timer::TimeOver(run())),
-            S::Stopping,
-            &["close budget", "send Cancel(RunId(r))", "in 800 ms"],
+            S::Dying,
+            &["close budget", "kill"],
         )
-        .after(Event::Retire)
         .expect(
-            thread_ended(ExitCause::Cancelled),
-            S::Retiring,
-            &[
-                "tell TimeoutError",
-                "tell ended",
-                "dismiss",
-                "report idle",
-                "send Shutdown",
-                "in 1000 ms",
-            ],
+            exited(9),
+            S::Gone,
+            &["tell TimeoutError", "tell ended", "dismiss", "report dead"],
         );
 }
 
 #[test]
-pub(super) fn a_child_whose_thread_does_not_stop_is_killed() {
-    Walk::stopping()
-        .expect(elapsed(Timer::Unstopped(run())), S::Dying, &["kill"])
-        .expect(log(), S::Dying, &["tell"])
-        .expect(over(), S::Dying, &[])
-        .expect(
-            exited(9),
-            S::Gone,
-            &["complain", "tell ended", "dismiss", "report dead"],
-        );
+pub(super) fn a_child_that_does_not_end_with_its_run_is_killed() {
     Walk::busy()
         .after(over())
         .expect(elapsed(Timer::Overstay(run())), S::Dying, &["kill"])
@@ -176,13 +134,7 @@ pub(super) fn a_run_is_warned_of_its_memory_once_and_the_child_is_killed_over_it
         .expect(
             exited(9),
             S::Gone,
-            &[
-                "complain",
-                "tell OOMError",
-                "tell ended",
-                "dismiss",
-                "report dead",
-            ],
+            &["tell OOMError", "tell ended", "dismiss", "report dead"],
         );
 }
 
