@@ -12,6 +12,9 @@ const CHUNK_BYTES = 64 * 1024;
 // run does without them.
 const WATCH_AFTER_MS = 1000;
 
+// As long as a timer can wait.
+const LONG_MS = 2 ** 31 - 1;
+
 // Taken at load time: adaptors replace members of `fs` (graceful-fs, mocks).
 const { readSync } = fs;
 const { kill, pid } = process;
@@ -89,7 +92,8 @@ export class Commands {
         writable: false,
       });
     } catch {
-      // A job has closed it, which the parent sees as well.
+      // A job has closed it, which the parent sees as well, and ends this process.
+      setInterval(() => {}, LONG_MS);
       return;
     }
     socket.on("data", (bytes) => this.#push(bytes));

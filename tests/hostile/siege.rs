@@ -4,10 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use nix::sys::signal::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::MOST_RESIDENT_KB;
 use crate::jobs::{self, hostile};
+use crate::support::http::get;
 use crate::support::random::Random;
 use crate::support::rows::{Row, SUCCESS, check};
 use crate::support::{MONOREPO, Worker, eventually, is_alive, lightning};
@@ -86,8 +87,11 @@ fn withstands(count: usize, seed: u64) {
     arguments.extend(["--engine-spares", &spares]);
     let worker = Worker::with_engine(&lightning, &arguments);
     fill(&lightning);
-    let whole = || worker.children().len() == SPARES;
-    eventually("two children wait, and no other is left", whole);
+    eventually("two children wait, and no other is left", || {
+        let status: Value = serde_json::from_str(&get(worker.url(), "/status").body).expect("JSON");
+        let children = status["engine"]["children"].as_array().expect("a list");
+        children.len() == SPARES && children.iter().all(|child| child["warm"] == true)
+    });
     let before = holdings(&worker);
 
     let mut random = Random(seed);

@@ -5,11 +5,15 @@ use serde_json::{Value, json};
 use crate::clip::Clip;
 
 /// A step that costs nothing itself.
-pub(crate) const STEP: &str = "fn(state => state);";
+pub(crate) const STEP: &str = "fn(state => state)";
 
 /// One that keeps its slot and no core.
 pub(crate) const WAIT: &str =
-    "fn(async state => { await new Promise(done => setTimeout(done, 1000)); return state; });";
+    "fn(async state => { await new Promise(done => setTimeout(done, 1000)); return state; })";
+
+/// One that writes twenty lines a second for ten seconds.
+pub(crate) const TALK: &str = "fn(async state => { for (let i = 0; i < 200; i++) {
+    console.log('line', i); await new Promise(done => setTimeout(done, 50)); } return state; })";
 
 /// Adaptors that differ in what they load, each with an `fn`.
 pub(crate) const MIXED: [&str; 5] = [

@@ -11,7 +11,7 @@ use crate::lightning::{Lightning, Run};
 use crate::measure::{
     claim_to_start, enqueue_to_complete, percentiles, round, start_to_complete, whole,
 };
-use crate::plans::{MIXED, Owner, Plans, STEP, WAIT};
+use crate::plans::{MIXED, Owner, Plans, STEP, TALK, WAIT};
 use crate::process::{own_cpu_s, peak_mb, rss_mb, usage};
 use crate::service;
 use crate::worker::Worker;
@@ -37,6 +37,8 @@ pub(crate) enum Scenario {
     Rtt,
     /// All at once, each waiting a second
     Waits,
+    /// All at once, each writing twenty lines a second for ten seconds
+    Talks,
     /// One run that logs, an event a line
     Logs,
     /// One run that logs, in batches
@@ -63,6 +65,7 @@ impl Scenario {
         match self {
             Self::Serial | Self::Waits | Self::Tenants | Self::Http => 30,
             Self::Burst | Self::Tenantburst => 40,
+            Self::Talks => 50,
             Self::Rtt | Self::Mixed => 20,
             Self::Logs | Self::LogsBatched => 20_000,
             Self::Bigstate => 5,
@@ -76,13 +79,17 @@ impl Scenario {
             Self::Serial | Self::Rtt | Self::Tenants | Self::Http => 3,
             Self::Burst | Self::Tenantburst => 5,
             Self::Waits | Self::Mockburst | Self::Mixed => 10,
-            Self::Logs | Self::LogsBatched | Self::Bigstate => 1,
+            Self::Logs | Self::LogsBatched | Self::Bigstate | Self::Talks => 1,
             Self::Idle => 0,
         }
     }
 
     pub(crate) fn capacity(self) -> usize {
-        if self == Self::Waits { 10 } else { 5 }
+        match self {
+            Self::Waits => 10,
+            Self::Talks => 50,
+            _ => 5,
+        }
     }
 
     pub(crate) fn delay_ms(self) -> u64 {
@@ -100,7 +107,7 @@ impl Scenario {
     fn is_serial(self) -> bool {
         !matches!(
             self,
-            Self::Burst | Self::Tenantburst | Self::Waits | Self::Mockburst
+            Self::Burst | Self::Tenantburst | Self::Waits | Self::Talks | Self::Mockburst
         )
     }
 
@@ -186,6 +193,11 @@ pub(crate) async fn run(
         "all_pss_mb": round(after.pss_mb, 1),
         "start_to_first_claim_ms": start_to_first_claim_ms,
     });
+    if scenario == Scenario::Talks {
+        let lines: usize = runs.iter().map(|run| run.logs).sum();
+        result["lines"] = lines.into();
+        result["lines_per_s"] = round(count_f64(lines) * 1000.0 / whole(&runs), 0).into();
+    }
     if matches!(scenario, Scenario::Logs | Scenario::LogsBatched) {
         add_lines(&mut result, &runs, setting.number);
     }
@@ -206,6 +218,7 @@ async fn plans(scenario: Scenario, setting: &Setting) -> Result<Plans, LoadError
         Scenario::Logs | Scenario::LogsBatched => Plans::of_lines(setting.number, adaptors),
         Scenario::Bigstate => Plans::of_large_state(setting.clip, adaptors),
         Scenario::Waits => Plans::of_step(WAIT, adaptors, owner),
+        Scenario::Talks => Plans::of_step(TALK, adaptors, owner),
         Scenario::Http => {
             let get = format!("get('http://127.0.0.1:{}/');", service::start().await?);
             Plans::of_step(&get, adaptors, owner)

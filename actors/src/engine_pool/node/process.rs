@@ -27,6 +27,8 @@ use crate::tell::Tell as _;
 
 /// The part of a child's stderr that is kept as evidence of how it died.
 const STDERR_TAIL: usize = 4096;
+/// How V8 begins to say why it ends the process.
+pub(super) const FATAL: &str = "FATAL ERROR: ";
 /// The longest line of a child's output that goes to the operator's log.
 const LONGEST_LINE: usize = 2000;
 /// What an event costs of a run's budget besides its body.
@@ -66,8 +68,34 @@ pub(super) struct ActiveRun {
     pub(super) allowance: Option<Allowance>,
     /// The run in work, else the one before it.
     pub(super) last: Option<RunId>,
-    /// The end of what the process wrote to stderr in that run, or before the first one: evidence of how it died.
+    /// The end of what the process wrote to stderr in that run, or before it: evidence of how it died.
     pub(super) errors: String,
+    /// The last line in which V8 said why it ends the process. A long stack follows it.
+    pub(super) fatal: Option<String>,
+}
+
+impl ActiveRun {
+    fn hear(&mut self, line: &str) {
+        if line.starts_with(FATAL) {
+            self.fatal = Some(line.to_owned());
+        }
+        let tail = &mut self.errors;
+        tail.push_str(line);
+        tail.push('\n');
+        if tail.len() > STDERR_TAIL {
+            let mut cut = tail.len() - STDERR_TAIL;
+            while !tail.is_char_boundary(cut) {
+                cut += 1;
+            }
+            tail.drain(..cut);
+        }
+    }
+
+    /// What it wrote to stderr, as far as it is kept, and nothing the next time.
+    pub(super) fn take_errors(&mut self) -> String {
+        let fatal = self.fatal.take().map(|line| line + "\n");
+        fatal.unwrap_or_default() + &std::mem::take(&mut self.errors)
+    }
 }
 
 /// Shared between the child and the tasks that read from it.
@@ -250,16 +278,7 @@ async fn log_lines(output: impl AsyncRead + Unpin, pid: u32, active: SharedRun, 
         let text = String::from_utf8_lossy(&line);
         let text = text.trim_end();
         if kind == Output::Stderr {
-            let tail = &mut active.borrow_mut().errors;
-            tail.push_str(text);
-            tail.push('\n');
-            if tail.len() > STDERR_TAIL {
-                let mut cut = tail.len() - STDERR_TAIL;
-                while !tail.is_char_boundary(cut) {
-                    cut += 1;
-                }
-                tail.drain(..cut);
-            }
+            active.borrow_mut().hear(text);
         }
         if let Some(run) = &active.borrow().last {
             log::trace!(target: "engine", run_id = run.as_str(); "engine child {pid} wrote {} bytes to its output in run {run}, which may hold its data", text.len());
@@ -267,5 +286,23 @@ async fn log_lines(output: impl AsyncRead + Unpin, pid: u32, active: SharedRun, 
             let shown: String = text.chars().take(LONGEST_LINE).collect();
             log::debug!(target: "engine", "engine child {pid}: {shown}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_v8_ends_a_process_is_kept_however_long_the_stack_is_that_follows() {
+        let mut run = ActiveRun::default();
+        run.hear(
+            "FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory",
+        );
+        (0..100).for_each(|_| run.hear(&"x".repeat(200)));
+        let errors = run.take_errors();
+        assert!(errors.starts_with(FATAL));
+        assert!(errors.len() < 2 * STDERR_TAIL);
+        assert_eq!(run.take_errors(), "");
     }
 }

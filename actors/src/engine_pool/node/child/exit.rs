@@ -5,6 +5,8 @@ use std::process::ExitStatus;
 
 use protocol::engine::{EngineFailure, RunExit};
 
+use crate::engine_pool::node::process::FATAL;
+
 const SIGTRAP: i32 = 5;
 const SIGABRT: i32 = 6;
 /// V8 aborts, or traps, after it has said why.
@@ -44,7 +46,7 @@ impl ProcessExit {
             && self
                 .stderr
                 .lines()
-                .any(|line| line.starts_with("FATAL ERROR: ") && line.ends_with("out of memory"))
+                .any(|line| line.starts_with(FATAL) && line.ends_with("out of memory"))
     }
 }
 

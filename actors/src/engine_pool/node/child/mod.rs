@@ -233,7 +233,7 @@ impl EngineChild {
                 body: largest_body(options),
             }),
             last: Some(run_id.clone()),
-            errors: String::new(),
+            ..ActiveRun::default()
         };
         if let Some(process) = &self.process {
             self.files.begin(Instant::now());
@@ -381,7 +381,7 @@ impl Handler<FromProcess> for EngineChild {
                     .process
                     .as_ref()
                     .is_some_and(|process| process.control.was_killed_for_memory()),
-                stderr: std::mem::take(&mut self.active.borrow_mut().errors),
+                stderr: self.active.borrow_mut().take_errors(),
             }),
         };
         self.on(event, ctx);
