@@ -29,7 +29,7 @@ pub(super) struct Families {
     pub(super) connects: IntCounter,
     pub(super) connection_losses: IntCounter,
     pub(super) restarts: IntCounterVec,
-    pub(super) threads: IntCounterVec,
+    pub(super) loads: IntCounterVec,
     pub(super) spawn: Histogram,
     pub(super) load: Histogram,
     pub(super) child_exits: IntCounter,
@@ -104,9 +104,9 @@ impl Families {
                 "Actors that died and were replaced",
                 &["actor"],
             ),
-            threads: counters(
+            loads: counters(
                 "engine_loads_total",
-                "Runs loaded by a thread that was ready before (warm) or not (cold)",
+                "Runs whose adaptors were loaded before they came (warm) or not (cold)",
                 &["start"],
             ),
             spawn: histogram(

@@ -54,10 +54,10 @@ pub(crate) enum WatchedActor {
     Workloop,
 }
 
-/// Whether a thread was ready before the run came.
+/// Whether the run's adaptors were loaded before it came.
 #[derive(Debug, Clone, Copy, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "lowercase")]
-enum ThreadStart {
+enum LoadStart {
     Warm,
     Cold,
 }
@@ -110,8 +110,8 @@ impl Metrics {
         for actor in WatchedActor::words() {
             families.restarts.with_label_values(&[actor]);
         }
-        for start in ThreadStart::words() {
-            families.threads.with_label_values(&[start]);
+        for start in LoadStart::words() {
+            families.loads.with_label_values(&[start]);
         }
         for outcome in InstallOutcome::words() {
             families.installs.with_label_values(&[outcome]);
@@ -138,7 +138,7 @@ impl Metrics {
             Box::new(all.connects.clone()),
             Box::new(all.connection_losses.clone()),
             Box::new(all.restarts.clone()),
-            Box::new(all.threads.clone()),
+            Box::new(all.loads.clone()),
             Box::new(all.spawn.clone()),
             Box::new(all.load.clone()),
             Box::new(all.child_exits.clone()),
@@ -233,14 +233,14 @@ impl Metrics {
         self.0.child_exits.inc();
     }
 
-    /// A thread has loaded a run; `warm` when it was ready before the run came.
+    /// A run is loaded; `warm` when its adaptors were before it came.
     pub(crate) fn run_loaded(&self, warm: bool, took: Duration) {
         let start = if warm {
-            ThreadStart::Warm
+            LoadStart::Warm
         } else {
-            ThreadStart::Cold
+            LoadStart::Cold
         };
-        self.0.threads.with_label_values(&[start.word()]).inc();
+        self.0.loads.with_label_values(&[start.word()]).inc();
         self.0.load.observe(took.as_secs_f64());
     }
 

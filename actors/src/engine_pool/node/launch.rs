@@ -13,8 +13,8 @@ use super::error::LaunchError;
 use super::memory;
 use crate::config::{EgressRules, NodeConfig};
 
-/// The C library's settings in a child: an arena for each thread, and free memory that is kept, would make each of them larger by
-/// some 20 MB.
+/// The C library's settings in a child: an arena for each of V8's threads, and free memory that is kept, are memory that nobody
+/// uses.
 const ALLOCATOR: [(&str, &str); 3] = [
     ("MALLOC_ARENA_MAX", "1"),
     ("MALLOC_TRIM_THRESHOLD_", "131072"),

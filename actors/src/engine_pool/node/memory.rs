@@ -3,8 +3,8 @@
 use protocol::size::Mebibytes;
 use sandbox::Usage;
 
-/// What a child may use besides the limit of its run: Node and the engine take about 100 with a thread, V8's young
-/// space 48, adaptors the rest. The reference allows 128 with one thread and no adaptors loaded ahead.
+/// What a child may use besides the limit of its run: Node and the engine with a small adaptor take about 55, V8's young
+/// space 48, larger adaptors the rest. The reference allows 128 with no adaptors loaded ahead.
 const OVERHEAD: Mebibytes = Mebibytes::new(256.0);
 
 /// Parts of a limit from which on a run is told that it comes near it.

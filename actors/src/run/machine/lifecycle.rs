@@ -121,7 +121,7 @@ impl RunMachine {
             self.trace(turn, || Moment::Loaded { warm });
             let temperature = if warm { "warm" } else { "cold" };
             turn.debug(format!(
-                "run {} was loaded by a {temperature} thread",
+                "run {} was loaded by a {temperature} child",
                 self.claimed.id
             ));
         }
