@@ -11,7 +11,7 @@ use lightning_mock::MockServer;
 use nix::unistd::geteuid;
 
 use super::rows::{ended, enqueue, one};
-use super::{MONOREPO, Worker, command, lightning};
+use super::{MONOREPO, Worker, command, lightning, until};
 
 /// Any user but the superuser.
 pub(crate) const NOBODY_SPECIAL: u32 = 1000;
@@ -88,8 +88,11 @@ fn engine() -> io::Result<PathBuf> {
     let lightning = lightning();
     let worker = Worker::with_engine(&lightning, &["--monorepo-dir", MONOREPO]);
     ended(&lightning, &enqueue(&lightning, &one("fn(s => s)")));
-    let child = worker.children()[0];
-    fs::read_link(format!("/proc/{child}/cwd"))
+    // The run's has ended or is about to, and others come.
+    Ok(until("a child has a folder", || {
+        let folder = |child: &u32| fs::read_link(format!("/proc/{child}/cwd")).ok();
+        worker.children().iter().find_map(folder)
+    }))
 }
 
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
