@@ -36,6 +36,7 @@ function takeBackFlags() {
   const { setFlagsFromString } = require("node:v8");
   setFlagsFromString("--max-old-space-size=0");
   setFlagsFromString("--min-semi-space-size=0");
+  setFlagsFromString("--max-semi-space-size=0");
 }
 
 async function start() {

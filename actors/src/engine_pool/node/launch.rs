@@ -79,8 +79,9 @@ impl Launch {
             "--no-warnings".into(),
             format!("--max-old-space-size={heap}").into(),
             // As large as it becomes: loading adaptors fills it several times, and to grow it step by step takes a tenth of a
-            // child's CPU. `engine/start.cjs` takes the flag back.
+            // child's CPU. And no larger: Node 24 would let it grow to 64, three times. `engine/start.cjs` takes the flags back.
             "--min-semi-space-size=16".into(),
+            "--max-semi-space-size=16".into(),
             self.engine_dir.join("main.cjs").into(),
         ];
         let group = self.cgroups.clone();
