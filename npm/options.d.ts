@@ -66,7 +66,7 @@ export interface Settings {
   engineDir?: string | number;
   /** Where the engine program is installed. Variable: `WORKER_ENGINE_CACHE_DIR`. Default: `~/.openfn/worker/engine`. */
   engineCacheDir?: string | number;
-  /** Engine children kept ready for a run, with the adaptors loaded that it is likely to use. `auto` keeps as many as the last minute's runs needed at once: one at least, and no more than the slots or than fit into a quarter of the memory that is left. Variable: `WORKER_ENGINE_SPARES`. Default: `auto`. */
+  /** Engine children kept ready for a run, with the adaptors loaded that it is likely to use. `auto` keeps as many as the last minute's runs needed at once: one at least, and no more than the slots or than fit into a quarter of the memory that is left at start. Variable: `WORKER_ENGINE_SPARES`. Default: `auto`. */
   engineSpares?: string | number;
   /** OS sandbox of engine children: `auto`, `strict` (refuse to start without it) or `off`. Variable: `WORKER_SANDBOX`. Default: `auto`. */
   sandbox?: string | number;

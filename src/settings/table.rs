@@ -289,7 +289,7 @@ pub(crate) static ENGINE_SPARES: Setting = Setting::text(
     Engine,
     "engine-spares",
     "COUNT",
-    "Engine children kept ready for a run, with the adaptors loaded that it is likely to use. `auto` keeps as many as the last minute's runs needed at once: one at least, and no more than the slots or than fit into a quarter of the memory that is left",
+    "Engine children kept ready for a run, with the adaptors loaded that it is likely to use. `auto` keeps as many as the last minute's runs needed at once: one at least, and no more than the slots or than fit into a quarter of the memory that is left at start",
 )
 .env(&["WORKER_ENGINE_SPARES"])
 .default("auto");

@@ -39,9 +39,6 @@ const FIRST_HEAP: Mebibytes = Mebibytes::new(500.0);
 /// What a child takes that waits for a run.
 const SPARE: Mebibytes = Mebibytes::new(64.0);
 
-/// The part of the machine's memory that such children may take, as its reciprocal.
-const SHARE_OF_MEMORY: u64 = 4;
-
 /// A child, which is abandoned with its pool: the tasks that read its process would keep both alive.
 struct Child {
     address: Addr<EngineChild>,
@@ -109,7 +106,7 @@ impl Children {
     }
 
     fn start_spares(&mut self, ctx: &mut Context<EnginePool>) {
-        while self.placement.lacks_spare(Instant::now()) {
+        while self.placement.lacks_spare(self.heap, Instant::now()) {
             let waiting = self.placement.waiting();
             let preload = self.ahead.next(waiting.map(|has| has.adaptors.as_slice()));
             let has = Needs {
@@ -121,6 +118,7 @@ impl Children {
                 return;
             }
             self.tell(id, preload);
+            self.retire_surplus();
             // When the need for it may have passed.
             ctx.run_later(REMEMBERED, |pool, ctx| {
                 pool.hear(News::new(NodeNews::Settled), ctx);
@@ -130,10 +128,14 @@ impl Children {
 
     /// Some time has passed in which a run may have begun or the need for children has become less.
     pub(super) fn settled(&mut self, ctx: &mut Context<EnginePool>) {
-        while let Some(id) = self.placement.surplus(Instant::now()) {
+        self.retire_surplus();
+        self.start_spares(ctx);
+    }
+
+    fn retire_surplus(&mut self) {
+        while let Some(id) = self.placement.surplus(self.heap, Instant::now()) {
             self.tell(id, Retire);
         }
-        self.start_spares(ctx);
     }
 
     /// Starts a child; whether that can be tried at all.
@@ -392,8 +394,8 @@ fn adaptor_folders(request: &Execute) -> Vec<String> {
     folders
 }
 
-/// How many children that wait fit into the memory that there is.
+/// How many children that wait fit into a quarter of the memory that there is.
 fn fitting() -> usize {
     let available = headroom::available_bytes().unwrap_or(u64::MAX);
-    usize::try_from(available / SHARE_OF_MEMORY / SPARE.bytes()).unwrap_or(usize::MAX)
+    usize::try_from(available / 4 / SPARE.bytes()).unwrap_or(usize::MAX)
 }

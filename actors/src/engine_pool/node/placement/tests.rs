@@ -10,19 +10,21 @@ fn project(name: &str) -> Option<ProjectId> {
     Some(ProjectId::new(name))
 }
 
+const HEAP: Mebibytes = Mebibytes::new(500.0);
+
 fn of_slots(capacity: usize) -> Placement {
     Placement::new(capacity, Spares::Exactly(1), 2)
 }
 
 fn needs(adaptors: &[&str]) -> Needs {
     Needs {
-        heap: Mebibytes::new(500.0),
+        heap: HEAP,
         adaptors: adaptors.iter().map(|&folder| folder.to_owned()).collect(),
     }
 }
 
 fn start_spare(placement: &mut Placement) -> Option<ChildId> {
-    let lacks = placement.lacks_spare(Instant::now());
+    let lacks = placement.lacks_spare(HEAP, Instant::now());
     lacks.then(|| placement.spare(needs(&[])))
 }
 
@@ -87,10 +89,29 @@ fn spares_that_are_no_longer_needed_are_retired() {
     }
     let spares = [(); 3].map(|()| start_spare(&mut placement));
     assert!(spares[1].is_some() && spares[2].is_none());
-    assert_eq!(placement.surplus(now), None);
+    assert_eq!(placement.surplus(HEAP, now), None);
     let later = now + REMEMBERED + REMEMBERED;
-    assert_eq!(placement.surplus(later), spares[0]);
-    assert_eq!(placement.surplus(later), None);
+    assert_eq!(placement.surplus(HEAP, later), spares[0]);
+    assert_eq!(placement.surplus(HEAP, later), None);
+}
+
+#[test]
+fn a_child_of_another_heap_than_the_next_run_s_gives_way_to_one_that_has_it() {
+    let mut placement = of_slots(2);
+    let now = Instant::now();
+    let stale = start_spare(&mut placement).unwrap();
+    placement.preloaded(stale);
+    let heap = Mebibytes::new(512.0);
+    assert!(placement.lacks_spare(heap, now));
+    let fresh = placement.spare(Needs { heap, ..needs(&[]) });
+    assert_eq!(placement.surplus(heap, now), Some(stale));
+    assert_eq!(placement.surplus(heap, now), None);
+    assert!(!placement.lacks_spare(heap, now));
+    let run_with_it = Needs { heap, ..needs(&[]) };
+    assert_eq!(
+        placement.place(&run("r"), None, &run_with_it, now).child,
+        fresh
+    );
 }
 
 #[test]
