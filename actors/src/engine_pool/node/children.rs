@@ -29,8 +29,7 @@ use crate::metrics::Metrics;
 use crate::tell::Tell as _;
 use crate::watched::{ActorEnd, start_watched};
 
-/// How long after a run has taken a child the next one is started, unless the run ends before: the start takes a core for some
-/// time, which a short run would feel.
+/// How long after a run has taken a child the next one is started, unless the run ends before: a short run would feel it.
 const LONG_RUN: Duration = Duration::from_millis(250);
 
 /// The heap of children that are started before a run has said how much it may have: the default of `--run-memory`.
